@@ -1,0 +1,1 @@
+//! Compiles ONNX CNNs to CKKS circuits.

@@ -1,0 +1,1 @@
+//! The contract between Cipherloom's compiler and runtime: circuits, their laws and file formats.

@@ -1,0 +1,1 @@
+//! The only crate that knows a secret key: key generation, encryption, decryption.

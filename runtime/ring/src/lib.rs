@@ -1,0 +1,1 @@
+//! Modular arithmetic and number-theoretic transforms over word-sized primes.

@@ -1,0 +1,1 @@
+//! Evaluates verified circuits on CKKS ciphertexts; knows no secret key.

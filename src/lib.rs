@@ -1,0 +1,1 @@
+//! Cipherloom: CNNs on encrypted images.
