@@ -1,1 +1,45 @@
 //! The contract between Cipherloom's compiler and runtime: circuits, their laws and file formats.
+//!
+//! # The specification
+//!
+//! A [`Circuit`] is a list of nodes in topological order over *values*. A value is a ciphertext whose slots hold
+//! a vector of `slots = N / 2` (complex, here real) numbers; it has a **level** (primes left), a **degree** (1,
+//! or 2 after a product) and an exact **scale** ([`scheme::Scale`]). `Δ_l` is the canonical scale of level l.
+//!
+//! | op | slots | level | degree | scale | condition |
+//! |---|---|---|---|---|---|
+//! | input | client's data in the input's layout | top | 1 | Δ_top | |
+//! | add, sub | x ± y | l | larger | S | same level, same scale |
+//! | neg | −x | l | same | S | |
+//! | add_plain | x + p | l | same | S | p is encoded at S |
+//! | mul_plain | x · p | l | 1 | Δ_l² | l ≥ 1, degree 1; p is encoded at Δ_l² / S |
+//! | mul_scalar | x · c | l | same | Δ_l² | l ≥ 1; c is rounded at Δ_l² / S |
+//! | mul, sum_of_products | Σ x · y | l | 2 | S_x · S_y | l ≥ 1, degree 1, same level; all products of one scale |
+//! | relinearize | x | l | 1 | S | degree 2; a relinearization key at level ≥ l |
+//! | rescale | x | l − 1 | same | S / q_l | l ≥ 1 |
+//! | relinearize_rescale | x | l − 1 | 1 | S / q_l | both of the above |
+//! | drop_level k | x | k | same | S | k < l |
+//! | adjust k | x | k | same | Δ_k | k < l; S = Δ_l; integer factor round(Δ_k · q_{k+1} / S) at level k + 1, then rescale |
+//! | rotate d | x\[(s + d) mod slots\] | l | 1 | S | degree 1; key of that step at level ≥ l |
+//! | conjugate | conj(x) | l | 1 | S | degree 1 |
+//! | activation | f(x) | l | 1 | S | drafts only |
+//! | linear | see [`LinearPlan`] | l, or l − 1 with rescale | 1 | Δ_l², or Δ_{l−1} with rescale | l ≥ 1, degree 1; inputs at one level and scale S; diagonals encoded at Δ_l² / S |
+//!
+//! A value that reaches an output or an op that needs the canonical scale must have it exactly. Plaintext scales
+//! therefore follow from the law and are never stored.
+#![forbid(unsafe_code)]
+
+mod circuit;
+mod interpret;
+mod layout;
+mod map;
+mod op;
+pub mod scheme;
+
+pub use circuit::{
+    Circuit, ClientStep, Forecast, InputSpec, Node, OutputSpec, Preprocessing, RangeCertificate,
+};
+pub use interpret::{Interpretation, interpret};
+pub use layout::{Digit, Gap, Layout, LayoutId, digit_span};
+pub use map::{LinearMap, MapId, Operator, Tensor, TensorId, ViewAxis, Window};
+pub use op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, Product, Source, Step, ValueId};

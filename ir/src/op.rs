@@ -1,0 +1,180 @@
+//! The operations of a circuit. Their laws stand in the crate documentation.
+
+use crate::layout::LayoutId;
+use crate::map::{MapId, TensorId};
+use crate::scheme::Level;
+use serde::{Deserialize, Serialize};
+
+/// A ciphertext in a circuit: the `k`-th result produced, counted over all nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ValueId(pub u32);
+
+/// Index of an evaluation key in its circuit's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct KeyId(pub u32);
+
+/// Rotation to the left: `rotate(x, k)[s] = x[(s + k) mod slots]`. Always in `[0, slots)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Step(pub u32);
+
+/// A described plaintext.
+#[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub enum Plain {
+    /// The same real number in every slot.
+    Constant(f64),
+    /// `scale ·` a tensor in a layout (all replicas, zero elsewhere). A tensor `[c]` in a layout of shape
+    /// `[c, …]` is broadcast along the other axes.
+    Tensor {
+        /// Values.
+        tensor: TensorId,
+        /// Where they stand.
+        layout: LayoutId,
+        /// Which ciphertext of the layout.
+        ciphertext: u32,
+        /// Uniform factor.
+        scale: f64,
+    },
+    /// A diagonal of a linear map, rotated right by `giant`: `p[s] = diagonal_step[(s - giant) mod slots]`.
+    Diagonal {
+        /// The map.
+        map: MapId,
+        /// Output ciphertext.
+        output: u32,
+        /// Input ciphertext.
+        input: u32,
+        /// Total step of the diagonal (baby + giant, modulo slots).
+        step: Step,
+        /// Giant step.
+        giant: Step,
+    },
+}
+
+/// An exact elementwise function; only drafts hold it.
+#[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub enum Activation {
+    /// max(x, 0)
+    Relu,
+    /// 1 / (1 + exp(-x))
+    Sigmoid,
+    /// tanh(x)
+    Tanh,
+    /// x · sigmoid(x)
+    Silu,
+    /// x · Φ(x), exact (erf) form
+    Gelu,
+    /// ln(1 + exp(x))
+    Softplus,
+    /// max(x, 0) + alpha · min(x, 0)
+    LeakyRelu(f64),
+    /// min(max(x, low), high)
+    Clip(f64, f64),
+}
+
+/// How a linear plan rotates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Hoisting {
+    /// Baby steps share one decomposition; each is brought back to Q before the products.
+    Single,
+    /// Baby steps stay extended by P; products and giant steps are summed in QP; one mod-down per giant step
+    /// and one at the end.
+    Double,
+}
+
+/// A rotation with the key that performs it. Step 0 needs no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct KeyedStep {
+    /// Rotation amount.
+    pub step: Step,
+    /// Key; `None` only for step 0.
+    pub key: Option<KeyId>,
+}
+
+/// One input tensor of a plan: the ciphertexts of `map`'s input layout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// The map applied to it.
+    pub map: MapId,
+    /// Its ciphertexts, in layout order.
+    pub values: Vec<ValueId>,
+}
+
+/// One product of a plan: `giant`-rotated sum of `diagonal(source.map, output, input, baby + giant)` times the
+/// `baby`-rotated input ciphertext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Product {
+    /// Output ciphertext.
+    pub output: u32,
+    /// Index into the plan's giant steps.
+    pub giant: u32,
+    /// Index of the source.
+    pub source: u32,
+    /// Ciphertext of the source.
+    pub input: u32,
+    /// Index into the plan's baby steps.
+    pub baby: u32,
+}
+
+/// `out_o = Σ_g rot_g( Σ diagonal ⊙ rot_b(in_i) )`, all inputs at one level and scale, executed in one sweep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinearPlan {
+    /// Input tensors; their maps share one output layout, the results are summed.
+    pub sources: Vec<Source>,
+    /// Baby steps, applied to every input ciphertext that uses them.
+    pub babies: Vec<KeyedStep>,
+    /// Giant steps.
+    pub giants: Vec<KeyedStep>,
+    /// Sorted by (output, giant, source, input, baby), no duplicates: the non-zero diagonals.
+    pub products: Vec<Product>,
+    /// Number of output ciphertexts.
+    pub outputs: u32,
+    /// Rotation form.
+    pub hoisting: Hoisting,
+    /// Whether the final mod-down also divides by the level's prime (result one level lower).
+    pub rescale: bool,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Op {
+    /// Ciphertext `ciphertext` of the circuit's input `input`, fresh at the circuit's top level.
+    Input {
+        /// Index into the circuit's inputs.
+        input: u32,
+        /// Ciphertext of its layout.
+        ciphertext: u32,
+    },
+    /// Slotwise sum.
+    Add(ValueId, ValueId),
+    /// Slotwise difference.
+    Sub(ValueId, ValueId),
+    /// Slotwise negation.
+    Neg(ValueId),
+    /// Slotwise sum with a plaintext.
+    AddPlain(ValueId, Plain),
+    /// Slotwise product with a plaintext.
+    MulPlain(ValueId, Plain),
+    /// Product with one real number.
+    MulScalar(ValueId, f64),
+    /// Slotwise product, degree 2.
+    Mul(ValueId, ValueId),
+    /// `Σ x_k · y_k`, degree 2, reduced once.
+    SumOfProducts(Vec<(ValueId, ValueId)>),
+    /// Degree 2 to degree 1.
+    Relinearize(ValueId, KeyId),
+    /// Division by the level's prime.
+    Rescale(ValueId),
+    /// Relinearize and rescale in one mod-down.
+    RelinearizeRescale(ValueId, KeyId),
+    /// Forgets limbs; the scale stays.
+    DropLevel(ValueId, Level),
+    /// Brings a value to the canonical scale of a lower level (one multiplication by an integer, one rescale).
+    Adjust(ValueId, Level),
+    /// Rotation to the left.
+    Rotate(ValueId, KeyedStep),
+    /// Complex conjugation of every slot.
+    Conjugate(ValueId, KeyId),
+    /// Exact elementwise function (drafts only).
+    Activation(ValueId, Activation),
+    /// Linear plan; as many results as it has outputs.
+    Linear(LinearPlan),
+}

@@ -1,0 +1,73 @@
+//! Encryption parameters of a circuit, as plain data.
+
+use serde::{Deserialize, Serialize};
+
+/// Rescales left before a value stands at the base prime alone: limbs = level + 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Level(pub u32);
+
+impl Level {
+    /// Ciphertext primes at this level.
+    pub fn limbs(self) -> usize {
+        self.0 as usize + 1
+    }
+}
+
+/// Ring, modulus chain and top scale. All primes are 1 modulo 2N and distinct.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// log2 of the ring degree N.
+    pub log_n: u32,
+    /// Ciphertext primes `q_0 … q_L`; a value at level l uses the first l + 1.
+    pub chain: Vec<u64>,
+    /// Special primes; a gadget uses a prefix.
+    pub special: Vec<u64>,
+    /// Canonical scale of the top level is `2^log_scale`.
+    pub log_scale: u32,
+}
+
+impl Parameters {
+    /// Ring degree N.
+    pub fn n(&self) -> usize {
+        1 << self.log_n
+    }
+    /// Slots of a ciphertext, N / 2.
+    pub fn slots(&self) -> usize {
+        1 << (self.log_n - 1)
+    }
+    /// Level of a fresh ciphertext.
+    pub fn top(&self) -> Level {
+        Level(self.chain.len() as u32 - 1)
+    }
+}
+
+/// How a key decomposes: `digit_limbs` primes per digit, the first `special_limbs` special primes as P.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Gadget {
+    /// Ciphertext primes per digit.
+    pub digit_limbs: u32,
+    /// Special primes.
+    pub special_limbs: u32,
+}
+
+/// What a key switches from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum KeyKind {
+    /// From s² to s.
+    Relinearization,
+    /// From the secret rotated by a step (Galois element 5^step) to s.
+    Rotation(u32),
+    /// From the conjugated secret to s.
+    Conjugation,
+}
+
+/// One evaluation key: a key is used at its level or below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct KeySpec {
+    /// What it switches.
+    pub kind: KeyKind,
+    /// Highest level at which it is used.
+    pub level: Level,
+    /// Its decomposition.
+    pub gadget: Gadget,
+}
