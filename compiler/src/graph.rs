@@ -6,7 +6,7 @@
 
 use cipherloom_ir::{Activation, ClientStep, Operator, Preprocessing, Tensor, TensorId};
 use petgraph::Direction;
-use petgraph::graph::DiGraph;
+use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
 /// Index of a node in a [`TensorGraph`].
@@ -138,7 +138,7 @@ impl TensorGraph {
     pub fn add(&mut self, node: TensorNode, operands: &[NodeId]) -> NodeId {
         let id = self.graph.add_node(node);
         for (position, operand) in operands.iter().enumerate() {
-            self.graph.add_edge((operand.0 as usize).into(), id, position as u32);
+            self.graph.add_edge(index(*operand), id, position as u32);
         }
         NodeId(id.index() as u32)
     }
@@ -151,19 +151,19 @@ impl TensorGraph {
 
     /// A node.
     pub fn node(&self, id: NodeId) -> &TensorNode {
-        &self.graph[petgraph::graph::NodeIndex::new(id.0 as usize)]
+        &self.graph[index(id)]
     }
 
     /// A node, to be changed.
     pub fn node_mut(&mut self, id: NodeId) -> &mut TensorNode {
-        &mut self.graph[petgraph::graph::NodeIndex::new(id.0 as usize)]
+        &mut self.graph[index(id)]
     }
 
     /// Operands of a node in order.
     pub fn operands(&self, id: NodeId) -> Vec<NodeId> {
         let mut edges: Vec<(u32, NodeId)> = self
             .graph
-            .edges_directed((id.0 as usize).into(), Direction::Incoming)
+            .edges_directed(index(id), Direction::Incoming)
             .map(|e| (*e.weight(), NodeId(e.source().index() as u32)))
             .collect();
         edges.sort();
@@ -174,7 +174,7 @@ impl TensorGraph {
     pub fn consumers(&self, id: NodeId) -> Vec<NodeId> {
         let mut out: Vec<NodeId> = self
             .graph
-            .neighbors_directed((id.0 as usize).into(), Direction::Outgoing)
+            .neighbors_directed(index(id), Direction::Outgoing)
             .map(|n| NodeId(n.index() as u32))
             .collect();
         out.sort();
@@ -185,4 +185,8 @@ impl TensorGraph {
     pub fn order(&self) -> impl Iterator<Item = NodeId> + use<> {
         (0..self.graph.node_count() as u32).map(NodeId)
     }
+}
+
+fn index(id: NodeId) -> NodeIndex {
+    NodeIndex::new(id.0 as usize)
 }
