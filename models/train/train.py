@@ -1,0 +1,210 @@
+"""Trains one or more of the shipped models and writes their ONNX files.
+
+    python train.py --data FOLDER_WITH_MNIST [--out FOLDER] [--epochs N] [NAME ...]
+
+Relies on: `nets`, `data`, `export`. Promises: one thread, fixed seeds; the same machine and versions give the same
+file. Test images are only looked at to print the final accuracy.
+"""
+
+import os
+
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+os.environ.setdefault("NPROC", "1")
+
+import argparse
+import pathlib
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import data
+import export
+import nets
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one net is trained. `tune_epochs` more follow with ReLU and its polynomial stand-ins side by side."""
+
+    epochs: int
+    tune_epochs: int = 0
+    batch: int = 128
+    rate: float = 2e-3
+    decay: float = 2e-2
+    smoothing: float = 0.05
+    augment: float = 1.0
+    limit: float = 4.0
+    seed: int = 1
+
+
+RECIPES = {
+    "lola": Recipe(epochs=40, augment=0.6),
+    "mlp": Recipe(epochs=40, augment=0.6),
+    "cryptonets": Recipe(epochs=40, augment=0.6),
+    "lenet": Recipe(epochs=12, augment=0.8, decay=5e-2),
+    "lenet5-relu": Recipe(epochs=24, tune_epochs=10),
+}
+
+CHUNK = 1000
+OUTLIER_WEIGHT = 0.05
+LOGIT_WEIGHT = 1e-4
+
+
+def cross_entropy(logits, labels, smoothing):
+    target = jax.nn.one_hot(labels, 10) * (1 - smoothing) + smoothing / 10
+    return -(target * jax.nn.log_softmax(logits)).sum(-1).mean()
+
+
+def outliers(net, tensors, limit):
+    """How far activation inputs lie beyond +-limit: mean of squares, summed over the layers."""
+    inputs = nets.activation_inputs(net).values()
+    return sum((jnp.maximum(jnp.abs(tensors[t]) - limit, 0) ** 2).mean() for t in inputs)
+
+
+def soft_relu(width, _name, x):
+    """ReLU's degree-4 least-squares fit under a Gaussian weight that is `width` times as wide as x itself.
+
+    x/2 + |x|/2 with |z| = sqrt(2/pi) (1 + He2(z)/2 - He4(z)/24), the start of its Hermite series.
+    """
+    sigma = jax.lax.stop_gradient(jnp.sqrt((x * x).mean())) * width
+    q = (x / sigma) ** 2
+    series = 1 + (q - 1) / 2 - (q * q - 6 * q + 3) / 24
+    return 0.5 * x + 0.5 * sigma * jnp.sqrt(2 / jnp.pi) * series
+
+
+def loss(params, net, recipe, tuning, batch):
+    images, labels, key = batch
+    tensors, _ = nets.forward(net, params, images)
+    value = cross_entropy(tensors["logits"], labels, recipe.smoothing)
+    value += OUTLIER_WEIGHT * outliers(net, tensors, recipe.limit)
+    value += LOGIT_WEIGHT * (tensors["logits"] ** 2).mean()
+    if tuning:
+        width = jax.random.uniform(key, (), minval=1.5, maxval=3.0)
+        stand_in, _ = nets.forward(net, params, images, activation=partial(soft_relu, width))
+        value += cross_entropy(stand_in["logits"], labels, recipe.smoothing)
+        value += OUTLIER_WEIGHT * outliers(net, stand_in, recipe.limit)
+        value += 0.1 * ((stand_in["logits"] - tensors["logits"]) ** 2).mean()
+    return value
+
+
+def decays(path):
+    return path[-1].key == "w"
+
+
+@partial(jax.jit, static_argnames=("net", "recipe", "tuning"), donate_argnums=(0, 1, 2))
+def step(params, first, second, batch, schedule, *, net, recipe, tuning):
+    """One AdamW step. batch: (uint8 images, labels, key); schedule: (step number from 1, learning rate)."""
+    images, labels, key = batch
+    key_augment, key_width = jax.random.split(key)
+    images = data.augment(key_augment, images.astype(jnp.float32) / 255, recipe.augment)
+    value, grads = jax.value_and_grad(loss)(params, nets.NETS[net], recipe, tuning, (images, labels, key_width))
+    count, rate = schedule
+    first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, grads)
+    second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, grads)
+    bias1, bias2 = 1 - 0.9**count, 1 - 0.999**count
+
+    def update(path, p, m, v):
+        move = (m / bias1) / (jnp.sqrt(v / bias2) + 1e-8)
+        return p - rate * (move + (recipe.decay * p if decays(path) else 0))
+
+    return jax.tree_util.tree_map_with_path(update, params, first, second), first, second, value
+
+
+def run_phase(name, params, training, epochs, options):
+    """`epochs` epochs with a warm-up and a cosine schedule."""
+    recipe, rate, tuning = options
+    images, labels = training
+    rng = np.random.default_rng(recipe.seed + 1000 * tuning)
+    key = jax.random.key(recipe.seed + 1000 * tuning)
+    first, second = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
+    steps = len(images) // recipe.batch
+    total, count = steps * epochs, 0
+    for epoch in range(epochs):
+        start, losses = time.monotonic(), []
+        order = rng.permutation(len(images))[:steps * recipe.batch].reshape(steps, -1)
+        for rows in order:
+            count += 1
+            now = rate * min(1, count / 200) * 0.5 * (1 + np.cos(np.pi * (count - 1) / total))
+            batch = (images[rows], labels[rows], jax.random.fold_in(key, count))
+            params, first, second, value = step(
+                params, first, second, batch, (float(count), now), net=name, recipe=recipe, tuning=tuning)
+            losses.append(value)
+        mean = float(jnp.stack(losses).mean())
+        print(f"{name} epoch {epoch + 1}/{epochs} loss {mean:.4f} ({time.monotonic() - start:.1f} s)", flush=True)
+    return params
+
+
+@partial(jax.jit, static_argnames="name")
+def evaluate(params, images, stats, *, name):
+    return nets.forward(nets.NETS[name], params, images.astype(jnp.float32) / 255, stats)
+
+
+def chunks(images):
+    return (images[i:i + CHUNK] for i in range(0, len(images), CHUNK))
+
+
+def calibrate(name, params, images):
+    """Mean and variance of every batch norm's input over all images, with the final weights, layer after layer."""
+    stats = {}
+    for layer in nets.NETS[name]:
+        if not isinstance(layer, nets.BatchNorm):
+            continue
+        seen = [evaluate(params, part, stats, name=name)[1][layer.name] for part in chunks(images)]
+        mean = jnp.stack([m for m, _ in seen]).mean(0)
+        square = jnp.stack([v + m * m for m, v in seen]).mean(0)
+        stats[layer.name] = (mean, square - mean * mean)
+    return stats
+
+
+def summarise(name, params, stats, images):
+    """{tensor: (min, max, mean, std)} over all images, the graph input included."""
+    rows = []
+    for part in chunks(images):
+        tensors = {export.INPUT: part.astype(np.float32) / 255, **evaluate(params, part, stats, name=name)[0]}
+        rows.append({k: (t.min(), t.max(), t.mean(), (t * t).mean()) for k, t in tensors.items()})
+    summary = {}
+    for tensor in [export.INPUT] + [nets.tensor_name(nets.NETS[name], layer) for layer in nets.NETS[name]]:
+        lo, hi, mean, square = (np.array([float(r[tensor][i]) for r in rows]) for i in range(4))
+        mean, square = mean.mean(), square.mean()
+        summary[tensor] = (lo.min(), hi.max(), mean, (square - mean * mean) ** 0.5)
+    return summary
+
+
+def accuracy(name, params, stats, test):
+    images, labels = test
+    classes = [evaluate(params, part, stats, name=name)[0]["logits"].argmax(-1) for part in chunks(images)]
+    return float((np.concatenate(classes) == labels).mean())
+
+
+def train(name, folder, epochs):
+    """Weights and batch statistics of a trained net, and the summary of its tensors."""
+    recipe, training = RECIPES[name], data.load(folder, "train")
+    params = nets.init(nets.NETS[name], jax.random.key(recipe.seed))
+    params = run_phase(name, params, training, epochs or recipe.epochs, (recipe, recipe.rate, False))
+    if recipe.tune_epochs and not epochs:
+        params = run_phase(name, params, training, recipe.tune_epochs, (recipe, recipe.rate / 2, True))
+    stats = calibrate(name, params, training[0])
+    print(f"{name}: test accuracy {accuracy(name, params, stats, data.load(folder, 't10k')):.4f}")
+    return params, stats, summarise(name, params, stats, training[0])
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Trains the shipped models on MNIST.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(nets.NETS)}; all by default")
+    parser.add_argument("--data", required=True, help="folder of the four MNIST files (*.gz)")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent.parent)
+    parser.add_argument("--epochs", type=int, default=0, help="a short run of this many epochs, for a first try")
+    options = parser.parse_args()
+    for name in options.names or list(nets.NETS):
+        params, stats, summary = train(name, options.data, options.epochs)
+        export.write(options.out / f"{name}.onnx", name, params, stats, summary)
+        for tensor, (lo, hi, mean, std) in summary.items():
+            print(f"  {tensor:6} min {lo:9.3f} max {hi:9.3f} mean {mean:8.3f} std {std:8.3f}")
+
+
+if __name__ == "__main__":
+    main()
