@@ -135,7 +135,7 @@ def forward(net, params, x, stats=None, activation=None):
         match layer:
             case Conv(name, _, kernel, stride, pad):
                 p = params[name]
-                x = _windows(x, kernel, stride, pad) @ p["w"] + p["b"]
+                x = _convolve(x, p["w"], kernel, stride, pad) + p["b"]
             case Dense(name):
                 x = x @ params[name]["w"] + params[name]["b"]
             case BatchNorm(name):
@@ -162,13 +162,11 @@ def forward(net, params, x, stats=None, activation=None):
     return tensors, used
 
 
-def _windows(x, kernel, stride, pad):
-    """[n, h, w, c] to [n, out, out, kernel * kernel * c]."""
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    out = (x.shape[1] - kernel) // stride + 1
-    span = (out - 1) * stride + 1
-    taps = [x[:, i:i + span:stride, j:j + span:stride] for i in range(kernel) for j in range(kernel)]
-    return jnp.concatenate(taps, axis=-1)
+def _convolve(x, w, kernel, stride, pad):
+    """x [n, h, w, c] by w [kernel * kernel * c, maps]."""
+    w = jnp.reshape(w, (kernel, kernel, x.shape[-1], -1))
+    return jax.lax.conv_general_dilated(
+        x, w, (stride, stride), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def activation_inputs(net):

@@ -46,12 +46,13 @@ RECIPES = {
     "mlp": Recipe(epochs=40, augment=0.6),
     "cryptonets": Recipe(epochs=40, augment=0.6),
     "lenet": Recipe(epochs=12, augment=0.8, decay=5e-2),
-    "lenet5-relu": Recipe(epochs=24, tune_epochs=10),
+    "lenet5-relu": Recipe(epochs=16, tune_epochs=14, limit=3.5),
 }
 
 CHUNK = 1000
 OUTLIER_WEIGHT = 0.05
 LOGIT_WEIGHT = 1e-4
+AGREEMENT_WEIGHT = 0.3
 
 
 def cross_entropy(logits, labels, smoothing):
@@ -60,19 +61,25 @@ def cross_entropy(logits, labels, smoothing):
 
 
 def outliers(net, tensors, limit):
-    """How far activation inputs lie beyond +-limit: mean of squares, summed over the layers."""
-    inputs = nets.activation_inputs(net).values()
-    return sum((jnp.maximum(jnp.abs(tensors[t]) - limit, 0) ** 2).mean() for t in inputs)
+    """How far activation inputs lie beyond `limit` times their root mean square: mean of squares, summed over layers."""
+    inputs = [tensors[t] for t in nets.activation_inputs(net).values()]
+    return sum((jnp.maximum(jnp.abs(x) - limit * rms(x), 0) ** 2).mean() for x in inputs)
 
 
-def soft_relu(width, _name, x):
-    """ReLU's degree-4 least-squares fit under a Gaussian weight that is `width` times as wide as x itself.
+def rms(x):
+    """Root mean square of the whole tensor, as a constant for the gradient."""
+    return jax.lax.stop_gradient(jnp.sqrt((x * x).mean()))
 
-    x/2 + |x|/2 with |z| = sqrt(2/pi) (1 + He2(z)/2 - He4(z)/24), the start of its Hermite series.
+
+def soft_relu(width, quartic, _name, x):
+    """A least-squares fit of ReLU under a Gaussian weight that is `width` times as wide as x itself.
+
+    x/2 + |x|/2 with |z| = sqrt(2/pi) (1 + He2(z)/2 - He4(z)/24), the start of its Hermite series; the last term,
+    which makes the degree 4, is multiplied by `quartic`.
     """
-    sigma = jax.lax.stop_gradient(jnp.sqrt((x * x).mean())) * width
+    sigma = rms(x) * width
     q = (x / sigma) ** 2
-    series = 1 + (q - 1) / 2 - (q * q - 6 * q + 3) / 24
+    series = 1 + (q - 1) / 2 - quartic * (q * q - 6 * q + 3) / 24
     return 0.5 * x + 0.5 * sigma * jnp.sqrt(2 / jnp.pi) * series
 
 
@@ -83,11 +90,14 @@ def loss(params, net, recipe, tuning, batch):
     value += OUTLIER_WEIGHT * outliers(net, tensors, recipe.limit)
     value += LOGIT_WEIGHT * (tensors["logits"] ** 2).mean()
     if tuning:
-        width = jax.random.uniform(key, (), minval=1.5, maxval=3.0)
-        stand_in, _ = nets.forward(net, params, images, activation=partial(soft_relu, width))
+        # Half of the steps see degree 2, half degree 4, which bears a wider weight.
+        key_degree, key_width = jax.random.split(key)
+        quartic = jax.random.bernoulli(key_degree).astype(jnp.float32)
+        width = 1 + (1 + quartic) * jax.random.uniform(key_width)
+        stand_in, _ = nets.forward(net, params, images, activation=partial(soft_relu, width, quartic))
         value += cross_entropy(stand_in["logits"], labels, recipe.smoothing)
         value += OUTLIER_WEIGHT * outliers(net, stand_in, recipe.limit)
-        value += 0.1 * ((stand_in["logits"] - tensors["logits"]) ** 2).mean()
+        value += AGREEMENT_WEIGHT * ((stand_in["logits"] - tensors["logits"]) ** 2).mean()
     return value
 
 
