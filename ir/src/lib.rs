@@ -29,13 +29,16 @@
 //! therefore follow from the law and are never stored.
 #![forbid(unsafe_code)]
 
+mod builder;
 mod circuit;
 mod interpret;
 mod layout;
 mod map;
 mod op;
 pub mod scheme;
+mod verify;
 
+pub use builder::CircuitBuilder;
 pub use circuit::{
     Circuit, ClientStep, Forecast, InputSpec, Node, OutputSpec, Preprocessing, RangeCertificate,
 };
@@ -43,3 +46,4 @@ pub use interpret::{Interpretation, interpret};
 pub use layout::{Digit, Gap, Layout, LayoutId, digit_span};
 pub use map::{LinearMap, MapId, Operator, Tensor, TensorId, ViewAxis, Window};
 pub use op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, Product, Source, Step, ValueId};
+pub use verify::{Degree, LawError, MAX_PRODUCT_TERMS, MAX_SCALE_EXPONENT, ValueType, result_types};

@@ -178,3 +178,51 @@ pub enum Op {
     /// Linear plan; as many results as it has outputs.
     Linear(LinearPlan),
 }
+
+impl Op {
+    /// Name of the operation, as in the specification and the text form.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Input { .. } => "input",
+            Op::Add(..) => "add",
+            Op::Sub(..) => "sub",
+            Op::Neg(..) => "neg",
+            Op::AddPlain(..) => "add_plain",
+            Op::MulPlain(..) => "mul_plain",
+            Op::MulScalar(..) => "mul_scalar",
+            Op::Mul(..) => "mul",
+            Op::SumOfProducts(..) => "sum_of_products",
+            Op::Relinearize(..) => "relinearize",
+            Op::Rescale(..) => "rescale",
+            Op::RelinearizeRescale(..) => "relinearize_rescale",
+            Op::DropLevel(..) => "drop_level",
+            Op::Adjust(..) => "adjust",
+            Op::Rotate(..) => "rotate",
+            Op::Conjugate(..) => "conjugate",
+            Op::Activation(..) => "activation",
+            Op::Linear(..) => "linear",
+        }
+    }
+
+    /// Evaluation keys that the operation names, mutably, in order, repeated where one is named twice.
+    pub(crate) fn keys_mut(&mut self) -> Vec<&mut KeyId> {
+        match self {
+            Op::Relinearize(_, key) | Op::RelinearizeRescale(_, key) | Op::Conjugate(_, key) => vec![key],
+            Op::Rotate(_, keyed) => keyed.key.iter_mut().collect(),
+            Op::Linear(plan) => {
+                plan.babies.iter_mut().chain(&mut plan.giants).filter_map(|s| s.key.as_mut()).collect()
+            }
+            _ => vec![],
+        }
+    }
+
+    /// Evaluation keys that the operation names, in order, repeated where one is named twice.
+    pub fn keys(&self) -> Vec<KeyId> {
+        match self {
+            Op::Relinearize(_, key) | Op::RelinearizeRescale(_, key) | Op::Conjugate(_, key) => vec![*key],
+            Op::Rotate(_, keyed) => keyed.key.into_iter().collect(),
+            Op::Linear(plan) => plan.babies.iter().chain(&plan.giants).filter_map(|s| s.key).collect(),
+            _ => vec![],
+        }
+    }
+}
