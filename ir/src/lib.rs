@@ -31,8 +31,10 @@
 
 mod builder;
 mod circuit;
+mod digest;
 mod interpret;
 mod layout;
+mod manifest;
 mod map;
 mod op;
 pub mod scheme;
@@ -42,8 +44,12 @@ pub use builder::CircuitBuilder;
 pub use circuit::{
     Circuit, ClientStep, Forecast, InputSpec, Node, OutputSpec, Preprocessing, RangeCertificate,
 };
+pub use digest::Digest;
 pub use interpret::{Interpretation, interpret};
 pub use layout::{Digit, Gap, Layout, LayoutId, digit_span};
+pub use manifest::{Manifest, ManifestInput, ManifestOutput};
 pub use map::{LinearMap, MapId, Operator, Tensor, TensorId, ViewAxis, Window};
 pub use op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, Product, Source, Step, ValueId};
-pub use verify::{Degree, LawError, MAX_PRODUCT_TERMS, MAX_SCALE_EXPONENT, ValueType, result_types};
+pub use verify::{
+    Degree, LawError, MAX_PRODUCT_TERMS, MAX_SCALE_EXPONENT, ValueType, result_types, value_types,
+};

@@ -1,0 +1,40 @@
+//! Names circuits by content.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// BLAKE3 digest of a circuit's canonical file bytes: what manifest, keys and ciphertexts are bound to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// Digest of these bytes.
+    pub fn of(bytes: &[u8]) -> Digest {
+        Digest(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The first 16 hexadecimal digits, for messages.
+    pub fn short(&self) -> String {
+        self.to_string()[..16].to_owned()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl crate::Circuit {
+    /// Digest of the circuit's canonical file bytes.
+    pub fn digest(&self) -> Digest {
+        // Provisional: the debug form, until the file format lands.
+        Digest::of(format!("{self:?}").as_bytes())
+    }
+}

@@ -1,0 +1,96 @@
+//! What the client gets in place of the model: how to encrypt, which keys to make, how to read the answer.
+//!
+//! Promises: a pure function of the circuit (a `.loom` alone yields it) that holds no weight and no geometry of
+//! the network beyond the layouts of inputs and outputs and the list of keys.
+
+use crate::circuit::{Circuit, ClientStep, Forecast, Preprocessing, RangeCertificate};
+use crate::digest::Digest;
+use crate::layout::Layout;
+use crate::scheme::{KeySpec, Level, Parameters};
+use crate::verify::{LawError, value_types};
+use serde::{Deserialize, Serialize};
+
+/// The client's description of a circuit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Name of the model.
+    pub name: String,
+    /// The circuit that this describes.
+    pub circuit: Digest,
+    /// Encryption parameters.
+    pub parameters: Parameters,
+    /// Evaluation keys to make, in the order in which the circuit numbers them.
+    pub keys: Vec<KeySpec>,
+    /// What to encrypt, in order.
+    pub inputs: Vec<ManifestInput>,
+    /// What comes back, in order.
+    pub outputs: Vec<ManifestOutput>,
+    /// Calibrated ranges.
+    pub certificate: Vec<RangeCertificate>,
+    /// Predicted cost.
+    pub forecast: Forecast,
+}
+
+/// An input tensor, encrypted at the top level and its canonical scale `2^log_scale`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ManifestInput {
+    /// ONNX name.
+    pub name: String,
+    /// Where its elements go; `layout.ciphertexts` ciphertexts are sent.
+    pub layout: Layout,
+    /// From raw data to slot values.
+    pub preprocessing: Preprocessing,
+    /// Values the circuit was made for, `[min, max]` after preprocessing.
+    pub range: [f64; 2],
+}
+
+/// An output tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ManifestOutput {
+    /// ONNX name.
+    pub name: String,
+    /// Where its elements stand; `layout.ciphertexts` ciphertexts come back.
+    pub layout: Layout,
+    /// Level of its ciphertexts; their scale is the canonical one of that level, exactly.
+    pub level: Level,
+    /// The decrypted slots are multiplied by this.
+    pub scale: f64,
+    /// Range certificate `[min, max]`.
+    pub range: [f64; 2],
+    /// Class names, empty or one per element.
+    pub labels: Vec<String>,
+    /// Steps of the model that are left to the client.
+    pub client_steps: Vec<ClientStep>,
+}
+
+impl Manifest {
+    /// The manifest of a circuit; an error only if the circuit breaks an op law.
+    pub fn of(circuit: &Circuit) -> Result<Manifest, LawError> {
+        let types = value_types(circuit)?;
+        let inputs = circuit.inputs.iter().map(|input| ManifestInput {
+            name: input.name.clone(),
+            layout: circuit.layout(input.layout).clone(),
+            preprocessing: input.preprocessing.clone(),
+            range: input.range,
+        });
+        let outputs = circuit.outputs.iter().map(|output| ManifestOutput {
+            name: output.name.clone(),
+            layout: circuit.layout(output.layout).clone(),
+            level: output.values.first().map_or(Level(0), |v| types[v.0 as usize].level),
+            scale: output.scale,
+            range: output.range,
+            labels: output.labels.clone(),
+            client_steps: output.client_steps.clone(),
+        });
+        Ok(Manifest {
+            name: circuit.name.clone(),
+            circuit: circuit.digest(),
+            parameters: circuit.parameters.clone(),
+            keys: circuit.keys.clone(),
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+            certificate: circuit.certificate.clone(),
+            forecast: circuit.forecast,
+        })
+    }
+}
