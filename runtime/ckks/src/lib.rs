@@ -1,1 +1,34 @@
 //! Leveled RNS-CKKS: parameters, ciphertexts, evaluation keys and evaluation; knows no secret key.
+//!
+//! - [`Context`]: ring degree and primes, with their tables. Every operation is a method of it.
+//! - [`Encoder`]: complex slots to plaintexts and back.
+//! - [`Ciphertext`], [`Plaintext`], [`CompactPlaintext`], [`Extended`]: values, always in evaluation form.
+//! - `EvaluationKey`, [`Gadget`]: hybrid key switching; the gadget belongs to the key.
+//! - `LinearSweep`: many products of rotated inputs with diagonals, in one sweep.
+//!
+//! # Relies on
+//! `cipherloom-ring` for everything modulo one prime.
+//!
+//! # Promises
+//! The scheme is J. Cheon, K. Han, A. Kim, M. Kim and Y. Song, *A full RNS variant of approximate homomorphic
+//! encryption* (ePrint 2018/931). Values carry no scale: which scale a value has is the circuit's knowledge. Results
+//! are the same bits for every path, machine and number of threads. Whatever is wrong with an operand is a
+//! [`CkksError`], not a panic.
+
+#![forbid(unsafe_code)]
+
+mod ciphertext;
+mod context;
+mod encoder;
+mod error;
+mod gadget;
+mod galois;
+mod plaintext;
+
+pub use ciphertext::{Ciphertext, Extended, Limbs};
+pub use context::Context;
+pub use encoder::{Complex, Encoder};
+pub use error::CkksError;
+pub use gadget::Gadget;
+pub use galois::{GaloisElement, RotationStep};
+pub use plaintext::{CompactPlaintext, Plaintext};

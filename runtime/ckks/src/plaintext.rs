@@ -1,0 +1,77 @@
+//! Encoded values: in evaluation form, ready to be multiplied, or as one word per coefficient, free of any level.
+
+use cipherloom_ring::{Evaluation, Poly};
+
+use crate::{CkksError, Limbs};
+
+/// An encoded value over `q_0 .. q_{limbs-1}, p_0 .. p_{special-1}`, in evaluation form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plaintext {
+    poly: Poly<Evaluation>,
+    special: usize,
+}
+
+impl Plaintext {
+    /// A plaintext whose last `special` limbs are modulo special primes.
+    ///
+    /// # Errors
+    /// [`CkksError::TooFewLimbs`] where there is no chain limb.
+    pub fn new(poly: Poly<Evaluation>, special: usize) -> Result<Plaintext, CkksError> {
+        if poly.limbs() <= special {
+            return Err(CkksError::TooFewLimbs { have: poly.limbs(), need: special + 1 });
+        }
+        Ok(Plaintext { poly, special })
+    }
+
+    /// Number of chain primes.
+    pub fn limbs(&self) -> Limbs {
+        Limbs(self.poly.limbs() - self.special)
+    }
+
+    /// Number of special primes.
+    pub fn special(&self) -> usize {
+        self.special
+    }
+
+    /// All limbs: chain primes, then special primes.
+    pub fn poly(&self) -> &Poly<Evaluation> {
+        &self.poly
+    }
+
+    /// Memory of the words, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        size_of_val(self.poly.as_slice())
+    }
+}
+
+/// An encoded value as signed integers, one per coefficient of the subring that its slots need: `2 slots` words.
+///
+/// It belongs to no level; [`Encoder::expand`](crate::Encoder::expand) makes a [`Plaintext`] of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompactPlaintext {
+    /// Coefficient `j` belongs to `X^(j N / coefficients.len())`.
+    coefficients: Box<[i64]>,
+    largest: u64,
+}
+
+impl CompactPlaintext {
+    pub(crate) fn new(coefficients: Vec<i64>) -> CompactPlaintext {
+        let largest = coefficients.iter().map(|c| c.unsigned_abs()).max().unwrap_or(0);
+        CompactPlaintext { coefficients: coefficients.into(), largest }
+    }
+
+    /// The coefficients of `X^(j N / len)`.
+    pub fn coefficients(&self) -> &[i64] {
+        &self.coefficients
+    }
+
+    /// The largest magnitude of a coefficient.
+    pub fn largest(&self) -> u64 {
+        self.largest
+    }
+
+    /// Memory of the words, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        size_of_val(&*self.coefficients)
+    }
+}
