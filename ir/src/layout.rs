@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use thiserror::Error;
 
 /// One digit of a mixed-radix index: `extent` values, `stride` slots apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,6 +49,72 @@ pub struct Layout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LayoutId(pub u32);
 
+/// Most slots over all ciphertexts of one layout (a bound against hostile files).
+pub const MAX_LAYOUT_SLOTS: u64 = 1 << 26;
+
+/// Why a layout is inconsistent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LayoutError {
+    /// The slot count is no power of two, or there are too many slots or no ciphertext.
+    #[error("{ciphertexts} ciphertexts of {slots} slots")]
+    Size {
+        /// Slots of one ciphertext.
+        slots: u32,
+        /// Ciphertexts.
+        ciphertexts: u32,
+    },
+    /// The digits of an axis do not cover it, or a digit is empty, or the axes are not those of the shape.
+    #[error("axis {axis} of shape {shape:?} has digits that do not cover it")]
+    Axis {
+        /// Axis.
+        axis: usize,
+        /// Shape of the tensor.
+        shape: Vec<u32>,
+    },
+    /// Replicas or folds do not fit into a ciphertext.
+    #[error("copies {digits} do not fit into {slots} slots")]
+    Copies {
+        /// The digits.
+        digits: String,
+        /// Slots of one ciphertext.
+        slots: u32,
+    },
+    /// An element stands beyond the last ciphertext.
+    #[error("address {address} lies beyond {ciphertexts} ciphertexts of {slots} slots")]
+    Beyond {
+        /// Largest address.
+        address: u64,
+        /// Slots of one ciphertext.
+        slots: u32,
+        /// Ciphertexts.
+        ciphertexts: u32,
+    },
+    /// Two elements or copies share a slot.
+    #[error("two elements or copies share slot {slot} of ciphertext {ciphertext}")]
+    Overlap {
+        /// Ciphertext.
+        ciphertext: u32,
+        /// Slot.
+        slot: u32,
+    },
+}
+
+impl Digit {
+    /// Checks that the span of `digits` is no larger than a ciphertext of `slots`.
+    pub fn check_all(digits: &[Digit], slots: u32) -> Result<(), LayoutError> {
+        let copies = digits.iter().try_fold(1u64, |n, d| n.checked_mul(u64::from(d.extent)));
+        let reach = digits.iter().try_fold(0u64, |n, d| {
+            n.checked_add(u64::from(d.extent.saturating_sub(1)) * u64::from(d.stride))
+        });
+        let fits = |v: Option<u64>, below: u64| v.is_some_and(|v| v < below);
+        if fits(copies, u64::from(slots) + 1) && fits(reach, u64::from(slots)) && copies != Some(0) {
+            return Ok(());
+        }
+        let digits = digits.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        Err(LayoutError::Copies { digits, slots })
+    }
+}
+
 impl Layout {
     /// Number of elements of the tensor.
     pub fn elements(&self) -> usize {
@@ -57,16 +124,97 @@ impl Layout {
     /// Address of each element (flat row-major index → `ciphertext · slots + slot`), first replica.
     pub fn addresses(&self) -> Vec<u64> {
         let mut out = vec![0u64];
-        for (size, digits) in self.shape.iter().zip(&self.axes) {
-            let axis = axis_offsets(*size, digits);
+        for axis in self.axis_offsets() {
             out = out.iter().flat_map(|base| axis.iter().map(move |o| base + o)).collect();
         }
         out
     }
 
+    /// Address part of every index of every axis.
+    pub fn axis_offsets(&self) -> Vec<Vec<u64>> {
+        self.shape.iter().zip(&self.axes).map(|(size, digits)| axis_offsets(*size, digits)).collect()
+    }
+
     /// Slot offsets of the copies, the first being 0.
     pub fn replica_offsets(&self) -> Vec<u64> {
         digit_span(&self.replicas)
+    }
+
+    /// Checks sizes, coverage, bounds, and that no two elements or copies share a slot. Whoever reads a layout
+    /// from a file calls this first; the other functions then neither overflow nor panic.
+    pub fn check(&self) -> Result<(), LayoutError> {
+        let (slots, ciphertexts) = (self.slots, self.ciphertexts);
+        let total = u64::from(slots) * u64::from(ciphertexts);
+        if !slots.is_power_of_two() || total == 0 || total > MAX_LAYOUT_SLOTS {
+            return Err(LayoutError::Size { slots, ciphertexts });
+        }
+        let bad_axis = |axis| LayoutError::Axis { axis, shape: self.shape.clone() };
+        if self.axes.len() != self.shape.len() {
+            return Err(bad_axis(self.axes.len().min(self.shape.len())));
+        }
+        let mut address = 0u64;
+        let mut elements = 1u64;
+        for (axis, (size, digits)) in self.shape.iter().zip(&self.axes).enumerate() {
+            let cover = digits.iter().fold(1u64, |n, d| n.saturating_mul(u64::from(d.extent)));
+            elements = elements.saturating_mul(u64::from(*size));
+            if cover < u64::from(*size) || *size == 0 || cover == 0 || elements > total || digits.len() > 64 {
+                return Err(bad_axis(axis));
+            }
+            address = address.saturating_add(axis_offsets(*size, digits).into_iter().max().unwrap_or(0));
+        }
+        if address >= total {
+            return Err(LayoutError::Beyond { address, slots, ciphertexts });
+        }
+        Digit::check_all(&self.replicas, slots)?;
+        self.check_overlap(total)
+    }
+
+    fn check_overlap(&self, total: u64) -> Result<(), LayoutError> {
+        let mut taken = vec![false; total as usize];
+        let copies = self.replica_offsets();
+        for address in self.addresses() {
+            for copy in &copies {
+                let (ciphertext, slot) = self.place(address, *copy);
+                let at = &mut taken[ciphertext as usize * self.slots as usize + slot as usize];
+                if *at {
+                    return Err(LayoutError::Overlap { ciphertext, slot });
+                }
+                *at = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ciphertext and slot of the copy at offset `copy` of the element at `address`.
+    fn place(&self, address: u64, copy: u64) -> (u32, u32) {
+        let slots = u64::from(self.slots);
+        ((address / slots) as u32, ((address + copy) % slots) as u32)
+    }
+
+    /// Slots of one ciphertext: every copy of element `i` holds `value(i)`, the gaps zero. The layout is checked.
+    pub fn fill(&self, ciphertext: u32, value: impl Fn(usize) -> f64) -> Vec<f64> {
+        let mut slots = vec![0.0; self.slots as usize];
+        let copies = self.replica_offsets();
+        for (element, address) in self.addresses().into_iter().enumerate() {
+            if address / u64::from(self.slots) == u64::from(ciphertext) {
+                copies.iter().for_each(|copy| slots[self.place(address, *copy).1 as usize] = value(element));
+            }
+        }
+        slots
+    }
+
+    /// Slot vectors of all ciphertexts for a row-major tensor of [`Layout::elements`] values. Checked layout.
+    pub fn pack(&self, values: &[f64]) -> Vec<Vec<f64>> {
+        (0..self.ciphertexts).map(|c| self.fill(c, |element| values[element])).collect()
+    }
+
+    /// The row-major tensor from the slot vectors of all ciphertexts (first copy). Checked layout.
+    pub fn unpack<V: AsRef<[f64]>>(&self, ciphertexts: &[V]) -> Vec<f64> {
+        let read = |address: u64| {
+            let (ciphertext, slot) = self.place(address, 0);
+            ciphertexts[ciphertext as usize].as_ref()[slot as usize]
+        };
+        self.addresses().into_iter().map(read).collect()
     }
 }
 

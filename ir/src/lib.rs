@@ -46,9 +46,12 @@ pub use circuit::{
 };
 pub use digest::Digest;
 pub use interpret::{Interpretation, interpret};
-pub use layout::{Digit, Gap, Layout, LayoutId, digit_span};
+pub use layout::{Digit, Gap, Layout, LayoutError, LayoutId, MAX_LAYOUT_SLOTS, digit_span};
 pub use manifest::{Manifest, ManifestInput, ManifestOutput};
-pub use map::{LinearMap, MapId, Operator, Tensor, TensorId, ViewAxis, Window};
+pub use map::{
+    Diagonal, Diagonals, LinearMap, MAX_ELEMENTS, MAX_ENTRIES, MapError, MapId, Operator, PlacedMap,
+    RowNorms, SparseRows, Support, Tensor, TensorId, ViewAxis, Window, matrix_rows, plain_values,
+};
 pub use op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, Product, Source, Step, ValueId};
 pub use verify::{
     Degree, LawError, MAX_PRODUCT_TERMS, MAX_SCALE_EXPONENT, ValueType, result_types, value_types,

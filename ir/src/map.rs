@@ -8,7 +8,21 @@
 //! Folded maps: with `fold` digits, the diagonals yield *partial sums*: the result of output element `o` is
 //! spread over the slots `address(o) + f`, `f` in the span of `fold`, and rotate-and-add steps that follow in
 //! the circuit gather it. Among the candidates (input replica, fold offset) of one product the one with the
-//! smallest step in `[0, slots)` is taken; that rule makes the set of diagonals unique.
+//! smallest step in `[0, slots)` is taken (of equal steps the smallest fold offset); that rule makes the set of
+//! diagonals unique.
+
+mod diagonals;
+mod plain;
+mod rows;
+mod shape;
+mod structure;
+mod support;
+
+pub use diagonals::{Diagonal, Diagonals, PlacedMap};
+pub use plain::plain_values;
+pub use rows::{RowNorms, SparseRows, matrix_rows};
+pub use shape::{MAX_ELEMENTS, MAX_ENTRIES, MapError};
+pub use support::Support;
 
 use crate::layout::{Digit, LayoutId};
 use serde::{Deserialize, Serialize};
@@ -48,7 +62,8 @@ pub struct Window {
 }
 
 /// One output axis of a [`Operator::View`]: it walks `input_axis` from `start` by `step`; positions outside
-/// the input read zero. `input_axis: None` is an axis of extent 1 (or, with `extent > 1`, a broadcast).
+/// the input read zero. `input_axis: None` is an axis of extent 1 (or, with `extent > 1`, a broadcast). An input
+/// axis that several output axes walk is read at the sum of their positions; one that none walks, at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ViewAxis {
     /// Size of the output axis.

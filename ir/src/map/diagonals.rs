@@ -1,0 +1,280 @@
+//! Materialises a linear map: its slot matrix as diagonals, from descriptors and weights.
+//!
+//! Relies on [`super::rows`] for the matrix over tensor elements and on the layouts for the places. Promises:
+//! the rule in the header of [`crate::map`] exactly (a pure function, the same on every machine and for any
+//! number of threads); a diagonal exists wherever the structure has an entry, also where all weights are zero.
+
+use super::rows::{RowNorms, SparseRows, matrix_rows};
+use super::shape::{MapError, bounded};
+use super::{LinearMap, Operator, Tensor};
+use crate::layout::{Digit, Layout, LayoutId, digit_span};
+use crate::op::Step;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// A linear map with its layouts at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct PlacedMap<'a> {
+    /// Operators, first applied first.
+    pub operators: &'a [Operator],
+    /// Uniform factor.
+    pub scale: f64,
+    /// Layout of the input tensor.
+    pub input: &'a Layout,
+    /// Layout of the output tensor.
+    pub output: &'a Layout,
+    /// Partial-sum digits.
+    pub fold: &'a [Digit],
+}
+
+impl LinearMap {
+    /// The map with its layouts looked up in the circuit's table.
+    pub fn placed<'a>(&'a self, layouts: &'a [Layout]) -> Result<PlacedMap<'a>, MapError> {
+        let find = |id: LayoutId| layouts.get(id.0 as usize).ok_or(MapError::UnknownLayout(id.0));
+        let (input, output) = (find(self.input)?, find(self.output)?);
+        Ok(PlacedMap { operators: &self.operators, scale: self.scale, input, output, fold: &self.fold })
+    }
+}
+
+impl PlacedMap<'_> {
+    /// The matrix over tensor elements.
+    pub fn rows(&self, tensors: &[Tensor]) -> Result<SparseRows, MapError> {
+        let (rows, _) = matrix_rows(self.operators, self.scale, &self.input.shape, tensors)?;
+        if rows.rows() != self.output.elements() {
+            let (expected, found) = (self.output.elements() as u64, rows.rows() as u64);
+            return Err(MapError::Elements { operator: "output layout", expected, found });
+        }
+        Ok(rows)
+    }
+
+    /// Which (step, fold offset) a product with a given slot distance takes.
+    pub(crate) fn places(&self) -> Result<Places, MapError> {
+        if self.input.slots != self.output.slots {
+            return Err(MapError::Slots { input: self.input.slots, output: self.output.slots });
+        }
+        self.input.check()?;
+        self.output.check()?;
+        Digit::check_all(self.fold, self.output.slots)?;
+        Ok(Places::new(&self.input.replica_offsets(), &digit_span(self.fold), self.input.slots))
+    }
+}
+
+/// The choice among (input replica, fold offset): smallest step, then smallest fold offset.
+pub(crate) struct Places {
+    mask: u32,
+    /// By distance (input slot − output slot): the step and the fold offset; empty if the step is the distance.
+    table: Vec<(u32, u32)>,
+}
+
+impl Places {
+    fn new(replicas: &[u64], folds: &[u64], slots: u32) -> Places {
+        let mask = slots - 1;
+        if replicas.len() == 1 && folds.len() == 1 {
+            return Places { mask, table: vec![] };
+        }
+        let fold = |f: u64| (f & u64::from(mask)) as u32;
+        let mut candidates: Vec<(u32, u32)> = replicas
+            .iter()
+            .flat_map(|r| folds.iter().map(move |f| (fold(*r).wrapping_sub(fold(*f)) & mask, fold(*f))))
+            .collect();
+        candidates.sort_unstable();
+        candidates.dedup_by_key(|c| c.0);
+        // Of distance b, candidate c gives step (b + c) mod slots: smallest for the first c ≥ slots − b, else c_0.
+        let mut next = candidates.len();
+        let table = (0..slots)
+            .map(|b| {
+                while next > 0 && u64::from(candidates[next - 1].0) + u64::from(b) >= u64::from(slots) {
+                    next -= 1;
+                }
+                let (c, f) = *candidates.get(next).unwrap_or(&candidates[0]);
+                (b.wrapping_add(c) & mask, f)
+            })
+            .collect();
+        Places { mask, table }
+    }
+
+    /// Slots of a ciphertext.
+    pub(crate) fn slots(&self) -> usize {
+        self.mask as usize + 1
+    }
+
+    /// Step and fold offset for a distance in `[0, slots)`.
+    #[inline]
+    pub(crate) fn of(&self, distance: u32) -> (u32, u32) {
+        if self.table.is_empty() { (distance, 0) } else { self.table[distance as usize] }
+    }
+}
+
+/// Name and place of one diagonal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diagonal {
+    /// Output ciphertext.
+    pub output: u32,
+    /// Input ciphertext.
+    pub input: u32,
+    /// Step.
+    pub step: Step,
+    range: Range<usize>,
+}
+
+/// All diagonals of a map, sparse.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diagonals {
+    /// Slots of a ciphertext.
+    pub slots: u32,
+    /// Largest row norms of the map (over one copy of each output element, whole rows before any fold).
+    pub norms: RowNorms,
+    diagonals: Vec<Diagonal>,
+    places: Vec<u32>,
+    weights: Vec<f64>,
+}
+
+impl Diagonals {
+    /// Materialises `map`.
+    pub fn materialise(
+        map: &LinearMap,
+        layouts: &[Layout],
+        tensors: &[Tensor],
+    ) -> Result<Diagonals, MapError> {
+        Diagonals::of(&map.placed(layouts)?, tensors)
+    }
+
+    /// Materialises a placed map.
+    pub fn of(map: &PlacedMap<'_>, tensors: &[Tensor]) -> Result<Diagonals, MapError> {
+        let places = map.places()?;
+        let rows = map.rows(tensors)?;
+        let slots = map.input.slots;
+        let copies = map.output.replica_offsets();
+        bounded("materialised map", &[rows.entries() as u64, copies.len() as u64])?;
+        let split = |a: u64| ((a / u64::from(slots)) as u32, (a % u64::from(slots)) as u32);
+        let columns: Vec<(u32, u32)> = map.input.addresses().into_iter().map(split).collect();
+        let mut by_output: Vec<Vec<(usize, u32)>> = vec![vec![]; map.output.ciphertexts as usize];
+        for (row, address) in map.output.addresses().into_iter().enumerate() {
+            let (ciphertext, slot) = split(address);
+            for replica in &copies {
+                by_output[ciphertext as usize].push((row, (slot + *replica as u32) & places.mask));
+            }
+        }
+        let bucket =
+            Bucket { rows: &rows, columns: &columns, places: &places, inputs: map.input.ciphertexts };
+        let parts: Vec<Part> = by_output.par_iter().map(|own| bucket.sort(own)).collect();
+        let mut out =
+            Diagonals { slots, norms: rows.norms(), diagonals: vec![], places: vec![], weights: vec![] };
+        for (output, part) in parts.into_iter().enumerate() {
+            let shift = out.places.len();
+            out.diagonals.extend(part.diagonals.into_iter().map(|(input, step, range)| Diagonal {
+                output: output as u32,
+                input,
+                step: Step(step),
+                range: range.start + shift..range.end + shift,
+            }));
+            out.places.extend(part.places);
+            out.weights.extend(part.weights);
+        }
+        Ok(out)
+    }
+
+    /// The diagonals, sorted by (output, input, step).
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Diagonal> + '_ {
+        self.diagonals.iter()
+    }
+
+    /// Output slots (sorted) and weights of one diagonal: `out[s] += w · in[(s + step) mod slots]`.
+    pub fn entries(&self, diagonal: &Diagonal) -> (&[u32], &[f64]) {
+        (&self.places[diagonal.range.clone()], &self.weights[diagonal.range.clone()])
+    }
+
+    /// Looks a diagonal up; `None` if it is zero by structure.
+    pub fn find(&self, output: u32, input: u32, step: Step) -> Option<&Diagonal> {
+        let key = |d: &Diagonal| (d.output, d.input, d.step);
+        let at = self.diagonals.binary_search_by_key(&(output, input, step), key).ok()?;
+        Some(&self.diagonals[at])
+    }
+
+    /// One diagonal as a dense slot vector, rotated right by `giant`: `p[s] = diagonal[(s − giant) mod slots]`.
+    pub fn vector(&self, output: u32, input: u32, step: Step, giant: Step) -> Vec<f64> {
+        let mut dense = vec![0.0; self.slots as usize];
+        if let Some(diagonal) = self.find(output, input, step) {
+            let (places, weights) = self.entries(diagonal);
+            for (s, w) in places.iter().zip(weights) {
+                dense[(s.wrapping_add(giant.0) & (self.slots - 1)) as usize] += w;
+            }
+        }
+        dense
+    }
+}
+
+/// The diagonals that lead to one output ciphertext.
+struct Part {
+    diagonals: Vec<(u32, u32, Range<usize>)>,
+    places: Vec<u32>,
+    weights: Vec<f64>,
+}
+
+/// Counting sort of entries by (input ciphertext, step).
+struct Bucket<'a> {
+    rows: &'a SparseRows,
+    columns: &'a [(u32, u32)],
+    places: &'a Places,
+    inputs: u32,
+}
+
+impl Bucket<'_> {
+    /// `own`: (row, slot) of every copy of every element of this output ciphertext.
+    fn sort(&self, own: &[(usize, u32)]) -> Part {
+        let mask = self.places.mask;
+        let slots = mask as usize + 1;
+        let each = |visit: &mut dyn FnMut(usize, u32, &[u32], &[f64])| {
+            for (row, slot) in own {
+                let (indices, weights) = self.rows.row(*row);
+                visit(*row, *slot, indices, weights);
+            }
+        };
+        let mut ends = vec![0usize; self.inputs as usize * slots];
+        each(&mut |_, slot, indices, _| {
+            for i in indices {
+                let (input, at) = self.columns[*i as usize];
+                let (step, _) = self.places.of(at.wrapping_sub(slot) & mask);
+                ends[input as usize * slots + step as usize] += 1;
+            }
+        });
+        let mut diagonals = vec![];
+        let mut total = 0;
+        for (key, end) in ends.iter_mut().enumerate() {
+            let start = total;
+            total += *end;
+            if total > start {
+                diagonals.push(((key / slots) as u32, (key % slots) as u32, start..total));
+            }
+            *end = start;
+        }
+        let mut places = vec![0u32; total];
+        let mut sums = vec![0f64; total];
+        each(&mut |_, slot, indices, weights| {
+            for (i, w) in indices.iter().zip(weights) {
+                let (input, at) = self.columns[*i as usize];
+                let (step, fold) = self.places.of(at.wrapping_sub(slot) & mask);
+                let end = &mut ends[input as usize * slots + step as usize];
+                places[*end] = slot.wrapping_add(fold) & mask;
+                sums[*end] = *w;
+                *end += 1;
+            }
+        });
+        for (_, _, range) in &diagonals {
+            sort_by_place(&mut places[range.clone()], &mut sums[range.clone()]);
+        }
+        Part { diagonals, places, weights: sums }
+    }
+}
+
+/// Sorts two parallel slices by the first; most arrive sorted.
+fn sort_by_place(places: &mut [u32], weights: &mut [f64]) {
+    if places.is_sorted() {
+        return;
+    }
+    let mut pairs: Vec<(u32, f64)> = places.iter().copied().zip(weights.iter().copied()).collect();
+    pairs.sort_by_key(|p| p.0);
+    for (k, (s, w)) in pairs.into_iter().enumerate() {
+        (places[k], weights[k]) = (s, w);
+    }
+}

@@ -1,0 +1,8 @@
+//! What maps, scales and circuits mean, against slow definitions.
+
+#[cfg(test)]
+#[path = "meanings/maps.rs"]
+mod maps;
+#[cfg(test)]
+#[path = "meanings/random.rs"]
+mod random;
