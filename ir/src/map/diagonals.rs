@@ -224,20 +224,16 @@ impl Bucket<'_> {
     fn sort(&self, own: &[(usize, u32)]) -> Part {
         let mask = self.places.mask;
         let slots = mask as usize + 1;
-        let each = |visit: &mut dyn FnMut(usize, u32, &[u32], &[f64])| {
-            for (row, slot) in own {
-                let (indices, weights) = self.rows.row(*row);
-                visit(*row, *slot, indices, weights);
-            }
+        // Bucket and fold offset of the product of input element `i` into `slot`.
+        let choose = |i: u32, slot: u32| {
+            let (input, at) = self.columns[i as usize];
+            let (step, fold) = self.places.of(at.wrapping_sub(slot) & mask);
+            (input as usize * slots + step as usize, fold)
         };
         let mut ends = vec![0usize; self.inputs as usize * slots];
-        each(&mut |_, slot, indices, _| {
-            for i in indices {
-                let (input, at) = self.columns[*i as usize];
-                let (step, _) = self.places.of(at.wrapping_sub(slot) & mask);
-                ends[input as usize * slots + step as usize] += 1;
-            }
-        });
+        for (row, slot) in own {
+            self.rows.row(*row).0.iter().for_each(|i| ends[choose(*i, *slot).0] += 1);
+        }
         let mut diagonals = vec![];
         let mut total = 0;
         for (key, end) in ends.iter_mut().enumerate() {
@@ -250,16 +246,16 @@ impl Bucket<'_> {
         }
         let mut places = vec![0u32; total];
         let mut sums = vec![0f64; total];
-        each(&mut |_, slot, indices, weights| {
+        for (row, slot) in own {
+            let (indices, weights) = self.rows.row(*row);
             for (i, w) in indices.iter().zip(weights) {
-                let (input, at) = self.columns[*i as usize];
-                let (step, fold) = self.places.of(at.wrapping_sub(slot) & mask);
-                let end = &mut ends[input as usize * slots + step as usize];
+                let (key, fold) = choose(*i, *slot);
+                let end = &mut ends[key];
                 places[*end] = slot.wrapping_add(fold) & mask;
                 sums[*end] = *w;
                 *end += 1;
             }
-        });
+        }
         for (_, _, range) in &diagonals {
             sort_by_place(&mut places[range.clone()], &mut sums[range.clone()]);
         }
