@@ -3,7 +3,7 @@
 //! - [`Context`]: ring degree and primes, with their tables. Every operation is a method of it.
 //! - [`Encoder`]: complex slots to plaintexts and back.
 //! - [`Ciphertext`], [`Plaintext`], [`CompactPlaintext`], [`Extended`]: values, always in evaluation form.
-//! - `EvaluationKey`, [`Gadget`]: hybrid key switching; the gadget belongs to the key.
+//! - [`EvaluationKey`], [`KeyShape`], [`Gadget`]: hybrid key switching; the gadget belongs to the key.
 //! - `LinearSweep`: many products of rotated inputs with diagonals, in one sweep.
 //!
 //! # Relies on
@@ -23,7 +23,10 @@ mod encoder;
 mod error;
 mod gadget;
 mod galois;
+mod key;
 mod plaintext;
+pub mod seed;
+pub mod wire;
 
 pub use ciphertext::{Ciphertext, Extended, Limbs};
 pub use context::Context;
@@ -31,4 +34,7 @@ pub use encoder::{Complex, Encoder};
 pub use error::CkksError;
 pub use gadget::Gadget;
 pub use galois::{GaloisElement, RotationStep};
+pub use key::{EvaluationKey, KeyError, KeyShape, KeyTarget, PublicKey};
 pub use plaintext::{CompactPlaintext, Plaintext};
+pub use seed::{SEED_BYTES, Seed};
+pub use wire::{SeededCiphertext, WireError};

@@ -1,0 +1,6 @@
+//! Keys, encryption and decryption against their definitions. One binary; small rings.
+
+mod encryption;
+mod fixture;
+mod keys;
+mod samples;
