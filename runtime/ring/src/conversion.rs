@@ -85,7 +85,7 @@ impl BaseConversion {
     pub fn scale_input(&self, i: usize, x: &mut [u64]) {
         let source = &self.sources[i];
         source.limb.check(x);
-        source.limb.kernel().mul_scalar(source.limb.modulus(), x, &source.scale);
+        source.limb.kernel().scale_offset(source.limb.modulus(), x, &source.scale, 0);
     }
 
     /// in [0, q_i), out [0, q_i): the same for `x + (Q-1)/2`.

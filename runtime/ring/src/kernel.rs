@@ -1,8 +1,19 @@
 //! The table of kernels and the choice between their paths.
 //!
-//! Each path is a file with the same functions; [`Kernel`] is the proof that the processor has a path's
-//! instructions, and its methods are the only calls into them. All unsafe code of the workspace stands in this folder.
+//! Each path is a file with the same functions. [`Kernel`] is the proof that the processor has a path's instructions:
+//! only [`Kernel::detect`] makes one, and its methods are the only calls into the paths. All unsafe code of the
+//! workspace stands in this folder.
+//!
+//! - [`scalar`]: portable, every prime; the readable twin.
+//! - `lanes`: the vector kernels, written once over 52-bit lanes, for primes below `2^50`.
+//! - `ifma`, `avx2`: the lane operations of the two vector paths.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod scalar;
 
 use crate::modulus::Factor;
@@ -11,6 +22,10 @@ use crate::{Modulus, Path};
 /// A path that this processor was seen to have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kernel {
+    #[cfg(target_arch = "x86_64")]
+    Ifma(ifma::Detected),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Detected),
     Scalar,
 }
 
@@ -21,19 +36,28 @@ impl Kernel {
     /// The path, if the processor has it.
     pub(crate) fn detect(path: Path) -> Option<Kernel> {
         match path {
+            #[cfg(target_arch = "x86_64")]
+            Path::Ifma => ifma::Detected::new().map(Kernel::Ifma),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => avx2::Detected::new().map(Kernel::Avx2),
             Path::Scalar => Some(Kernel::Scalar),
-            _ => None,
+            #[cfg(not(target_arch = "x86_64"))]
+            Path::Ifma | Path::Avx2 => None,
         }
     }
 
     /// The path whose instructions run.
     pub(crate) fn path(self) -> Path {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Ifma(_) => Path::Ifma,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2(_) => Path::Avx2,
             Kernel::Scalar => Path::Scalar,
         }
     }
 
-    /// The kernels for primes of this size: vector paths end at 50 bits.
+    /// The kernels for operands below this prime: vector paths end at 50 bits.
     pub(crate) fn for_modulus(self, modulus: &Modulus) -> Kernel {
         if modulus.bits() > 50 { Kernel::Scalar } else { self }
     }
@@ -42,21 +66,33 @@ impl Kernel {
     pub(crate) fn wide_terms_max(self) -> usize {
         match self {
             Kernel::Scalar => scalar::WIDE_TERMS_MAX,
+            #[cfg(target_arch = "x86_64")]
+            _ => lanes::WIDE_TERMS_MAX,
         }
     }
 
     /// in [0, q), out [0, q): the weight of a base conversion in the form that [`Kernel::convert`] reads.
     pub(crate) fn prepare_weight(self, modulus: &Modulus, weight: u64) -> u64 {
-        let _ = modulus;
-        weight
+        match self {
+            Kernel::Scalar => weight,
+            #[cfg(target_arch = "x86_64")]
+            _ => modulus.mul(weight, lanes::RADIX),
+        }
     }
 }
 
+/// One line per kernel; the dispatch to the paths is derived from it.
 macro_rules! kernels {
     ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*);)*) => {
         impl Kernel {
-            $($(#[$doc])* #[inline] pub(crate) fn $name(self, $($arg: $type),*) {
+            $($(#[$doc])* pub(crate) fn $name(self, $($arg: $type),*) {
                 match self {
+                    // SAFETY: a `Detected` is made only after its instructions were found on this processor.
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Ifma(_) => unsafe { ifma::$name($($arg),*) },
+                    // SAFETY: as above.
+                    #[cfg(target_arch = "x86_64")]
+                    Kernel::Avx2(_) => unsafe { avx2::$name($($arg),*) },
                     Kernel::Scalar => scalar::$name($($arg),*),
                 }
             })*
@@ -66,23 +102,21 @@ macro_rules! kernels {
 
 kernels! {
     /// in [0, q), out [0, q): `a += b`.
-    fn add(m: &Modulus, a: &mut [u64], b: &[u64]);
+    fn add_limbs(m: &Modulus, a: &mut [u64], b: &[u64]);
     /// in [0, q), out [0, q): `a -= b`.
-    fn sub(m: &Modulus, a: &mut [u64], b: &[u64]);
+    fn sub_limbs(m: &Modulus, a: &mut [u64], b: &[u64]);
     /// in [0, q), out [0, q): `a = -a`.
-    fn neg(m: &Modulus, a: &mut [u64]);
+    fn neg_limb(m: &Modulus, a: &mut [u64]);
     /// in [0, q), out [0, q): `a *= b`.
     fn mul(m: &Modulus, a: &mut [u64], b: &[u64]);
     /// in [0, q), out [0, q): `acc += a b`.
     fn mul_add(m: &Modulus, acc: &mut [u64], a: &[u64], b: &[u64]);
-    /// in [0, q), out [0, q): `a *= s`.
-    fn mul_scalar(m: &Modulus, a: &mut [u64], s: &Factor);
+    /// in [0, q), out [0, q): `a = s a + c`.
+    fn scale_offset(m: &Modulus, a: &mut [u64], s: &Factor, c: u64);
     /// in [0, q), out [0, q): `acc += s a`.
     fn mul_scalar_add(m: &Modulus, acc: &mut [u64], a: &[u64], s: &Factor);
     /// in [0, q), out [0, q): `a = s (a - b)`.
     fn sub_mul_scalar(m: &Modulus, a: &mut [u64], b: &[u64], s: &Factor);
-    /// in [0, q), out [0, q): `a = s a + c`.
-    fn scale_offset(m: &Modulus, a: &mut [u64], s: &Factor, c: u64);
     /// in [0, from), out [0, q): the centred lift of `a`, reduced.
     fn reduce_from(m: &Modulus, out: &mut [u64], a: &[u64], from: &Modulus);
     /// in [0, q), out: the sum with one more product per coefficient.

@@ -67,20 +67,20 @@ impl Limb {
     pub fn add(&self, a: &mut [u64], b: &[u64]) {
         self.check(a);
         self.check(b);
-        self.kernel.add(&self.modulus, a, b);
+        self.kernel.add_limbs(&self.modulus, a, b);
     }
 
     /// in [0, q), out [0, q): `a -= b`.
     pub fn sub(&self, a: &mut [u64], b: &[u64]) {
         self.check(a);
         self.check(b);
-        self.kernel.sub(&self.modulus, a, b);
+        self.kernel.sub_limbs(&self.modulus, a, b);
     }
 
     /// in [0, q), out [0, q): `a = -a`.
     pub fn neg(&self, a: &mut [u64]) {
         self.check(a);
-        self.kernel.neg(&self.modulus, a);
+        self.kernel.neg_limb(&self.modulus, a);
     }
 
     /// in [0, q), out [0, q): `a *= b`, index by index.
@@ -101,7 +101,7 @@ impl Limb {
     /// in [0, q) and any `s`, out [0, q): `a *= s`.
     pub fn mul_scalar(&self, a: &mut [u64], s: u64) {
         self.check(a);
-        self.kernel.mul_scalar(&self.modulus, a, &self.modulus.factor(s));
+        self.kernel.scale_offset(&self.modulus, a, &self.modulus.factor(s), 0);
     }
 
     /// in [0, q) and any `s`, out [0, q): `acc += s a`.

@@ -21,7 +21,7 @@ pub(crate) struct Factor {
     /// `floor(value * 2^64 / q)`.
     pub(crate) quotient64: u64,
     /// `floor(value * 2^52 / q)`; meaningful for `q < 2^52`.
-    #[allow(dead_code, reason = "read by the IFMA kernels alone")]
+    #[cfg(target_arch = "x86_64")]
     pub(crate) quotient52: u64,
 }
 
@@ -137,11 +137,23 @@ impl Modulus {
         if a > self.q / 2 { a as i64 - self.q as i64 } else { a as i64 }
     }
 
+    /// `floor(2^exponent / q)` for `exponent <= 128`, which must fit a word.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn power_of_two_quotient(&self, exponent: u32) -> u64 {
+        debug_assert!(exponent <= 128 && exponent < self.bits + 64);
+        (self.ratio >> (128 - exponent)) as u64
+    }
+
     /// in any: a factor prepared for many products.
     pub(crate) fn factor(&self, value: u64) -> Factor {
         let value = self.reduce(value);
         let quotient = |bits: u32| ((u128::from(value) << bits) / u128::from(self.q)) as u64;
-        Factor { value, quotient64: quotient(64), quotient52: quotient(52) }
+        Factor {
+            value,
+            quotient64: quotient(64),
+            #[cfg(target_arch = "x86_64")]
+            quotient52: quotient(52),
+        }
     }
 
     /// in any x, out [0, q): `x * factor`.

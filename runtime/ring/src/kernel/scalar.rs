@@ -10,15 +10,15 @@ use crate::modulus::Factor;
 /// Products that a wide sum holds beside one reduced residue.
 pub(super) const WIDE_TERMS_MAX: usize = 128;
 
-pub(super) fn add(m: &Modulus, a: &mut [u64], b: &[u64]) {
+pub(super) fn add_limbs(m: &Modulus, a: &mut [u64], b: &[u64]) {
     a.iter_mut().zip(b).for_each(|(a, &b)| *a = m.add(*a, b));
 }
 
-pub(super) fn sub(m: &Modulus, a: &mut [u64], b: &[u64]) {
+pub(super) fn sub_limbs(m: &Modulus, a: &mut [u64], b: &[u64]) {
     a.iter_mut().zip(b).for_each(|(a, &b)| *a = m.sub(*a, b));
 }
 
-pub(super) fn neg(m: &Modulus, a: &mut [u64]) {
+pub(super) fn neg_limb(m: &Modulus, a: &mut [u64]) {
     a.iter_mut().for_each(|a| *a = m.neg(*a));
 }
 
@@ -30,10 +30,6 @@ pub(super) fn mul_add(m: &Modulus, acc: &mut [u64], a: &[u64], b: &[u64]) {
     for ((acc, &a), &b) in acc.iter_mut().zip(a).zip(b) {
         *acc = m.reduce_u128(u128::from(a) * u128::from(b) + u128::from(*acc));
     }
-}
-
-pub(super) fn mul_scalar(m: &Modulus, a: &mut [u64], s: &Factor) {
-    a.iter_mut().for_each(|a| *a = m.mul_factor(*a, s));
 }
 
 pub(super) fn mul_scalar_add(m: &Modulus, acc: &mut [u64], a: &[u64], s: &Factor) {

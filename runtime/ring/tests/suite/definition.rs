@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cipherloom_ring::{Degree, Limb, Modulus, Path, is_prime};
 
 pub fn degree(log_n: u32) -> Degree {
-    Degree::new(log_n).unwrap()
+    Degree::new(log_n).expect("test numbers are valid")
 }
 
 pub fn mul(a: u64, b: u64, q: u64) -> u64 {
@@ -50,13 +50,21 @@ pub fn negacyclic(a: &[u64], b: &[u64], q: u64) -> Vec<u64> {
 /// The least prime from `from` on that is 1 modulo `2N`, outside the refused range.
 pub fn prime_from(from: u64, log_n: u32) -> u64 {
     let step = 2u64 << log_n;
-    (from.div_ceil(step)..).map(|k| k * step + 1).find(|&q| is_prime(q) && q >> 50 != 1).unwrap()
+    let from = if from >> 50 == 1 { 1 << 51 } else { from };
+    (from.div_ceil(step)..)
+        .map(|k| k * step + 1)
+        .find(|&q| is_prime(q) && q >> 50 != 1)
+        .expect("test numbers are valid")
 }
 
 /// The largest prime below `below` that is 1 modulo `2N`.
 pub fn prime_below(below: u64, log_n: u32) -> u64 {
     let step = 2u64 << log_n;
-    (1..(below - 1).div_ceil(step)).rev().map(|k| k * step + 1).find(|&q| is_prime(q)).unwrap()
+    (1..(below - 1).div_ceil(step))
+        .rev()
+        .map(|k| k * step + 1)
+        .find(|&q| is_prime(q))
+        .expect("test numbers are valid")
 }
 
 /// Smallest and largest primes of each kernel range, and both sides of the powers of two and of their middles,
@@ -78,7 +86,7 @@ pub fn residues(n: usize, q: u64, seed: u64) -> Vec<u64> {
     let edges = [0, 1, q - 1, q / 2, q - 2, q / 2 + 1, 2 % q];
     let next = |i: usize| {
         if i < 64 {
-            return edges[(i / if seed % 2 == 0 { 7 } else { 1 }) % 7];
+            return edges[(i / if seed.is_multiple_of(2) { 7 } else { 1 }) % 7];
         }
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = state;
@@ -91,10 +99,10 @@ pub fn residues(n: usize, q: u64, seed: u64) -> Vec<u64> {
 
 /// The same prime on every path of this machine.
 pub fn on_every_path(log_n: u32, q: u64) -> Vec<Arc<Limb>> {
-    let limb = |path: Path| Arc::new(Limb::new(degree(log_n), q, path).unwrap());
+    let limb = |path: Path| Arc::new(Limb::new(degree(log_n), q, path).expect("test numbers are valid"));
     Path::available().into_iter().map(limb).collect()
 }
 
 pub fn modulus(q: u64) -> Modulus {
-    Modulus::new(q).unwrap()
+    Modulus::new(q).expect("test numbers are valid")
 }
