@@ -1,7 +1,16 @@
 //! What compiler and engine must both know, as data and pure functions.
 
+pub mod noise;
 mod params;
+mod primes;
 mod scale;
+mod security;
+mod soft_float;
 
-pub use params::{Gadget, KeyKind, KeySpec, Level, Parameters};
-pub use scale::Scale;
+pub use params::{Gadget, KeyKind, KeySpec, Level, Parameters, SCALE_BITS};
+pub use primes::{
+    ChainRequest, MAX_PRIME, PrimeError, SPECIAL_MARGIN_MAX_BITS, SPECIAL_MARGIN_MIN_BITS, is_prime, nearest_prime,
+    special_primes,
+};
+pub use scale::{CanonicalScales, Scale};
+pub use security::{SecurityError, SecurityPolicy, SecurityReport};

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Smallest and largest log2 of a canonical scale: below, encoding loses everything; above, no prime fits.
+pub const SCALE_BITS: (u32, u32) = (20, 49);
+
 /// Rescales left before a value stands at the base prime alone: limbs = level + 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Level(pub u32);
