@@ -9,8 +9,8 @@ mod soft_float;
 
 pub use params::{Gadget, KeyKind, KeySpec, Level, Parameters, SCALE_BITS};
 pub use primes::{
-    ChainRequest, MAX_PRIME, PrimeError, SPECIAL_MARGIN_MAX_BITS, SPECIAL_MARGIN_MIN_BITS, is_prime, nearest_prime,
-    special_primes,
+    ChainRequest, MAX_PRIME, PrimeError, SPECIAL_MARGIN_MAX_BITS, SPECIAL_MARGIN_MIN_BITS, is_prime,
+    nearest_prime, special_primes,
 };
 pub use scale::{CanonicalScales, Scale};
 pub use security::{SecurityError, SecurityPolicy, SecurityReport};

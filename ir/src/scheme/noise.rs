@@ -176,7 +176,8 @@ mod tests {
     #[test]
     fn hand_computed_for_n_16384() {
         let (model, _) = model(1);
-        let close = |found: f64, by_hand: f64| assert!((found / by_hand - 1.0).abs() < 1e-3, "{found} {by_hand}");
+        let close =
+            |found: f64, by_hand: f64| assert!((found / by_hand - 1.0).abs() < 1e-3, "{found} {by_hand}");
         close(model.encoding(), 26.128); // sqrt(8192 / 12)
         close(model.fresh_secret_key(), 289.91); // sqrt(8192 · 10.2594)
         close(model.fresh_public_key(), 42677.0); // sqrt(8192 · (10.1761 · 21846.3 + 1/12))

@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn values_are_exact_rationals() {
-        let parameters = ChainRequest { log_n: 12, log_scale: 30, base_bits: 40, levels: 4 }.parameters(1).unwrap();
+        let parameters =
+            ChainRequest { log_n: 12, log_scale: 30, base_bits: 40, levels: 4 }.parameters(1).unwrap();
         let scales = CanonicalScales::new(&parameters);
         let q = &parameters.chain;
         // Δ_0 = 2^(30·16) / (q_4^8 q_3^4 q_2^2 q_1), compared as big integers: Δ_0 · denominator against 2^480.
@@ -169,7 +170,8 @@ mod tests {
 
     #[test]
     fn adjust_reaches_the_canonical_scale() {
-        let parameters = ChainRequest { log_n: 14, log_scale: 40, base_bits: 50, levels: 6 }.parameters(2).unwrap();
+        let parameters =
+            ChainRequest { log_n: 14, log_scale: 40, base_bits: 50, levels: 6 }.parameters(2).unwrap();
         let scales = CanonicalScales::new(&parameters);
         for (from, to) in [(6, 5), (6, 2), (4, 0)] {
             let source = Scale::canonical(Level(from));

@@ -59,7 +59,9 @@ pub enum SecurityError {
         citation: &'static str,
     },
     /// A key names more primes than the parameters have.
-    #[error("a key at level {level} with {special} special primes, of {chain} chain and {specials} special primes")]
+    #[error(
+        "a key at level {level} with {special} special primes, of {chain} chain and {specials} special primes"
+    )]
     KeyBeyondChain {
         /// Level of the key.
         level: u32,
@@ -81,7 +83,10 @@ impl SecurityPolicy {
     /// Accepts any modulus in any ring, for tests with small rings. Offers no security at all.
     #[cfg(feature = "insecure-test-parameters")]
     pub fn insecure_for_tests() -> SecurityPolicy {
-        SecurityPolicy { bounds: (1..=17).map(|n| (n, u32::MAX)).collect(), citation: "none: insecure test parameters" }
+        SecurityPolicy {
+            bounds: (1..=17).map(|n| (n, u32::MAX)).collect(),
+            citation: "none: insecure test parameters",
+        }
     }
 
     /// Largest log2(QP) for a ring degree of `2^log_n`, if one is known.
@@ -116,8 +121,12 @@ fn largest_modulus(parameters: &Parameters, keys: &[KeySpec]) -> Result<Product,
     shapes.dedup();
     let mut largest = Product::of(chain);
     for (level, limbs) in shapes {
-        let beyond =
-            SecurityError::KeyBeyondChain { level, special: limbs, chain: chain.len(), specials: special.len() };
+        let beyond = SecurityError::KeyBeyondChain {
+            level,
+            special: limbs,
+            chain: chain.len(),
+            specials: special.len(),
+        };
         let q = chain.get(..=level as usize).ok_or_else(|| beyond.clone())?;
         let p = special.get(..limbs as usize).ok_or(beyond)?;
         largest = largest.max(Product::of(&[q, p].concat()));
