@@ -1,5 +1,11 @@
 //! One trait gives a circuit its meanings; see the crate documentation for the list.
 
+mod exact;
+mod trace;
+
+pub use exact::{Exact, ExactError, ExactRun, SlotVector};
+pub use trace::{Encryption, Magnitudes, MapNorms, Trace, TraceError, Traced};
+
 use crate::circuit::{Circuit, Node};
 use crate::op::{Op, Plain, ValueId};
 
@@ -77,6 +83,28 @@ impl Op {
             | Op::Activation(a, _) => vec![*a],
             Op::SumOfProducts(pairs) => pairs.iter().flat_map(|(a, b)| [*a, *b]).collect(),
             Op::Linear(plan) => plan.sources.iter().flat_map(|s| s.values.iter().copied()).collect(),
+        }
+    }
+
+    /// The same values, to be renamed.
+    pub fn operands_mut(&mut self) -> Vec<&mut ValueId> {
+        match self {
+            Op::Input { .. } => vec![],
+            Op::Add(a, b) | Op::Sub(a, b) | Op::Mul(a, b) => vec![a, b],
+            Op::Neg(a)
+            | Op::AddPlain(a, _)
+            | Op::MulPlain(a, _)
+            | Op::MulScalar(a, _)
+            | Op::Relinearize(a, _)
+            | Op::Rescale(a)
+            | Op::RelinearizeRescale(a, _)
+            | Op::DropLevel(a, _)
+            | Op::Adjust(a, _)
+            | Op::Rotate(a, _)
+            | Op::Conjugate(a, _)
+            | Op::Activation(a, _) => vec![a],
+            Op::SumOfProducts(pairs) => pairs.iter_mut().flat_map(|(a, b)| [a, b]).collect(),
+            Op::Linear(plan) => plan.sources.iter_mut().flat_map(|s| s.values.iter_mut()).collect(),
         }
     }
 

@@ -32,6 +32,7 @@
 mod builder;
 mod circuit;
 mod digest;
+mod expand;
 mod interpret;
 mod layout;
 mod manifest;
@@ -45,12 +46,17 @@ pub use circuit::{
     Circuit, ClientStep, Forecast, InputSpec, Node, OutputSpec, Preprocessing, RangeCertificate,
 };
 pub use digest::Digest;
-pub use interpret::{Interpretation, interpret};
+pub use expand::expand_plans;
+pub use interpret::{
+    Encryption, Exact, ExactError, ExactRun, Interpretation, Magnitudes, MapNorms, SlotVector, Trace,
+    TraceError, Traced, interpret,
+};
 pub use layout::{Digit, Gap, Layout, LayoutError, LayoutId, MAX_LAYOUT_SLOTS, digit_span};
 pub use manifest::{Manifest, ManifestInput, ManifestOutput};
 pub use map::{
     Diagonal, Diagonals, LinearMap, MAX_ELEMENTS, MAX_ENTRIES, MapError, MapId, Operator, PlacedMap,
     RowNorms, SparseRows, Support, Tensor, TensorId, ViewAxis, Window, matrix_rows, plain_values,
+    plain_values_with,
 };
 pub use op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, Product, Source, Step, ValueId};
 pub use verify::{

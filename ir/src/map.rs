@@ -19,7 +19,7 @@ mod structure;
 mod support;
 
 pub use diagonals::{Diagonal, Diagonals, PlacedMap};
-pub use plain::plain_values;
+pub use plain::{plain_values, plain_values_with};
 pub use rows::{RowNorms, SparseRows, matrix_rows};
 pub use shape::{MAX_ELEMENTS, MAX_ENTRIES, MapError};
 pub use support::Support;

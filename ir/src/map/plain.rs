@@ -3,15 +3,24 @@
 //! Relies on [`super::diagonals`]. Promises: a pure function of the circuit; whoever needs many diagonals of one
 //! map keeps its [`Diagonals`] and calls [`Diagonals::vector`] instead.
 
-use super::Tensor;
 use super::diagonals::Diagonals;
 use super::shape::{MapError, tensor};
+use super::{MapId, Tensor};
 use crate::circuit::Circuit;
 use crate::layout::Layout;
 use crate::op::Plain;
 
 /// The slots of a plaintext of `circuit`.
 pub fn plain_values(circuit: &Circuit, plain: &Plain) -> Result<Vec<f64>, MapError> {
+    plain_values_with(circuit, plain, |_| None)
+}
+
+/// The slots of a plaintext, with the diagonals of maps that the caller has at hand.
+pub fn plain_values_with<'a>(
+    circuit: &Circuit,
+    plain: &Plain,
+    known: impl Fn(MapId) -> Option<&'a Diagonals>,
+) -> Result<Vec<f64>, MapError> {
     match plain {
         Plain::Constant(value) => Ok(vec![*value; circuit.slots()]),
         Plain::Tensor { tensor: id, layout, ciphertext, scale } => {
@@ -19,6 +28,9 @@ pub fn plain_values(circuit: &Circuit, plain: &Plain) -> Result<Vec<f64>, MapErr
             tensor_slots(tensor(&circuit.tensors, *id)?, layout, *ciphertext, *scale)
         }
         Plain::Diagonal { map, output, input, step, giant } => {
+            if let Some(diagonals) = known(*map) {
+                return Ok(diagonals.vector(*output, *input, *step, *giant));
+            }
             let map = circuit.maps.get(map.0 as usize).ok_or(MapError::UnknownMap(map.0))?;
             let diagonals = Diagonals::materialise(map, &circuit.layouts, &circuit.tensors)?;
             Ok(diagonals.vector(*output, *input, *step, *giant))

@@ -118,38 +118,59 @@ impl NoiseModel {
     }
 }
 
-/// A slot's message as far as noise needs it: its largest magnitude and the standard deviation of its error, both
-/// in message units.
+/// A value as far as noise needs it, in message units.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlotEstimate {
-    /// Bound of |x|.
+    /// Bound of |x| over all slots.
     pub magnitude: f64,
-    /// Standard deviation of the error.
+    /// Root mean square of x over the slots in use; at most `magnitude`, and equal to it where nothing is known.
+    pub typical: f64,
+    /// Standard deviation of the error (root mean square over the slots in use).
     pub noise: f64,
 }
 
 impl SlotEstimate {
+    /// A value known by a bound alone.
+    pub fn bounded(magnitude: f64, noise: f64) -> SlotEstimate {
+        SlotEstimate { magnitude, typical: magnitude, noise }
+    }
+
     /// Product of two independent values: `x·e_y + y·e_x + e_x·e_y`, the last complex (twice the variance).
     pub fn times(self, other: SlotEstimate) -> SlotEstimate {
-        let crossed = [self.magnitude * other.noise, other.magnitude * self.noise];
-        let noise = (crossed.iter().map(|c| c * c).sum::<f64>() + 2.0 * sq(self.noise * other.noise)).sqrt();
-        SlotEstimate { magnitude: self.magnitude * other.magnitude, noise }
+        let crossed = sq(self.typical * other.noise) + sq(other.typical * self.noise);
+        SlotEstimate {
+            magnitude: self.magnitude * other.magnitude,
+            typical: self.typical * other.typical,
+            noise: (crossed + 2.0 * sq(self.noise * other.noise)).sqrt(),
+        }
     }
 
     /// Product of a value with itself: the errors are one error, `2·x·e + e²`.
     pub fn squared(self) -> SlotEstimate {
-        let noise = (sq(2.0 * self.magnitude * self.noise) + 2.0 * sq(sq(self.noise))).sqrt();
-        SlotEstimate { magnitude: sq(self.magnitude), noise }
+        SlotEstimate {
+            magnitude: sq(self.magnitude),
+            typical: sq(self.typical),
+            noise: (sq(2.0 * self.typical * self.noise) + 2.0 * sq(sq(self.noise))).sqrt(),
+        }
     }
 
-    /// Product with an exact real of at most this magnitude.
+    /// Product with exact reals of at most this magnitude.
     pub fn scaled(self, factor: f64) -> SlotEstimate {
-        SlotEstimate { magnitude: self.magnitude * factor.abs(), noise: self.noise * factor.abs() }
+        let factor = factor.abs();
+        SlotEstimate {
+            magnitude: self.magnitude * factor,
+            typical: self.typical * factor,
+            noise: self.noise * factor,
+        }
     }
 
-    /// Sum of two independent values.
+    /// Sum of two values with independent errors.
     pub fn plus(self, other: SlotEstimate) -> SlotEstimate {
-        SlotEstimate { magnitude: self.magnitude + other.magnitude, ..self.with_noise(other.noise) }
+        SlotEstimate {
+            magnitude: self.magnitude + other.magnitude,
+            typical: self.typical + other.typical,
+            noise: libm::hypot(self.noise, other.noise),
+        }
     }
 
     /// The same value with an independent error of this standard deviation added.
@@ -199,11 +220,11 @@ mod tests {
 
     #[test]
     fn products_and_sums_of_estimates() {
-        let x = SlotEstimate { magnitude: 3.0, noise: 0.01 };
-        let y = SlotEstimate { magnitude: 4.0, noise: 0.0 };
-        assert_eq!(x.times(y), SlotEstimate { magnitude: 12.0, noise: 0.04 });
+        let (x, y) = (SlotEstimate::bounded(3.0, 0.01), SlotEstimate::bounded(4.0, 0.0));
+        assert_eq!(x.times(y), SlotEstimate::bounded(12.0, 0.04));
         assert!((x.squared().noise - 0.06).abs() < 1e-5 && x.squared().magnitude == 9.0);
-        assert_eq!(x.plus(y), SlotEstimate { magnitude: 7.0, noise: 0.01 });
-        assert_eq!(x.scaled(-2.0), SlotEstimate { magnitude: 6.0, noise: 0.02 });
+        assert_eq!(x.plus(y), SlotEstimate::bounded(7.0, 0.01));
+        assert_eq!(x.scaled(-2.0), SlotEstimate::bounded(6.0, 0.02));
+        assert_eq!(SlotEstimate { typical: 1.0, ..x }.squared().magnitude, 9.0);
     }
 }

@@ -30,8 +30,9 @@ impl SoftFloat {
     pub(crate) fn times(self, other: SoftFloat) -> SoftFloat {
         let halves = |x: u128| (x >> 64, x & u128::from(u64::MAX));
         let ((ah, al), (bh, bl)) = (halves(self.mantissa), halves(other.mantissa));
-        let middle = (ah * bl & u128::from(u64::MAX)) + (al * bh & u128::from(u64::MAX)) + (al * bl >> 64);
-        let high = ah * bh + (ah * bl >> 64) + (al * bh >> 64) + (middle >> 64);
+        let middle =
+            ((ah * bl) & u128::from(u64::MAX)) + ((al * bh) & u128::from(u64::MAX)) + ((al * bl) >> 64);
+        let high = ah * bh + ((ah * bl) >> 64) + ((al * bh) >> 64) + (middle >> 64);
         let low = middle << 64;
         let exponent = self.exponent + other.exponent + 128;
         if high >> 127 == 1 {

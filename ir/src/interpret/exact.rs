@@ -1,0 +1,313 @@
+//! The exact meaning: f64 slots, no encryption noise. What a circuit computes, junk in the gaps included.
+//!
+//! Relies on materialised diagonals: [`Exact::new`] compiles every linear plan once into rows of (input slot,
+//! weight), so that one `Exact` serves thousands of images, in parallel. Rescale, drop and adjust change nothing;
+//! plaintexts and factors are not rounded. Promises: the same bits on every machine and for any number of
+//! threads; a circuit that keeps the op laws never panics.
+
+use super::{Interpretation, interpret};
+use crate::circuit::{Circuit, Node};
+use crate::map::{Diagonals, MapError, MapId, plain_values_with};
+use crate::op::{Activation, LinearPlan, Op, Plain, Step, ValueId};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Slots of one ciphertext.
+pub type SlotVector = Arc<Vec<f64>>;
+
+/// Why a circuit cannot be evaluated exactly.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum ExactError {
+    /// A map or plaintext has no meaning.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// Not as many tensors as the circuit has inputs.
+    #[error("the circuit has {expected} inputs, {found} were given")]
+    Inputs {
+        /// Inputs of the circuit.
+        expected: usize,
+        /// Tensors given.
+        found: usize,
+    },
+    /// A tensor of another size than the input's layout.
+    #[error("input '{name}' has {expected} elements, {found} were given")]
+    InputSize {
+        /// Name of the input.
+        name: String,
+        /// Elements of the layout.
+        expected: usize,
+        /// Elements given.
+        found: usize,
+    },
+}
+
+/// Exact evaluation of one circuit; made once, used for any number of inputs.
+#[derive(Debug)]
+pub struct Exact {
+    plans: BTreeMap<ValueId, Gather>,
+    plains: BTreeMap<ValueId, PlainSlots>,
+}
+
+/// A plaintext of one node.
+#[derive(Debug)]
+enum PlainSlots {
+    Constant(f64),
+    Dense(Vec<f64>),
+}
+
+impl Exact {
+    /// Materialises what `circuit` needs.
+    pub fn new(circuit: &Circuit) -> Result<Exact, ExactError> {
+        check_slots(circuit)?;
+        let used: Vec<MapId> = used_maps(circuit).into_iter().collect();
+        let materialise = |id: &MapId| {
+            let map = circuit.maps.get(id.0 as usize).ok_or(MapError::UnknownMap(id.0))?;
+            Ok((*id, Diagonals::materialise(map, &circuit.layouts, &circuit.tensors)?))
+        };
+        let maps: BTreeMap<MapId, Diagonals> =
+            used.par_iter().map(materialise).collect::<Result<_, MapError>>()?;
+        let (mut plans, mut plains) = (BTreeMap::new(), BTreeMap::new());
+        for node in &circuit.nodes {
+            if let Op::Linear(plan) = &node.op {
+                plans.insert(node.first, Gather::of(plan, &maps, circuit.slots()));
+            }
+            if let Some(plain) = node.op.plain() {
+                let slots = match plain {
+                    Plain::Constant(value) => PlainSlots::Constant(*value),
+                    _ => PlainSlots::Dense(plain_values_with(circuit, plain, |id| maps.get(&id))?),
+                };
+                plains.insert(node.first, slots);
+            }
+        }
+        Ok(Exact { plans, plains })
+    }
+
+    /// The meaning for these input tensors: one per circuit input, row-major, after preprocessing.
+    pub fn with_inputs<'a, T: AsRef<[f64]>>(
+        &'a self,
+        circuit: &Circuit,
+        inputs: &[T],
+    ) -> Result<ExactRun<'a>, ExactError> {
+        if inputs.len() != circuit.inputs.len() {
+            return Err(ExactError::Inputs { expected: circuit.inputs.len(), found: inputs.len() });
+        }
+        let pack = |(spec, values): (&crate::InputSpec, &T)| {
+            let layout = circuit.layout(spec.layout);
+            let (expected, found) = (layout.elements(), values.as_ref().len());
+            if expected != found {
+                return Err(ExactError::InputSize { name: spec.name.clone(), expected, found });
+            }
+            Ok(layout.pack(values.as_ref()).into_iter().map(Arc::new).collect())
+        };
+        let inputs = circuit.inputs.iter().zip(inputs).map(pack).collect::<Result<_, _>>()?;
+        Ok(ExactRun { exact: self, inputs })
+    }
+
+    /// Output tensors (row-major, with each output's client-side factor) for one set of input tensors.
+    pub fn run<T: AsRef<[f64]>>(&self, circuit: &Circuit, inputs: &[T]) -> Result<Vec<Vec<f64>>, ExactError> {
+        let values = interpret(circuit, &self.with_inputs(circuit, inputs)?)?;
+        let mut rest = &values[..];
+        let unpack = |output: &crate::OutputSpec| {
+            let (own, after) = rest.split_at(output.values.len());
+            rest = after;
+            let slots: Vec<&[f64]> = own.iter().map(|v| &v[..]).collect();
+            let tensor = circuit.layout(output.layout).unpack(&slots);
+            tensor.into_iter().map(|v| v * output.scale).collect()
+        };
+        Ok(circuit.outputs.iter().map(unpack).collect())
+    }
+
+    /// [`Exact::run`] for many independent sets of inputs, in parallel, results in order.
+    pub fn run_batch<T>(&self, circuit: &Circuit, batch: &[Vec<T>]) -> Result<Vec<Vec<Vec<f64>>>, ExactError>
+    where
+        T: AsRef<[f64]> + Sync,
+    {
+        batch.par_iter().map(|inputs| self.run(circuit, inputs)).collect()
+    }
+}
+
+/// Every layout that vectors pass through has the circuit's slot count.
+fn check_slots(circuit: &Circuit) -> Result<(), MapError> {
+    let slots = circuit.slots() as u32;
+    for layout in &circuit.layouts {
+        layout.check()?;
+        if layout.slots != slots {
+            return Err(MapError::Slots { input: slots, output: layout.slots });
+        }
+    }
+    Ok(())
+}
+
+fn used_maps(circuit: &Circuit) -> BTreeSet<MapId> {
+    let mut used = BTreeSet::new();
+    for node in &circuit.nodes {
+        match (&node.op, node.op.plain()) {
+            (Op::Linear(plan), _) => used.extend(plan.sources.iter().map(|s| s.map)),
+            (_, Some(Plain::Diagonal { map, .. })) => {
+                used.insert(*map);
+            }
+            _ => {}
+        }
+    }
+    used
+}
+
+/// A linear plan as rows: per output slot the (operand slot, weight) pairs, operands one after the other.
+#[derive(Debug)]
+struct Gather {
+    slots: usize,
+    outputs: Vec<GatherRows>,
+}
+
+#[derive(Debug)]
+struct GatherRows {
+    starts: Vec<usize>,
+    sources: Vec<u32>,
+    weights: Vec<f64>,
+}
+
+impl Gather {
+    /// `out[s] += diagonal_(baby + giant)[s] · in[s + baby + giant]`: the giant rotation of the plaintext and that
+    /// of the sum cancel.
+    fn of(plan: &LinearPlan, maps: &BTreeMap<MapId, Diagonals>, slots: usize) -> Gather {
+        let mut first_operand = vec![0usize];
+        for source in &plan.sources {
+            first_operand.push(first_operand[first_operand.len() - 1] + source.values.len());
+        }
+        let rows = |output: u32| {
+            let products = plan.products.iter().filter(|p| p.output == output);
+            let terms: Vec<(usize, u32, &[u32], &[f64])> = products
+                .filter_map(|p| {
+                    let steps = plan.babies[p.baby as usize].step.0 + plan.giants[p.giant as usize].step.0;
+                    let step = Step(steps & (slots as u32 - 1));
+                    let diagonals = maps.get(&plan.sources[p.source as usize].map)?;
+                    let (places, weights) = diagonals.entries(diagonals.find(output, p.input, step)?);
+                    Some((first_operand[p.source as usize] + p.input as usize, step.0, places, weights))
+                })
+                .collect();
+            GatherRows::of(&terms, slots)
+        };
+        Gather { slots, outputs: (0..plan.outputs).into_par_iter().map(rows).collect() }
+    }
+
+    fn apply(&self, operands: &[&SlotVector]) -> Vec<SlotVector> {
+        let bits = self.slots.trailing_zeros();
+        let dot = |rows: &GatherRows, s: usize| -> f64 {
+            let range = rows.starts[s]..rows.starts[s + 1];
+            let terms = rows.sources[range.clone()].iter().zip(&rows.weights[range]);
+            terms.map(|(at, w)| w * operands[(at >> bits) as usize][*at as usize & (self.slots - 1)]).sum()
+        };
+        self.outputs.iter().map(|rows| Arc::new((0..self.slots).map(|s| dot(rows, s)).collect())).collect()
+    }
+}
+
+impl GatherRows {
+    fn of(terms: &[(usize, u32, &[u32], &[f64])], slots: usize) -> GatherRows {
+        let mut starts = vec![0usize; slots + 1];
+        for (_, _, places, _) in terms {
+            places.iter().for_each(|s| starts[*s as usize + 1] += 1);
+        }
+        for s in 0..slots {
+            starts[s + 1] += starts[s];
+        }
+        let mut next = starts.clone();
+        let (mut sources, mut weights) = (vec![0u32; starts[slots]], vec![0f64; starts[slots]]);
+        for (operand, step, places, diagonal) in terms {
+            for (s, w) in places.iter().zip(*diagonal) {
+                let at = &mut next[*s as usize];
+                sources[*at] = (operand * slots) as u32 + (s.wrapping_add(*step) & (slots as u32 - 1));
+                weights[*at] = *w;
+                *at += 1;
+            }
+        }
+        GatherRows { starts, sources, weights }
+    }
+}
+
+/// The exact meaning with inputs bound.
+#[derive(Debug)]
+pub struct ExactRun<'a> {
+    exact: &'a Exact,
+    inputs: Vec<Vec<SlotVector>>,
+}
+
+impl Interpretation for ExactRun<'_> {
+    type Value = SlotVector;
+    type Error = ExactError;
+
+    fn apply(
+        &self,
+        _circuit: &Circuit,
+        node: &Node,
+        operands: &[&SlotVector],
+    ) -> Result<Vec<SlotVector>, ExactError> {
+        let one = |v: Vec<f64>| Ok(vec![Arc::new(v)]);
+        match (&node.op, operands) {
+            (Op::Input { input, ciphertext }, _) => {
+                Ok(vec![self.inputs[*input as usize][*ciphertext as usize].clone()])
+            }
+            (Op::Linear(_), _) => Ok(self.exact.plans[&node.first].apply(operands)),
+            (Op::SumOfProducts(_), pairs) => one(sum_of_products(pairs)),
+            (Op::Add(..), [x, y]) => one(zip(x, y, |a, b| a + b)),
+            (Op::Sub(..), [x, y]) => one(zip(x, y, |a, b| a - b)),
+            (Op::Mul(..), [x, y]) => one(zip(x, y, |a, b| a * b)),
+            (Op::Neg(_), [x]) => one(each(x, |a| -a)),
+            (Op::MulScalar(_, c), [x]) => one(each(x, |a| a * c)),
+            (Op::AddPlain(..), [x]) => one(self.plain(node, x, |a, p| a + p)),
+            (Op::MulPlain(..), [x]) => one(self.plain(node, x, |a, p| a * p)),
+            (Op::Rotate(_, step), [x]) => {
+                let (left, right) = x.split_at(step.step.0 as usize);
+                one([right, left].concat())
+            }
+            (Op::Activation(_, function), [x]) => one(each(x, |a| function.value(a))),
+            (_, operands) => Ok(vec![operands[0].clone()]),
+        }
+    }
+}
+
+impl ExactRun<'_> {
+    fn plain(&self, node: &Node, x: &[f64], f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        match &self.exact.plains[&node.first] {
+            PlainSlots::Constant(value) => each(x, |a| f(a, *value)),
+            PlainSlots::Dense(values) => zip(x, values, f),
+        }
+    }
+}
+
+fn each(x: &[f64], f: impl Fn(f64) -> f64) -> Vec<f64> {
+    x.iter().map(|a| f(*a)).collect()
+}
+
+fn zip(x: &[f64], y: &[f64], f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+    x.iter().zip(y).map(|(a, b)| f(*a, *b)).collect()
+}
+
+/// `Σ x_k · y_k` over operands in pairs.
+fn sum_of_products(operands: &[&SlotVector]) -> Vec<f64> {
+    let mut sum = vec![0.0; operands.first().map_or(0, |v| v.len())];
+    for pair in operands.chunks_exact(2) {
+        for ((s, x), y) in sum.iter_mut().zip(pair[0].iter()).zip(pair[1].iter()) {
+            *s += x * y;
+        }
+    }
+    sum
+}
+
+impl Activation {
+    /// The function at `x`.
+    pub fn value(&self, x: f64) -> f64 {
+        let sigmoid = |x: f64| 1.0 / (1.0 + libm::exp(-x));
+        match self {
+            Activation::Relu => x.max(0.0),
+            Activation::Sigmoid => sigmoid(x),
+            Activation::Tanh => libm::tanh(x),
+            Activation::Silu => x * sigmoid(x),
+            Activation::Gelu => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
+            Activation::Softplus => x.max(0.0) + libm::log1p(libm::exp(-x.abs())),
+            Activation::LeakyRelu(alpha) => x.max(0.0) + alpha * x.min(0.0),
+            Activation::Clip(low, high) => x.max(*low).min(*high),
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The trace: for every value its level, degree and exact scale, a bound of its slots, and its expected error.
+//!
+//! Relies on the op laws ([`result_types`]) for level, degree and scale, and on [`crate::scheme::noise`] for the
+//! errors. Bounds of slots come from input ranges and row norms unless measured ones are given
+//! ([`Magnitudes::measure`]): products of L1 norms soon exceed by far what data ever reach, and errors grow with
+//! the values. Promises: average-case figures, for parameter choice and forecasts; never for hiding anything.
+
+use super::exact::{Exact, ExactError, ExactRun, SlotVector};
+use super::{Interpretation, interpret};
+use crate::circuit::{Circuit, Node, OutputSpec};
+use crate::map::{MapError, MapId, RowNorms};
+use crate::op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, ValueId};
+use crate::scheme::noise::{KeySwitchNoise, NoiseModel, SlotEstimate};
+use crate::scheme::{CanonicalScales, Level, Scale};
+use crate::verify::{Degree, LawError, ValueType, result_types};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use thiserror::Error;
+
+/// The largest of some hundred errors lies within this many standard deviations.
+const LARGEST_ERROR_DEVIATIONS: f64 = 4.0;
+
+/// Standard deviation of rounding to an integer.
+const ROUNDING_STD: f64 = 0.288_675_134_594_812_9;
+
+/// Why a circuit has no trace.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum TraceError {
+    /// An op law is broken.
+    #[error(transparent)]
+    Law(#[from] LawError),
+    /// A map has no meaning.
+    #[error(transparent)]
+    Map(#[from] MapError),
+}
+
+/// How inputs are encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Encryption {
+    /// With the secret key (seeded ciphertexts): little noise.
+    #[default]
+    SecretKey,
+    /// With the public key.
+    PublicKey,
+}
+
+/// What the trace knows of a value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traced {
+    /// Level, degree and exact scale.
+    pub kind: ValueType,
+    /// Bound, typical size and error of the slots, in message units.
+    pub slots: SlotEstimate,
+}
+
+/// Row norms of the maps that a circuit uses; they do not depend on parameters, so that they are computed once
+/// while scales are tried.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MapNorms(BTreeMap<MapId, RowNorms>);
+
+impl MapNorms {
+    /// Norms of all maps of `circuit`.
+    pub fn of(circuit: &Circuit) -> Result<MapNorms, MapError> {
+        let norms = |id: usize| {
+            let rows = circuit.maps[id].placed(&circuit.layouts)?.rows(&circuit.tensors)?;
+            Ok((MapId(id as u32), rows.norms()))
+        };
+        let all = (0..circuit.maps.len()).into_par_iter().map(norms).collect::<Result<_, MapError>>()?;
+        Ok(MapNorms(all))
+    }
+
+    fn get(&self, map: MapId) -> Result<RowNorms, MapError> {
+        self.0.get(&map).copied().ok_or(MapError::UnknownMap(map.0))
+    }
+}
+
+/// Largest and typical slot of every value, measured on samples in the exact meaning.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Magnitudes(Vec<(f64, f64)>);
+
+impl Magnitudes {
+    /// Runs `samples` (each: one tensor per input, after preprocessing) and keeps per value the largest |slot|
+    /// and the root mean square over non-zero slots (the largest of the samples' ones), times `margin`.
+    pub fn measure<T: AsRef<[f64]> + Sync>(
+        circuit: &Circuit,
+        exact: &Exact,
+        samples: &[Vec<T>],
+        margin: f64,
+    ) -> Result<Magnitudes, ExactError> {
+        let one = |inputs: &Vec<T>| {
+            let run = exact.with_inputs(circuit, inputs)?;
+            let peaks = Mutex::new(vec![(0.0, 0.0); circuit.values()]);
+            interpret(circuit, &Measuring { run, peaks: &peaks })?;
+            Ok(peaks.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        };
+        let all: Vec<Vec<(f64, f64)>> = samples.par_iter().map(one).collect::<Result<_, ExactError>>()?;
+        let mut peaks = vec![(0f64, 0f64); circuit.values()];
+        for sample in all {
+            for (peak, own) in peaks.iter_mut().zip(sample) {
+                *peak = (peak.0.max(own.0 * margin), peak.1.max(own.1 * margin));
+            }
+        }
+        Ok(Magnitudes(peaks))
+    }
+
+    /// Largest |slot| of a value.
+    pub fn largest(&self, value: ValueId) -> f64 {
+        self.0.get(value.0 as usize).map_or(0.0, |m| m.0)
+    }
+}
+
+struct Measuring<'a> {
+    run: ExactRun<'a>,
+    peaks: &'a Mutex<Vec<(f64, f64)>>,
+}
+
+impl Interpretation for Measuring<'_> {
+    type Value = SlotVector;
+    type Error = ExactError;
+
+    fn apply(
+        &self,
+        circuit: &Circuit,
+        node: &Node,
+        operands: &[&SlotVector],
+    ) -> Result<Vec<SlotVector>, ExactError> {
+        let results = self.run.apply(circuit, node, operands)?;
+        let mut peaks = self.peaks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for (k, result) in results.iter().enumerate() {
+            let used = result.iter().filter(|x| **x != 0.0).count().max(1) as f64;
+            let largest = result.iter().fold(0f64, |m, x| m.max(x.abs()));
+            let squares: f64 = result.iter().map(|x| x * x).sum();
+            peaks[node.first.0 as usize + k] = (largest, (squares / used).sqrt());
+        }
+        Ok(results)
+    }
+}
+
+/// The trace meaning of one circuit.
+#[derive(Debug)]
+pub struct Trace<'a> {
+    norms: &'a MapNorms,
+    magnitudes: Option<&'a Magnitudes>,
+    encryption: Encryption,
+    scales: CanonicalScales,
+    noise: NoiseModel,
+}
+
+impl<'a> Trace<'a> {
+    /// The trace under the circuit's parameters.
+    pub fn new(circuit: &Circuit, norms: &'a MapNorms) -> Trace<'a> {
+        Trace {
+            norms,
+            magnitudes: None,
+            encryption: Encryption::default(),
+            scales: CanonicalScales::new(&circuit.parameters),
+            noise: NoiseModel::new(&circuit.parameters),
+        }
+    }
+
+    /// With measured instead of bounded slots.
+    pub fn measured(self, magnitudes: &'a Magnitudes) -> Trace<'a> {
+        Trace { magnitudes: Some(magnitudes), ..self }
+    }
+
+    /// For inputs encrypted like this.
+    pub fn encrypted(self, encryption: Encryption) -> Trace<'a> {
+        Trace { encryption, ..self }
+    }
+
+    /// The trace of every value, in order.
+    pub fn values(&self, circuit: &Circuit) -> Result<Vec<Traced>, TraceError> {
+        let mut values: Vec<Traced> = vec![];
+        for node in &circuit.nodes {
+            let known = |v: ValueId| values.get(v.0 as usize).ok_or(LawError::Undefined(v));
+            let operands = node.op.operands().into_iter().map(known).collect::<Result<Vec<_>, _>>()?;
+            let results = self.apply(circuit, node, &operands)?;
+            values.extend(results);
+        }
+        Ok(values)
+    }
+
+    /// `−log2(largest error / largest output)` of the worst output tensor.
+    pub fn precision_bits(&self, circuit: &Circuit) -> Result<f64, TraceError> {
+        let values = self.values(circuit)?;
+        let bits = |output: &OutputSpec| {
+            let traced = output.values.iter().filter_map(|v| values.get(v.0 as usize));
+            let (noise, bound) =
+                traced.fold((0f64, 0f64), |(n, m), t| (n.max(t.slots.noise), m.max(t.slots.magnitude)));
+            let range = output.range[0].abs().max(output.range[1].abs()) / output.scale.abs();
+            let largest = if range > 0.0 && range.is_finite() { range.min(bound) } else { bound };
+            libm::log2(largest / (LARGEST_ERROR_DEVIATIONS * noise))
+        };
+        Ok(circuit.outputs.iter().map(bits).fold(f64::INFINITY, f64::min))
+    }
+
+    /// Expected error of one op's single result, from the operands' estimates.
+    fn simple(
+        &self,
+        circuit: &Circuit,
+        op: &Op,
+        operands: &[&Traced],
+        result: &ValueType,
+    ) -> Result<SlotEstimate, TraceError> {
+        let all: Vec<SlotEstimate> = operands.iter().map(|t| t.slots).collect();
+        let scale = self.scales.value(&result.scale);
+        Ok(match (op, &all[..]) {
+            (Op::Input { input, .. }, _) => {
+                let range = circuit.inputs[*input as usize].range;
+                let noise = match self.encryption {
+                    Encryption::SecretKey => self.noise.fresh_secret_key(),
+                    Encryption::PublicKey => self.noise.fresh_public_key(),
+                };
+                SlotEstimate::bounded(range[0].abs().max(range[1].abs()), noise / scale)
+            }
+            (Op::Add(a, b) | Op::Sub(a, b), [x, _]) if a == b => x.scaled(2.0),
+            (Op::Add(..) | Op::Sub(..), [x, y]) => x.plus(*y),
+            (Op::Mul(a, b), [x, _]) if a == b => x.squared(),
+            (Op::Mul(..), [x, y]) => x.times(*y),
+            (Op::SumOfProducts(pairs), all) => {
+                let zero = SlotEstimate::bounded(0.0, 0.0);
+                let term = |(pair, slots): (&(ValueId, ValueId), &[SlotEstimate])| {
+                    if pair.0 == pair.1 { slots[0].squared() } else { slots[0].times(slots[1]) }
+                };
+                pairs.iter().zip(all.chunks_exact(2)).map(term).fold(zero, SlotEstimate::plus)
+            }
+            (_, [x]) => self.unary(circuit, op, (operands[0], *x), scale)?,
+            (_, _) => SlotEstimate::bounded(0.0, 0.0),
+        })
+    }
+
+    fn unary(
+        &self,
+        circuit: &Circuit,
+        op: &Op,
+        (traced, x): (&Traced, SlotEstimate),
+        scale: f64,
+    ) -> Result<SlotEstimate, TraceError> {
+        let (before, level) = (self.scales.value(&traced.kind.scale), traced.kind.level);
+        let plain_scale = scale / before;
+        let switched = |key: KeyId| self.key_switch(circuit, key, level);
+        Ok(match op {
+            Op::AddPlain(_, plain) => {
+                let bound = self.plain_bound(circuit, plain)?;
+                x.plus(SlotEstimate::bounded(bound, self.noise.encoding() / scale))
+            }
+            Op::MulPlain(_, plain) => {
+                let rounding = x.typical * self.noise.encoding() / plain_scale;
+                x.scaled(self.plain_bound(circuit, plain)?).with_noise(rounding)
+            }
+            Op::MulScalar(_, c) => x.scaled(*c).with_noise(x.typical * ROUNDING_STD / plain_scale),
+            Op::Relinearize(_, key) | Op::Conjugate(_, key) => x.with_noise(switched(*key).total() / scale),
+            Op::Rotate(_, KeyedStep { key: Some(key), .. }) => x.with_noise(switched(*key).total() / scale),
+            Op::Rescale(_) => x.with_noise(self.rescale(traced.kind.degree) / scale),
+            Op::RelinearizeRescale(_, key) => {
+                x.with_noise(switched(*key).inner / before).with_noise(self.rescale(Degree::One) / scale)
+            }
+            Op::Adjust(_, to) => {
+                let factor = self.scales.adjust_factor(&traced.kind.scale, *to) as f64;
+                x.with_noise(x.typical * ROUNDING_STD / factor).with_noise(self.rescale(Degree::One) / scale)
+            }
+            Op::Activation(_, function) => activated(x, function),
+            _ => x,
+        })
+    }
+
+    /// A plan: the inputs' noise and that of baby rotations go through the weights; encodings multiply the inputs;
+    /// giant rotations act on the product scale.
+    fn linear(
+        &self,
+        circuit: &Circuit,
+        plan: &LinearPlan,
+        operands: &[&Traced],
+        result: &ValueType,
+    ) -> Result<SlotEstimate, TraceError> {
+        let zero = SlotEstimate::bounded(0.0, 0.0);
+        let Some(first) = operands.first() else { return Ok(zero) };
+        let level = first.kind.level;
+        let before = self.scales.value(&first.kind.scale);
+        let product = self.scales.value(&Scale::product(level));
+        let switch = |keyed: &KeyedStep| keyed.key.map(|key| self.key_switch(circuit, key, level));
+        let babies: Vec<f64> = plan
+            .babies
+            .iter()
+            .map(|baby| match (switch(baby), plan.hoisting) {
+                (None, _) => 0.0,
+                (Some(noise), Hoisting::Single) => noise.total() / before,
+                (Some(noise), Hoisting::Double) => noise.inner / before,
+            })
+            .collect();
+        let mut out = zero;
+        let mut operands = operands.iter();
+        for (index, source) in plan.sources.iter().enumerate() {
+            let own = operands.by_ref().take(source.values.len());
+            let x = own.fold(zero, |a, t| SlotEstimate {
+                magnitude: a.magnitude.max(t.slots.magnitude),
+                typical: a.typical.max(t.slots.typical),
+                noise: a.noise.max(t.slots.noise),
+            });
+            let products = plan.products.iter().filter(|p| p.source as usize == index);
+            let (mut used, mut switched) = (vec![0f64; plan.outputs as usize], (0.0, 0.0));
+            for p in products {
+                used[p.output as usize] += 1.0;
+                switched = (switched.0 + babies[p.baby as usize].powi(2), switched.1 + 1.0);
+            }
+            let most = used.into_iter().fold(0f64, f64::max);
+            let norms = self.norms.get(source.map)?;
+            let baby = if switched.1 > 0.0 { (switched.0 / switched.1).sqrt() } else { 0.0 };
+            let encodings = most.sqrt() * x.typical * self.noise.encoding() * before / product;
+            out = out.plus(SlotEstimate {
+                magnitude: norms.l1 * x.magnitude,
+                typical: (norms.l2 * x.typical * LARGEST_ERROR_DEVIATIONS).min(norms.l1 * x.typical),
+                noise: libm::hypot(norms.l2 * libm::hypot(x.noise, baby), encodings),
+            });
+        }
+        for noise in plan.giants.iter().filter_map(switch) {
+            out = out.with_noise(noise.total() / product);
+        }
+        Ok(out.with_noise(self.noise.rescale() / self.scales.value(&result.scale)))
+    }
+
+    fn rescale(&self, degree: Degree) -> f64 {
+        match degree {
+            Degree::One => self.noise.rescale(),
+            Degree::Two => self.noise.rescale_degree_2(),
+        }
+    }
+
+    fn key_switch(&self, circuit: &Circuit, key: KeyId, level: Level) -> KeySwitchNoise {
+        let gadget = circuit.keys.get(key.0 as usize).map(|k| k.gadget);
+        gadget.map_or(KeySwitchNoise { inner: f64::INFINITY, rounding: 0.0 }, |g| {
+            self.noise.key_switch(g, level)
+        })
+    }
+
+    /// Bound of a plaintext's slots.
+    fn plain_bound(&self, circuit: &Circuit, plain: &Plain) -> Result<f64, TraceError> {
+        Ok(match plain {
+            Plain::Constant(value) => value.abs(),
+            Plain::Tensor { tensor, scale, .. } => {
+                let values =
+                    circuit.tensors.get(tensor.0 as usize).map(|t| &t.values[..]).unwrap_or_default();
+                values.iter().fold(0f64, |m, v| m.max(f64::from(*v).abs())) * scale.abs()
+            }
+            Plain::Diagonal { map, .. } => self.norms.get(*map)?.l2,
+        })
+    }
+}
+
+/// Exact functions of drafts: their slope is at most about 1.1, their growth at most linear.
+fn activated(x: SlotEstimate, function: &Activation) -> SlotEstimate {
+    let reach = function
+        .value(x.magnitude)
+        .abs()
+        .max(function.value(-x.magnitude).abs())
+        .max(function.value(0.0).abs());
+    SlotEstimate {
+        magnitude: reach,
+        typical: x.typical.max(function.value(0.0).abs()).min(reach),
+        noise: 1.1 * x.noise,
+    }
+}
+
+impl Interpretation for Trace<'_> {
+    type Value = Traced;
+    type Error = TraceError;
+
+    fn apply(&self, circuit: &Circuit, node: &Node, operands: &[&Traced]) -> Result<Vec<Traced>, TraceError> {
+        let kinds: Vec<&ValueType> = operands.iter().map(|t| &t.kind).collect();
+        let results = result_types(circuit, &node.op, &kinds)?;
+        let traced = |(k, kind): (usize, ValueType)| {
+            let mut slots = match &node.op {
+                Op::Linear(plan) => self.linear(circuit, plan, operands, &kind)?,
+                op => self.simple(circuit, op, operands, &kind)?,
+            };
+            if let Some((largest, typical)) = self.magnitudes.and_then(|m| m.0.get(node.first.0 as usize + k))
+            {
+                (slots.magnitude, slots.typical) = (*largest, *typical);
+            }
+            Ok(Traced { kind, slots })
+        };
+        results.into_iter().enumerate().map(traced).collect()
+    }
+}
