@@ -1,6 +1,8 @@
 //! What can go wrong on the client's side; each error names the place and the numbers, and never a secret.
 
 use cipherloom_ckks::{CkksError, KeyError, WireError};
+use cipherloom_ir::scheme::SecurityError;
+use cipherloom_ir::{Digest, LayoutError};
 
 /// Why the client refuses or fails.
 #[derive(Debug, thiserror::Error)]
@@ -50,13 +52,82 @@ pub enum ClientError {
         /// Largest magnitude.
         max: f64,
     },
-    /// The wrong number of values.
-    #[error("{found} values, {expected} are expected")]
+    /// The wrong number of things.
+    #[error("{found} {what}, {expected} are expected")]
     Count {
-        /// Values given.
+        /// What was counted.
+        what: &'static str,
+        /// How many there are.
         found: usize,
-        /// Values expected.
+        /// How many are expected.
         expected: usize,
+    },
+    /// An input has the wrong number of elements.
+    #[error("input {tensor:?} has {found} elements, its shape is {shape:?}")]
+    InputShape {
+        /// Name of the input.
+        tensor: String,
+        /// Elements given.
+        found: usize,
+        /// Shape that the circuit takes.
+        shape: Vec<u32>,
+    },
+    /// The parameters are not secure.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// A layout of the manifest is not one.
+    #[error("the layout of tensor {tensor:?}")]
+    Layout {
+        /// Name of the tensor.
+        tensor: String,
+        /// What is wrong with it.
+        #[source]
+        source: LayoutError,
+    },
+    /// A layout of the manifest has more slots than the ring.
+    #[error("the layout of tensor {tensor:?} has {found} slots, the ring has {max}")]
+    Slots {
+        /// Name of the tensor.
+        tensor: String,
+        /// Slots of the layout.
+        found: usize,
+        /// Slots of the ring.
+        max: usize,
+    },
+    /// The manifest's preprocessing has a zero, a number that is not finite, or lists of the wrong length.
+    #[error("the preprocessing of input {tensor:?} does not fit its channels or is not finite")]
+    Preprocessing {
+        /// Name of the input.
+        tensor: String,
+    },
+    /// The manifest's factor on an output is zero or not finite.
+    #[error("output {tensor:?} is to be multiplied by {scale}")]
+    OutputScale {
+        /// Name of the output.
+        tensor: String,
+        /// The factor.
+        scale: f64,
+    },
+    /// Data of another circuit.
+    #[error("this belongs to circuit {}, not to {}", found.short(), expected.short())]
+    Foreign {
+        /// The circuit that the data names.
+        found: Digest,
+        /// The circuit of the manifest.
+        expected: Digest,
+    },
+    /// The decryption makes no sense.
+    #[error(
+        "output {tensor:?} has imaginary parts of {imaginary:.2e} (at most {bound:.2e} are noise): it was not computed \
+         with the keys of this secret, or a value left its range"
+    )]
+    WrongKey {
+        /// Name of the output.
+        tensor: String,
+        /// Root mean square of the imaginary parts of the slots.
+        imaginary: f64,
+        /// Largest that passes.
+        bound: f64,
     },
     /// The scheme refuses.
     #[error(transparent)]

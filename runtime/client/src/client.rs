@@ -1,0 +1,313 @@
+//! The client of one circuit: from its manifest to keys, encrypted inputs and decrypted scores.
+//!
+//! Relies on the manifest alone, which may come from a file: everything in it is checked here, and the parameters are
+//! held against the security policy that the caller names. Promises that what it encrypts is finite, belongs to the
+//! circuit and fits the modulus, and that a decryption under the wrong key is an error, not an answer.
+
+use crate::scores::{Scores, scores};
+use crate::{ClientError, KeyGenerator, Randomness, SecretKey, decrypt_slots, encrypt_secret};
+use cipherloom_ckks::{
+    Ciphertext, CkksError, Complex, Context, EvaluationKey, Gadget, GaloisElement, KeyShape, KeyTarget,
+    Limbs, RotationStep, SeededCiphertext,
+};
+use cipherloom_ir::scheme::{KeyKind, KeySpec, Scale, SecurityPolicy, SecurityReport};
+use cipherloom_ir::{Digest, Layout, Manifest, ManifestInput, ManifestOutput, Preprocessing};
+use cipherloom_ring::Path;
+
+/// Everything that a client does for one circuit.
+#[derive(Debug)]
+pub struct Client {
+    manifest: Manifest,
+    context: Context,
+    keys: Vec<KeyShape>,
+    security: SecurityReport,
+}
+
+/// Input tensors as they are sent: inputs in the manifest's order, their ciphertexts in order.
+#[derive(Clone, Debug)]
+pub struct EncryptedInput {
+    /// The circuit that they are for.
+    pub circuit: Digest,
+    /// The ciphertexts of all inputs.
+    pub ciphertexts: Vec<SeededCiphertext>,
+}
+
+/// Output tensors as they come back: outputs in the manifest's order, their ciphertexts in order.
+#[derive(Clone, Debug)]
+pub struct EncryptedOutput {
+    /// The circuit that they come from.
+    pub circuit: Digest,
+    /// The ciphertexts of all outputs.
+    pub ciphertexts: Vec<Ciphertext>,
+}
+
+/// How far an input leaves the range that the circuit was made for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutsideRange {
+    /// Name of the input tensor.
+    pub input: String,
+    /// Row-major index of the first element outside.
+    pub index: usize,
+    /// Its value after preprocessing.
+    pub value: f64,
+    /// The range.
+    pub range: [f64; 2],
+}
+
+/// Decrypted slots of a real circuit are real. Where their imaginary parts have more than this part of the size of
+/// the real ones, and of the output's range, the key was the wrong one: wrong keys give both parts the same size.
+const IMAGINARY_PART_MAX: f64 = 1.0 / 8.0;
+
+impl Client {
+    /// Checks the manifest, and its parameters against `policy`.
+    pub fn new(manifest: Manifest, policy: &SecurityPolicy, path: Path) -> Result<Client, ClientError> {
+        let parameters = &manifest.parameters;
+        let security = policy.check(parameters, &manifest.keys)?;
+        let context = Context::new(parameters.log_n, &parameters.chain, &parameters.special, path)?;
+        let shape = |spec: &KeySpec| {
+            let shape = key_shape(spec, &context);
+            shape.check(&context).map(|()| shape)
+        };
+        let keys = manifest.keys.iter().map(shape).collect::<Result<_, _>>()?;
+        let layouts = manifest.inputs.iter().map(|i| (&i.name, &i.layout));
+        for (name, layout) in layouts.chain(manifest.outputs.iter().map(|o| (&o.name, &o.layout))) {
+            layout.check().map_err(|source| ClientError::Layout { tensor: name.clone(), source })?;
+            if layout.slots as usize > context.slots() {
+                let (found, max) = (layout.slots as usize, context.slots());
+                return Err(ClientError::Slots { tensor: name.clone(), found, max });
+            }
+        }
+        manifest.inputs.iter().try_for_each(check_preprocessing)?;
+        manifest.outputs.iter().try_for_each(|output| check_output(output, &context))?;
+        Ok(Client { manifest, context, keys, security })
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    /// Primes and tables of the parameters.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+    /// The bound that the parameters were held against.
+    pub fn security(&self) -> &SecurityReport {
+        &self.security
+    }
+    /// Shapes of the evaluation keys, in the manifest's order.
+    pub fn key_shapes(&self) -> &[KeyShape] {
+        &self.keys
+    }
+
+    /// Draws a secret key.
+    pub fn generate_secret(&self) -> Result<SecretKey, ClientError> {
+        Ok(SecretKey::generate(self.context.degree(), &mut Randomness::from_system()?))
+    }
+
+    /// Makes the evaluation keys in the manifest's order, one at a time.
+    pub fn evaluation_keys(
+        &self,
+        secret: &SecretKey,
+    ) -> Result<impl ExactSizeIterator<Item = Result<EvaluationKey, ClientError>>, ClientError> {
+        let generator = KeyGenerator::new(&self.context, secret)?;
+        let mut randomness = Randomness::from_system()?;
+        Ok(self.keys.iter().map(move |shape| generator.evaluation_key(*shape, &mut randomness)))
+    }
+
+    /// Slot values of raw elements, one slice per input in row-major order: `(x · scale − mean) / std` by channel.
+    pub fn preprocess(&self, inputs: &[&[f64]]) -> Result<Vec<Vec<f64>>, ClientError> {
+        self.check_inputs(inputs)?;
+        let pairs = self.manifest.inputs.iter().zip(inputs);
+        Ok(pairs.map(|(input, values)| preprocessed(input, values)).collect())
+    }
+
+    /// The first element of each input that lies outside the range the circuit was made for; it voids the answer.
+    pub fn outside_range(&self, preprocessed: &[Vec<f64>]) -> Vec<OutsideRange> {
+        let pairs = self.manifest.inputs.iter().zip(preprocessed);
+        let outside = pairs.filter_map(|(input, values)| {
+            let [min, max] = input.range;
+            let found = values.iter().position(|v| !(min..=max).contains(v))?;
+            let (input, range) = (input.name.clone(), input.range);
+            Some(OutsideRange { input, index: found, value: values[found], range })
+        });
+        outside.collect()
+    }
+
+    /// Encrypts preprocessed elements, one slice per input in row-major order.
+    pub fn encrypt(
+        &self,
+        secret: &SecretKey,
+        inputs: &[impl AsRef<[f64]>],
+    ) -> Result<EncryptedInput, ClientError> {
+        let inputs: Vec<&[f64]> = inputs.iter().map(AsRef::as_ref).collect();
+        self.check_inputs(&inputs)?;
+        let mut randomness = Randomness::from_system()?;
+        let (limbs, scale) = (Limbs(self.context.chain().len()), self.input_scale());
+        let mut ciphertexts = Vec::new();
+        for (input, values) in self.manifest.inputs.iter().zip(inputs) {
+            self.check_magnitude(values, scale)?;
+            for ciphertext in 0..input.layout.ciphertexts {
+                let slots = input.layout.fill(ciphertext, |element| values[element]);
+                let plaintext = self.context.encoder().encode(&slots, scale, limbs, 0)?;
+                ciphertexts.push(encrypt_secret(&self.context, secret, &plaintext, &mut randomness)?);
+            }
+        }
+        Ok(EncryptedInput { circuit: self.manifest.circuit, ciphertexts })
+    }
+
+    /// Preprocesses and encrypts raw elements, one slice per input in row-major order.
+    pub fn encrypt_raw(&self, secret: &SecretKey, inputs: &[&[f64]]) -> Result<EncryptedInput, ClientError> {
+        self.encrypt(secret, &self.preprocess(inputs)?)
+    }
+
+    /// Decrypts the outputs, in the manifest's order.
+    pub fn decrypt(
+        &self,
+        secret: &SecretKey,
+        encrypted: &EncryptedOutput,
+    ) -> Result<Vec<Scores>, ClientError> {
+        if encrypted.circuit != self.manifest.circuit {
+            let (found, expected) = (encrypted.circuit, self.manifest.circuit);
+            return Err(ClientError::Foreign { found, expected });
+        }
+        let (found, expected) = (encrypted.ciphertexts.len(), self.output_ciphertexts().len());
+        if found != expected {
+            return Err(ClientError::Count { what: "ciphertexts", found, expected });
+        }
+        let mut rest = encrypted.ciphertexts.as_slice();
+        let outputs = self.manifest.outputs.iter().map(|output| {
+            let (own, after) = rest.split_at(output.layout.ciphertexts as usize);
+            rest = after;
+            self.decrypt_output(secret, output, own)
+        });
+        outputs.collect()
+    }
+
+    /// Limbs of every ciphertext that comes back.
+    pub fn output_ciphertexts(&self) -> Vec<Limbs> {
+        let outputs = self.manifest.outputs.iter();
+        outputs.flat_map(|o| vec![Limbs(o.level.limbs()); o.layout.ciphertexts as usize]).collect()
+    }
+
+    fn decrypt_output(
+        &self,
+        secret: &SecretKey,
+        output: &ManifestOutput,
+        ciphertexts: &[Ciphertext],
+    ) -> Result<Scores, ClientError> {
+        let scale = Scale::canonical(output.level).value(&self.manifest.parameters);
+        let mut slots = Vec::new();
+        for ciphertext in ciphertexts {
+            let (found, max) = (ciphertext.limbs().0, output.level.limbs());
+            if found != max {
+                return Err(ClientError::Limbs { what: "an output ciphertext", found, max });
+            }
+            let all = decrypt_slots(&self.context, secret, ciphertext, scale)?;
+            check_real(output, &all)?;
+            slots.push(all[..output.layout.slots as usize].iter().map(|z| z.re).collect::<Vec<_>>());
+        }
+        let values = output.layout.unpack(&slots).into_iter().map(|x| x * output.scale).collect();
+        Ok(scores(output, values))
+    }
+
+    /// Scale of the inputs: the canonical one of the top level.
+    fn input_scale(&self) -> f64 {
+        let parameters = &self.manifest.parameters;
+        Scale::canonical(parameters.top()).value(parameters)
+    }
+
+    fn check_inputs(&self, inputs: &[&[f64]]) -> Result<(), ClientError> {
+        let (found, expected) = (inputs.len(), self.manifest.inputs.len());
+        if found != expected {
+            return Err(ClientError::Count { what: "input tensors", found, expected });
+        }
+        for (input, values) in self.manifest.inputs.iter().zip(inputs) {
+            let (found, shape) = (values.len(), &input.layout.shape);
+            if found != input.layout.elements() {
+                let (tensor, shape) = (input.name.clone(), shape.clone());
+                return Err(ClientError::InputShape { tensor, found, shape });
+            }
+            if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+                return Err(ClientError::NotFinite { index, value: values[index] });
+            }
+        }
+        Ok(())
+    }
+
+    /// A coefficient is at most the largest slot times the scale, and must stay below half the modulus.
+    fn check_magnitude(&self, values: &[f64], scale: f64) -> Result<(), ClientError> {
+        let modulus = self.context.chain().iter().fold(1.0, |q, limb| q * limb.modulus().value() as f64);
+        let max = modulus / 4.0 / scale;
+        match values.iter().position(|v| v.abs() > max) {
+            Some(index) => Err(ClientError::TooLarge { index, value: values[index], max }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The shape of a key that a circuit lists.
+fn key_shape(spec: &KeySpec, context: &Context) -> KeyShape {
+    let target = match spec.kind {
+        KeyKind::Relinearization => KeyTarget::Relinearization,
+        KeyKind::Rotation(step) => KeyTarget::Galois(RotationStep(step).element(context.degree())),
+        KeyKind::Conjugation => KeyTarget::Galois(GaloisElement::conjugation(context.degree())),
+    };
+    let gadget = Gadget {
+        digit_limbs: spec.gadget.digit_limbs as usize,
+        special_limbs: spec.gadget.special_limbs as usize,
+    };
+    KeyShape { target, limbs: Limbs(spec.level.limbs()), gadget }
+}
+
+fn check_preprocessing(input: &ManifestInput) -> Result<(), ClientError> {
+    let Preprocessing { scale, mean, std } = &input.preprocessing;
+    let counts = [1, channels(&input.layout)];
+    let fits = |list: &[f64]| counts.contains(&list.len()) && list.iter().all(|x| x.is_finite());
+    match scale.is_finite() && fits(mean) && fits(std) && std.iter().all(|s| *s != 0.0) {
+        true => Ok(()),
+        false => Err(ClientError::Preprocessing { tensor: input.name.clone() }),
+    }
+}
+
+fn check_output(output: &ManifestOutput, context: &Context) -> Result<(), ClientError> {
+    let (have, max) = (output.level.limbs(), context.chain().len());
+    if have > max {
+        return Err(CkksError::TooManyLimbs { have, max }.into());
+    }
+    if !output.scale.is_finite() || output.scale == 0.0 {
+        return Err(ClientError::OutputScale { tensor: output.name.clone(), scale: output.scale });
+    }
+    let (labels, elements) = (output.labels.len(), output.layout.elements());
+    match labels == 0 || labels == elements {
+        true => Ok(()),
+        false => Err(ClientError::Count { what: "labels", found: labels, expected: elements }),
+    }
+}
+
+/// First axis of an image or feature map; a plain vector is one channel.
+fn channels(layout: &Layout) -> usize {
+    if layout.shape.len() > 1 { layout.shape[0] as usize } else { 1 }
+}
+
+fn preprocessed(input: &ManifestInput, values: &[f64]) -> Vec<f64> {
+    let Preprocessing { scale, mean, std } = &input.preprocessing;
+    let plane = (values.len() / channels(&input.layout)).max(1);
+    let per_channel = |list: &[f64], channel: usize| list[if list.len() == 1 { 0 } else { channel }];
+    let planes = values.chunks(plane).enumerate();
+    planes
+        .flat_map(|(c, xs)| xs.iter().map(move |x| (x * scale - per_channel(mean, c)) / per_channel(std, c)))
+        .collect()
+}
+
+/// Refuses slots whose imaginary parts are too large for noise.
+fn check_real(output: &ManifestOutput, slots: &[Complex]) -> Result<(), ClientError> {
+    let mean_square =
+        |part: fn(&Complex) -> f64| slots.iter().map(|z| part(z) * part(z)).sum::<f64>() / slots.len() as f64;
+    let (real, imaginary) = (mean_square(|z| z.re).sqrt(), mean_square(|z| z.im).sqrt());
+    let range = output.range.iter().fold(0.0, |r: f64, x| r.max(x.abs())) / output.scale.abs();
+    let bound = IMAGINARY_PART_MAX * real.max(range);
+    match imaginary > bound || !imaginary.is_finite() {
+        true => Err(ClientError::WrongKey { tensor: output.name.clone(), imaginary, bound }),
+        false => Ok(()),
+    }
+}
