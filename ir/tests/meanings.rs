@@ -1,6 +1,9 @@
 //! What maps, scales and circuits mean, against slow definitions.
 
 #[cfg(test)]
+#[path = "meanings/circuits.rs"]
+mod circuits;
+#[cfg(test)]
 #[path = "meanings/maps.rs"]
 mod maps;
 #[cfg(test)]

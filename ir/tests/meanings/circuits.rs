@@ -1,0 +1,236 @@
+//! Circuits in the exact and the trace meaning.
+
+use crate::random::Random;
+use cipherloom_ir::scheme::noise::{NoiseModel, SlotEstimate};
+use cipherloom_ir::scheme::{ChainRequest, Gadget, Level, Parameters, Scale};
+use cipherloom_ir::{
+    Activation, Circuit, CircuitBuilder, Digit, Exact, Gap, Hoisting, InputSpec, Layout, LayoutId, LinearMap,
+    LinearPlan, Magnitudes, MapId, MapNorms, OutputSpec, Plain, Preprocessing, Product, Source,
+    Step, Support, Trace, ValueId, expand_plans, value_types,
+};
+use proptest::prelude::*;
+
+const GADGET: Gadget = Gadget { digit_limbs: 2, special_limbs: 2 };
+
+fn parameters(log_n: u32) -> Parameters {
+    ChainRequest { log_n, log_scale: 40, base_bits: 50, levels: 4 }.parameters(2).unwrap()
+}
+
+fn input(layout: LayoutId) -> InputSpec {
+    let preprocessing = Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] };
+    InputSpec { name: "x".into(), layout, preprocessing, range: [-1.0, 1.0] }
+}
+
+fn output(layout: LayoutId, values: Vec<ValueId>) -> OutputSpec {
+    OutputSpec {
+        name: "y".into(),
+        layout,
+        values,
+        scale: 1.0,
+        range: [0.0, 0.0],
+        labels: vec![],
+        client_steps: vec![],
+    }
+}
+
+/// A baby-step giant-step plan over all structural diagonals, `babies` baby steps.
+fn plan(
+    builder: &mut CircuitBuilder,
+    map: MapId,
+    values: Vec<ValueId>,
+    babies: u32,
+    rescale: bool,
+) -> LinearPlan {
+    let circuit = builder.circuit();
+    let support = Support::of_map(circuit.map(map), &circuit.layouts, &circuit.tensors).unwrap();
+    let outputs = circuit.layout(circuit.map(map).output).ciphertexts;
+    let mut named: Vec<(u32, u32, u32, u32)> = vec![];
+    for ((output, input), steps) in &support.0 {
+        named.extend(steps.iter().map(|s| (*output, s.0 / babies * babies, *input, s.0 % babies)));
+    }
+    let distinct = |pick: &dyn Fn(&(u32, u32, u32, u32)) -> u32| {
+        let mut all: Vec<u32> = named.iter().map(pick).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    let (giant_steps, baby_steps) = (distinct(&|n| n.1), distinct(&|n| n.3));
+    let at = |steps: &[u32], step: u32| steps.binary_search(&step).unwrap() as u32;
+    let mut products: Vec<Product> = named
+        .iter()
+        .map(|(output, giant, input, baby)| Product {
+            output: *output,
+            giant: at(&giant_steps, *giant),
+            source: 0,
+            input: *input,
+            baby: at(&baby_steps, *baby),
+        })
+        .collect();
+    products.sort_unstable();
+    let level = builder.level(values[0]);
+    let mut keyed =
+        |steps: Vec<u32>| steps.into_iter().map(|s| builder.keyed_step(Step(s), level, GADGET)).collect();
+    let (babies, giants) = (keyed(baby_steps), keyed(giant_steps));
+    let sources = vec![Source { map, values }];
+    LinearPlan { sources, babies, giants, products, outputs, hoisting: Hoisting::Double, rescale }
+}
+
+/// One random map as a plan, in a circuit of its own; with the map.
+fn one_plan(seed: u64) -> Option<(Circuit, LinearMap, Random, [u32; 3])> {
+    let mut random = Random(seed);
+    let shape = [random.pick(1, 4), random.pick(1, 6), random.pick(1, 6)];
+    let (operators, tensors) = random.operators(shape);
+    let now = operators.iter().fold(shape.to_vec(), |now, o| o.output_shape(&now, &tensors).unwrap());
+    let log_n = random.pick(8, 10);
+    let mut builder = CircuitBuilder::new("one", parameters(log_n)).unwrap();
+    let slots = 1 << (log_n - 1);
+    let (from, to) = (random.layout(&shape, slots, true), random.layout(&now, slots, true));
+    let (from, to) = (builder.layout(from), builder.layout(to));
+    // Interning keeps distinct random tensors in order, so ids stay.
+    tensors.into_iter().enumerate().for_each(|(k, t)| assert_eq!(builder.tensor(t).0 as usize, k));
+    let map = LinearMap { operators, scale: 0.25, input: from, output: to, fold: vec![] };
+    let id = builder.map(map.clone());
+    let values = builder.input(input(from)).unwrap();
+    let (babies, rescale) = (random.pick(1, 16), random.chance(2));
+    let plan = plan(&mut builder, id, values, babies, rescale);
+    let covered = (0..plan.outputs).all(|o| plan.products.iter().any(|p| p.output == o));
+    if !covered {
+        return None; // A padded view can leave an output ciphertext without any product.
+    }
+    let mut values = builder.linear(plan).unwrap();
+    if !rescale {
+        values.iter_mut().for_each(|v| *v = builder.rescale(*v).unwrap());
+    }
+    builder.output(output(to, values)).unwrap();
+    Some((builder.finish(), map, random, shape))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn a_plan_is_its_map_and_its_expansion(seed in any::<u64>()) {
+        let Some((circuit, map, mut random, shape)) = one_plan(seed) else { return Ok(()) };
+        let x: Vec<f64> = (0..shape.iter().product()).map(|_| random.real()).collect();
+        let wanted = map.placed(&circuit.layouts).unwrap().rows(&circuit.tensors).unwrap().apply(&x);
+        let found = Exact::new(&circuit).unwrap().run(&circuit, &[&x]).unwrap();
+        let simple = expand_plans(&circuit);
+        prop_assert!(value_types(&simple).is_ok());
+        let expanded = Exact::new(&simple).unwrap().run(&simple, &[&x]).unwrap();
+        for (w, (f, e)) in wanted.iter().zip(found[0].iter().zip(&expanded[0])) {
+            prop_assert!((w - f).abs() < 1e-9 && (w - e).abs() < 1e-9, "seed {}: {} {} {}", seed, w, f, e);
+        }
+        let norms = MapNorms::of(&circuit).unwrap();
+        let traced = Trace::new(&circuit, &norms).values(&circuit).unwrap();
+        let last = traced.last().unwrap();
+        prop_assert_eq!(&last.kind.scale, &Scale::canonical(Level(3)));
+        prop_assert!(wanted.iter().all(|w| w.abs() <= last.slots.magnitude + 1e-9));
+        prop_assert!(last.slots.noise > 0.0 && last.slots.noise < 1e-3);
+    }
+}
+
+fn vector_layout(slots: u32) -> Layout {
+    let axes = vec![vec![Digit { extent: slots, stride: 1 }]];
+    Layout { shape: vec![slots], slots, ciphertexts: 1, axes, replicas: vec![], gap: Gap::Zero }
+}
+
+/// x² · 0.5 − x (adjusted) + 3, then |·| capped by an activation.
+fn polynomial() -> Circuit {
+    let mut b = CircuitBuilder::new("p", parameters(8)).unwrap();
+    let layout = b.layout(vector_layout(128));
+    let x = b.input(input(layout)).unwrap()[0];
+    let square = b.mul(x, x).unwrap();
+    let square = b.relinearize_rescale(square, GADGET).unwrap();
+    let half = b.mul_scalar(square, 0.5).unwrap();
+    let half = b.rescale(half).unwrap();
+    let low = b.adjust(x, Level(2)).unwrap();
+    let turned = b.rotate(low, Step(3), GADGET).unwrap();
+    let sum = b.sub(half, turned).unwrap();
+    let sum = b.add_plain(sum, Plain::Constant(3.0)).unwrap();
+    let sum = b.activation(sum, Activation::Clip(0.0, 3.25)).unwrap();
+    b.output(OutputSpec { scale: 2.0, ..output(layout, vec![sum]) }).unwrap();
+    b.finish()
+}
+
+#[test]
+fn simple_ops_mean_what_the_table_says() {
+    let circuit = polynomial();
+    let x: Vec<f64> = (0..128).map(|i| f64::from(i) / 64.0 - 1.0).collect();
+    let exact = Exact::new(&circuit).unwrap();
+    let y = &exact.run(&circuit, &[&x]).unwrap()[0];
+    for s in 0..128 {
+        let wanted = 2.0 * (x[s] * x[s] * 0.5 - x[(s + 3) % 128] + 3.0).clamp(0.0, 3.25);
+        assert!((y[s] - wanted).abs() < 1e-12, "slot {s}");
+    }
+    assert!(exact.run(&circuit, &[&x[1..]]).is_err());
+    assert!(exact.run::<Vec<f64>>(&circuit, &[]).is_err());
+    let batch = exact.run_batch(&circuit, &[vec![x.clone()], vec![x.clone()]]).unwrap();
+    assert_eq!(batch[1][0], *y);
+}
+
+#[test]
+fn the_trace_follows_the_formulas() {
+    let circuit = polynomial();
+    let norms = MapNorms::of(&circuit).unwrap();
+    let values = Trace::new(&circuit, &norms).values(&circuit).unwrap();
+    let noise = NoiseModel::new(&circuit.parameters);
+    let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-6, "{a} {b}");
+    let at = |level| Scale::canonical(Level(level)).value(&circuit.parameters);
+    let fresh = SlotEstimate::bounded(1.0, noise.fresh_secret_key() / at(4));
+    assert_eq!(values[0].slots, fresh);
+    let square = fresh.squared();
+    assert_eq!(values[1].slots, square);
+    let switched = noise.key_switch(GADGET, Level(4)).inner / (at(4) * at(4));
+    let rounded = noise.rescale() / at(3);
+    close(values[2].slots.noise, (square.noise.powi(2) + switched.powi(2) + rounded.powi(2)).sqrt());
+    assert_eq!(values[2].kind.level, Level(3));
+    assert_eq!(values.last().unwrap().kind.scale, Scale::canonical(Level(2)));
+    assert_eq!(values.last().unwrap().slots.magnitude, 3.25);
+
+    let exact = Exact::new(&circuit).unwrap();
+    let half = vec![vec![vec![0.5; 128]]];
+    let measured = Magnitudes::measure(&circuit, &exact, &half, 1.0).unwrap();
+    assert_eq!((measured.largest(ValueId(0)), measured.largest(ValueId(1))), (0.5, 0.25));
+    let trace = Trace::new(&circuit, &norms).measured(&measured);
+    let with = trace.values(&circuit).unwrap();
+    assert!(with[1].slots.noise < values[1].slots.noise && with[1].slots.magnitude == 0.25);
+    let bits = trace.precision_bits(&circuit).unwrap();
+    assert!((25.0..35.0).contains(&bits), "{bits} bits");
+}
+
+#[test]
+fn a_plaintext_tensor_is_broadcast_and_replicated() {
+    let mut b = CircuitBuilder::new("t", parameters(8)).unwrap();
+    let axes = vec![vec![Digit { extent: 2, stride: 4 }], vec![Digit { extent: 3, stride: 1 }]];
+    let replicas = vec![Digit { extent: 2, stride: 64 }];
+    let layout = Layout { shape: vec![2, 3], slots: 128, ciphertexts: 1, axes, replicas, gap: Gap::Zero };
+    let layout = b.layout(layout);
+    let bias = cipherloom_ir::Tensor { name: "bias".into(), shape: vec![2], values: vec![1.0, 2.0] };
+    let tensor = b.tensor(bias);
+    let x = b.input(input(layout)).unwrap()[0];
+    let y = b.add_plain(x, Plain::Tensor { tensor, layout, ciphertext: 0, scale: -1.0 }).unwrap();
+    b.output(output(layout, vec![y])).unwrap();
+    let circuit = b.finish();
+    let exact = Exact::new(&circuit).unwrap();
+    let run = exact.with_inputs(&circuit, &[vec![0.5; 6]]).unwrap();
+    let slots = &cipherloom_ir::interpret(&circuit, &run).unwrap()[0];
+    let held: Vec<f64> = (0..12).map(|s| slots[s]).collect();
+    assert_eq!(held, [-0.5, -0.5, -0.5, 0.0, -1.5, -1.5, -1.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(slots[64..76], slots[..12]);
+}
+
+#[test]
+fn exact_functions_of_drafts() {
+    let at = |f: Activation, x: f64| f.value(x);
+    assert_eq!((at(Activation::Relu, -1.0), at(Activation::Relu, 2.0)), (0.0, 2.0));
+    assert_eq!((at(Activation::LeakyRelu(0.1), -1.0), at(Activation::Clip(-1.0, 6.0), 7.0)), (-0.1, 6.0));
+    for (function, wanted) in [
+        (Activation::Sigmoid, 0.731_058_578_630_004_9),
+        (Activation::Tanh, 0.761_594_155_955_764_9),
+        (Activation::Silu, 0.731_058_578_630_004_9),
+        (Activation::Gelu, 0.841_344_746_068_542_9),
+        (Activation::Softplus, 1.313_261_687_518_222_8),
+    ] {
+        assert!((at(function.clone(), 1.0) - wanted).abs() < 1e-12, "{function:?}");
+    }
+    assert!(at(Activation::Softplus, 1000.0) == 1000.0 && at(Activation::Softplus, -1000.0) == 0.0);
+}
