@@ -5,8 +5,8 @@ use cipherloom_ir::scheme::noise::{NoiseModel, SlotEstimate};
 use cipherloom_ir::scheme::{ChainRequest, Gadget, Level, Parameters, Scale};
 use cipherloom_ir::{
     Activation, Circuit, CircuitBuilder, Digit, Exact, Gap, Hoisting, InputSpec, Layout, LayoutId, LinearMap,
-    LinearPlan, Magnitudes, MapId, MapNorms, OutputSpec, Plain, Preprocessing, Product, Source,
-    Step, Support, Trace, ValueId, expand_plans, value_types,
+    LinearPlan, Magnitudes, MapId, MapNorms, OutputSpec, Plain, Preprocessing, Product, Source, Step,
+    Support, Trace, ValueId, expand_plans, value_types,
 };
 use proptest::prelude::*;
 
@@ -44,21 +44,21 @@ fn plan(
     let circuit = builder.circuit();
     let support = Support::of_map(circuit.map(map), &circuit.layouts, &circuit.tensors).unwrap();
     let outputs = circuit.layout(circuit.map(map).output).ciphertexts;
-    let mut named: Vec<(u32, u32, u32, u32)> = vec![];
+    let mut named: Vec<[u32; 4]> = vec![];
     for ((output, input), steps) in &support.0 {
-        named.extend(steps.iter().map(|s| (*output, s.0 / babies * babies, *input, s.0 % babies)));
+        named.extend(steps.iter().map(|s| [*output, s.0 / babies * babies, *input, s.0 % babies]));
     }
-    let distinct = |pick: &dyn Fn(&(u32, u32, u32, u32)) -> u32| {
-        let mut all: Vec<u32> = named.iter().map(pick).collect();
+    let distinct = |part: usize| {
+        let mut all: Vec<u32> = named.iter().map(|n| n[part]).collect();
         all.sort_unstable();
         all.dedup();
         all
     };
-    let (giant_steps, baby_steps) = (distinct(&|n| n.1), distinct(&|n| n.3));
+    let (giant_steps, baby_steps) = (distinct(1), distinct(3));
     let at = |steps: &[u32], step: u32| steps.binary_search(&step).unwrap() as u32;
     let mut products: Vec<Product> = named
         .iter()
-        .map(|(output, giant, input, baby)| Product {
+        .map(|[output, giant, input, baby]| Product {
             output: *output,
             giant: at(&giant_steps, *giant),
             source: 0,
