@@ -93,6 +93,10 @@ impl Extended {
         Limbs(self.parts[0].limbs() - self.special)
     }
 
+    pub(crate) fn parts(&self) -> &[Poly<Evaluation>] {
+        &self.parts
+    }
+
     /// Number of special primes.
     pub fn special(&self) -> usize {
         self.special

@@ -7,8 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cipherloom_ring::{Automorphism, BaseConversion, Degree, Limb, Path};
+use cipherloom_ring::{Automorphism, Degree, Evaluation, Limb, Path, Poly};
+use rayon::prelude::*;
 
+use crate::conversion::{Basis, Conversion};
+use crate::scratch::{Pool, Scratch};
 use crate::{CkksError, CompactPlaintext, Encoder, GaloisElement, Limbs, Plaintext};
 
 /// Below this many words a loop over limbs stays on its thread: starting a task costs about as much as 2^13 words.
@@ -21,16 +24,9 @@ pub struct Context {
     chain: Vec<Arc<Limb>>,
     special: Vec<Arc<Limb>>,
     encoder: Encoder,
-    conversions: Cache<Basis, BaseConversion>,
+    conversions: Cache<Basis, Conversion>,
     automorphisms: Cache<GaloisElement, Automorphism>,
-}
-
-/// Source basis of a conversion: the chain primes `start .. end` and the first `special` special primes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Basis {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    pub(crate) special: usize,
+    scratch: Pool,
 }
 
 type Cache<K, V> = RwLock<BTreeMap<K, Arc<V>>>;
@@ -64,6 +60,7 @@ impl Context {
             encoder,
             conversions: RwLock::default(),
             automorphisms: RwLock::default(),
+            scratch: Pool::default(),
         })
     }
 
@@ -128,19 +125,47 @@ impl Context {
         if target < limbs { &self.chain[target] } else { &self.special[target - limbs] }
     }
 
-    /// Whether a loop over `limbs` limbs is worth several threads.
-    pub(crate) fn is_parallel(&self, limbs: usize) -> bool {
-        limbs > 1 && self.n() * limbs >= PARALLEL_WORDS_MIN
+    /// A buffer of `limbs` limbs, its content unspecified.
+    pub(crate) fn scratch(&self, limbs: usize) -> Scratch<'_> {
+        self.scratch.take(limbs * self.n())
     }
 
-    /// Conversion from `basis` to every prime: target `i` is chain prime `i`, then the special primes follow.
-    pub(crate) fn conversion(&self, basis: Basis) -> Result<Arc<BaseConversion>, CkksError> {
-        cached(&self.conversions, basis, || {
-            let special = self.special[..basis.special].iter();
-            let from: Vec<_> = special.chain(&self.chain[basis.start..basis.end]).cloned().collect();
-            let to: Vec<_> = self.chain.iter().chain(&self.special).cloned().collect();
-            Ok(BaseConversion::new(&from, &to)?)
-        })
+    /// Does `work` for each item, in parallel where the items are limbs enough. Each thread has `scratch_limbs` limbs.
+    pub(crate) fn for_each<T: Send>(
+        &self,
+        items: impl Iterator<Item = T>,
+        scratch_limbs: usize,
+        work: impl Fn(T, &mut [u64]) + Sync,
+    ) {
+        let items: Vec<T> = items.collect();
+        if items.len() < 2 || self.n() * items.len() < PARALLEL_WORDS_MIN || rayon::current_num_threads() == 1
+        {
+            let mut scratch = self.scratch(scratch_limbs);
+            items.into_iter().for_each(|item| work(item, &mut scratch));
+        } else {
+            let init = || self.scratch(scratch_limbs);
+            items.into_par_iter().for_each_init(init, |scratch, item| work(item, scratch));
+        }
+    }
+
+    /// Polynomials of `limbs` limbs, each limb written by `fill(part, limb, words)`.
+    pub(crate) fn fill(
+        &self,
+        parts: usize,
+        limbs: usize,
+        fill: impl Fn(usize, usize, &mut [u64]) + Sync,
+    ) -> Vec<Poly<Evaluation>> {
+        let mut polys: Vec<_> = (0..parts).map(|_| Poly::zero(self.degree, limbs)).collect();
+        let items = polys.iter_mut().enumerate().flat_map(|(part, poly)| {
+            poly.limbs_mut().enumerate().map(move |(limb, words)| (part, limb, words))
+        });
+        self.for_each(items, 0, |(part, limb, words), _| fill(part, limb, words));
+        polys
+    }
+
+    /// Conversion from `basis` to every prime.
+    pub(crate) fn conversion(&self, basis: Basis) -> Result<Arc<Conversion>, CkksError> {
+        cached(&self.conversions, basis, || Conversion::new(self, basis))
     }
 
     /// The automorphism of `element`.

@@ -2,7 +2,7 @@
 
 use cipherloom_ring::RingError;
 
-use crate::GaloisElement;
+use crate::{GaloisElement, KeyTarget};
 
 /// Why an operation was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -109,6 +109,14 @@ pub enum CkksError {
         key: usize,
         /// Limbs of the value.
         value: usize,
+    },
+    /// A key switches something else.
+    #[error("a key for {found:?} where one for {expected:?} is needed")]
+    KeyTarget {
+        /// What the key does.
+        found: KeyTarget,
+        /// What was to be done.
+        expected: KeyTarget,
     },
     /// A rotation has no key.
     #[error("no key for Galois element {}", element.0)]

@@ -17,14 +17,20 @@
 
 #![forbid(unsafe_code)]
 
+mod arithmetic;
 mod ciphertext;
 mod context;
+mod conversion;
+mod division;
 mod encoder;
 mod error;
 mod gadget;
 mod galois;
 mod key;
+mod keyswitch;
 mod plaintext;
+mod rotation;
+mod scratch;
 pub mod seed;
 pub mod wire;
 
@@ -35,6 +41,7 @@ pub use error::CkksError;
 pub use gadget::Gadget;
 pub use galois::{GaloisElement, RotationStep};
 pub use key::{EvaluationKey, KeyError, KeyShape, KeyTarget, PublicKey};
+pub use keyswitch::Hoisted;
 pub use plaintext::{CompactPlaintext, Plaintext};
 pub use seed::{SEED_BYTES, Seed};
 pub use wire::{SeededCiphertext, WireError};

@@ -38,6 +38,11 @@ impl Plaintext {
         &self.poly
     }
 
+    /// Limb `target` of a basis of `limbs` chain primes, not more than this has, and special primes.
+    pub(crate) fn limb(&self, target: usize, limbs: usize) -> &[u64] {
+        self.poly.limb(if target < limbs { target } else { self.limbs().0 + target - limbs })
+    }
+
     /// Memory of the words, in bytes.
     pub fn size_bytes(&self) -> usize {
         size_of_val(self.poly.as_slice())

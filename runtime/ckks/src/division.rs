@@ -1,0 +1,140 @@
+//! Division by dropped primes, rounded to nearest: rescaling, mod-down, and both at once.
+//!
+//! A value `x` over kept and dropped primes, `D` the product of the dropped: its residues modulo `D` are lifted to the
+//! centre by base conversion, and `(x - [x]_D) / D` is exact modulo the kept primes. Dropped limbs go back to coefficients first; then every
+//! kept limb is one independent task. Limbs of `x` are made when they are needed, by a [`Source`].
+//! Cheon, Han, Kim, Kim, Song (ePrint 2018/931), section 3.2; merging mod-down with rescale: Bossuat et al. (ePrint
+//! 2020/1203), section 4.
+
+use cipherloom_ring::{Automorphism, Evaluation, Poly};
+
+use crate::conversion::Basis;
+use crate::{Ciphertext, CkksError, Context, Extended};
+
+/// A value whose limbs are stored or made on demand.
+pub(crate) trait Source: Sync {
+    /// Number of polynomials.
+    fn parts(&self) -> usize;
+    /// Limbs of scratch space that [`Source::load`] needs.
+    fn scratch_limbs(&self) -> usize;
+    /// Limb `target` of every part, canonical; chain primes are numbered first, then special primes.
+    fn load<'a>(&'a self, target: usize, scratch: &'a mut [u64]) -> Vec<&'a [u64]>;
+}
+
+/// Which primes a division drops: the special primes and the last `rescales` of `limbs` chain primes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Division {
+    pub(crate) limbs: usize,
+    pub(crate) special: usize,
+    pub(crate) rescales: usize,
+}
+
+/// Stored polynomials as a source.
+pub(crate) struct Stored<'a>(pub(crate) &'a [Poly<Evaluation>]);
+
+impl Source for Stored<'_> {
+    fn parts(&self) -> usize {
+        self.0.len()
+    }
+    fn scratch_limbs(&self) -> usize {
+        0
+    }
+    fn load<'a>(&'a self, target: usize, _scratch: &'a mut [u64]) -> Vec<&'a [u64]> {
+        self.0.iter().map(|part| part.limb(target)).collect()
+    }
+}
+
+impl Context {
+    /// Divides by the last chain prime of `a`, rounded to nearest: the scale is divided by it.
+    ///
+    /// # Errors
+    /// [`CkksError::TooFewLimbs`] for a value of one limb.
+    pub fn rescale(&self, a: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let limbs = self.check(a)?;
+        let division = Division { limbs, special: 0, rescales: 1 };
+        Ciphertext::new(self.divide(division, &Stored(a.parts()), None)?)
+    }
+
+    /// Divides an extended value by `P`, rounded to nearest.
+    ///
+    /// # Errors
+    /// Where the value does not belong to this context.
+    pub fn mod_down(&self, a: &Extended) -> Result<Ciphertext, CkksError> {
+        self.divide_extended(a, 0)
+    }
+
+    /// Divides an extended value by `P` and its last chain prime at once, rounded to nearest.
+    ///
+    /// # Errors
+    /// [`CkksError::TooFewLimbs`] for a value of one limb.
+    pub fn mod_down_rescale(&self, a: &Extended) -> Result<Ciphertext, CkksError> {
+        self.divide_extended(a, 1)
+    }
+
+    fn divide_extended(&self, a: &Extended, rescales: usize) -> Result<Ciphertext, CkksError> {
+        self.check_extended(a)?;
+        let division = Division { limbs: a.limbs().0, special: a.special(), rescales };
+        Ciphertext::new(self.divide(division, &Stored(a.parts()), None)?)
+    }
+
+    /// `x / D` for each part of the source, then its image under `automorphism`.
+    pub(crate) fn divide(
+        &self,
+        division: Division,
+        source: &impl Source,
+        automorphism: Option<&Automorphism>,
+    ) -> Result<Vec<Poly<Evaluation>>, CkksError> {
+        let Division { limbs, special, rescales } = division;
+        if limbs <= rescales {
+            return Err(CkksError::TooFewLimbs { have: limbs, need: rescales + 1 });
+        }
+        let kept = limbs - rescales;
+        let (start, end) = if rescales == 0 { (0, 0) } else { (kept, limbs) };
+        let conversion = self.conversion(Basis { special, start, end })?;
+        let (parts, n) = (source.parts(), self.n());
+
+        let mut dropped = self.scratch(parts * (special + rescales));
+        let items = dropped.chunks_exact_mut(parts * n).enumerate();
+        self.for_each(items, source.scratch_limbs(), |(i, out), scratch| {
+            // In the order of the basis: special primes, then chain primes.
+            let target = if i < special { limbs + i } else { kept + i - special };
+            let limb = self.basis_limb(limbs, target);
+            for (out, words) in out.chunks_exact_mut(n).zip(source.load(target, scratch)) {
+                out.copy_from_slice(words);
+                limb.inverse(out);
+                conversion.base.scale_input_centred(i, out);
+            }
+        });
+
+        let dropped: Vec<Vec<&[u64]>> =
+            (0..parts).map(|part| dropped.chunks_exact(n).skip(part).step_by(parts).collect()).collect();
+        let mut result: Vec<_> = (0..parts).map(|_| Poly::zero(self.degree(), kept)).collect();
+        let scratch_limbs = source.scratch_limbs() + usize::from(automorphism.is_some());
+        self.for_each(transposed(&mut result).enumerate(), scratch_limbs, |(target, outs), scratch| {
+            let limb = self.limb(target);
+            let (buffer, scratch) = scratch.split_at_mut(if automorphism.is_some() { n } else { 0 });
+            let loaded = source.load(target, scratch);
+            for ((out, words), dropped) in outs.into_iter().zip(loaded).zip(&dropped) {
+                let divide = |lift: &mut [u64]| {
+                    conversion.base.convert_centred_to(target, dropped, lift);
+                    limb.forward(lift);
+                    limb.sub_mul_scalar(lift, words, conversion.minus_inverse[target]);
+                };
+                match automorphism {
+                    None => divide(out),
+                    Some(automorphism) => {
+                        divide(buffer);
+                        automorphism.apply_evaluation(buffer, out);
+                    }
+                }
+            }
+        });
+        Ok(result)
+    }
+}
+
+/// The limbs of several polynomials, by limb: item `i` holds limb `i` of each.
+pub(crate) fn transposed(polys: &mut [Poly<Evaluation>]) -> impl Iterator<Item = Vec<&mut [u64]>> {
+    let mut limbs: Vec<_> = polys.iter_mut().map(|poly| poly.limbs_mut()).collect();
+    std::iter::from_fn(move || limbs.iter_mut().map(Iterator::next).collect::<Option<Vec<_>>>())
+}

@@ -1,0 +1,225 @@
+//! Key switching: digits of a polynomial, and their inner product with a key.
+//!
+//! Hybrid, with digits (Han and Ki, ePrint 2019/688): the residues modulo the primes of digit `j` are lifted to the
+//! whole key basis; the sum of lifts times the key's pairs is `P` times the polynomial under the new secret, plus
+//! noise. The lift is only defined modulo the digit's primes, so the approximate conversion adds noise, never error.
+//! Digits come from one inverse transform of the polynomial; every limb of the key basis is then an independent task.
+
+use std::sync::Arc;
+
+use cipherloom_ring::{Evaluation, Poly};
+
+use crate::conversion::{Basis, Conversion};
+use crate::division::Source;
+use crate::scratch::Scratch;
+use crate::{CkksError, Context, EvaluationKey, Gadget, KeyTarget, Limbs};
+
+/// A polynomial's digits at each prime of a key basis.
+pub(crate) trait Digits: Sync {
+    /// Number of digits.
+    fn count(&self) -> usize;
+    /// Limbs of scratch space that [`Digits::load`] needs.
+    fn scratch_limbs(&self) -> usize;
+    /// Every digit at prime `target`: chain primes are numbered first, then special primes.
+    fn load<'a>(&'a self, target: usize, scratch: &'a mut [u64]) -> Vec<&'a [u64]>;
+}
+
+/// Digits that are lifted when they are needed.
+pub(crate) struct FreshDigits<'a> {
+    context: &'a Context,
+    gadget: Gadget,
+    limbs: usize,
+    input: &'a Poly<Evaluation>,
+    /// Coefficients of each limb, scaled for conversion.
+    scaled: Scratch<'a>,
+    conversions: Vec<Arc<Conversion>>,
+}
+
+/// The decomposed digits of one ciphertext's part 1 over a key basis: what rotations of that ciphertext share.
+#[derive(Clone, Debug)]
+pub struct Hoisted {
+    pub(crate) gadget: Gadget,
+    pub(crate) limbs: usize,
+    /// One polynomial per digit, over chain and special primes.
+    digits: Vec<Poly<Evaluation>>,
+}
+
+impl Hoisted {
+    /// The gadget of the decomposition.
+    pub fn gadget(&self) -> Gadget {
+        self.gadget
+    }
+
+    /// Number of chain primes.
+    pub fn limbs(&self) -> Limbs {
+        Limbs(self.limbs)
+    }
+}
+
+impl Digits for Hoisted {
+    fn count(&self) -> usize {
+        self.digits.len()
+    }
+    fn scratch_limbs(&self) -> usize {
+        0
+    }
+    fn load<'a>(&'a self, target: usize, _scratch: &'a mut [u64]) -> Vec<&'a [u64]> {
+        self.digits.iter().map(|digit| digit.limb(target)).collect()
+    }
+}
+
+impl Digits for FreshDigits<'_> {
+    fn count(&self) -> usize {
+        self.conversions.len()
+    }
+
+    fn scratch_limbs(&self) -> usize {
+        self.count()
+    }
+
+    fn load<'a>(&'a self, target: usize, scratch: &'a mut [u64]) -> Vec<&'a [u64]> {
+        let n = self.context.n();
+        let buffers = scratch.chunks_exact_mut(n).enumerate().take(self.count());
+        buffers.map(|(digit, buffer)| self.lift(digit, target, buffer)).collect()
+    }
+}
+
+impl FreshDigits<'_> {
+    fn lift<'a>(&'a self, digit: usize, target: usize, buffer: &'a mut [u64]) -> &'a [u64] {
+        let range = self.gadget.digit_range(digit, Limbs(self.limbs));
+        if range.contains(&target) {
+            return self.input.limb(target);
+        }
+        let n = self.context.n();
+        let chain = self.context.chain().len();
+        let number = if target < self.limbs { target } else { chain + target - self.limbs };
+        let scaled: Vec<&[u64]> = self.scaled[range.start * n..range.end * n].chunks_exact(n).collect();
+        self.conversions[digit].base.convert_centred_to(number, &scaled, buffer);
+        self.context.basis_limb(self.limbs, target).forward(buffer);
+        buffer
+    }
+}
+
+/// Inner product of digits with a key, plus `P` times an addend: `P` times the switched value, made limb by limb.
+pub(crate) struct Switched<'a, D: Digits> {
+    pub(crate) context: &'a Context,
+    pub(crate) digits: &'a D,
+    pub(crate) key: &'a EvaluationKey,
+    pub(crate) limbs: usize,
+    /// Polynomials that are added to part 0 and part 1, over the chain primes.
+    pub(crate) addends: [Option<&'a Poly<Evaluation>>; 2],
+    /// For `P` modulo the chain primes.
+    pub(crate) special: Arc<Conversion>,
+}
+
+impl<D: Digits> Source for Switched<'_, D> {
+    fn parts(&self) -> usize {
+        2
+    }
+
+    fn scratch_limbs(&self) -> usize {
+        2 + self.digits.scratch_limbs()
+    }
+
+    fn load<'a>(&'a self, target: usize, scratch: &'a mut [u64]) -> Vec<&'a [u64]> {
+        let n = self.context.n();
+        let (sums, scratch) = scratch.split_at_mut(2 * n);
+        let digits = self.digits.load(target, scratch);
+        let limb = self.context.basis_limb(self.limbs, target);
+        let number = if target < self.limbs { target } else { self.key.limbs().0 + target - self.limbs };
+        for (part, sum) in sums.chunks_exact_mut(n).enumerate() {
+            let half = |digit: usize| if part == 0 { self.key.b(digit) } else { self.key.a(digit) };
+            let terms: Vec<(&[u64], &[u64])> =
+                digits.iter().enumerate().map(|(digit, words)| (*words, half(digit).limb(number))).collect();
+            limb.sum_of_products(sum, &terms);
+            if let (Some(addend), true) = (self.addends[part], target < self.limbs) {
+                limb.mul_scalar_add(sum, addend.limb(target), self.special.product[target]);
+            }
+        }
+        let (b, a) = sums.split_at(n);
+        vec![b, a]
+    }
+}
+
+impl Context {
+    /// The digits of `input`, to be lifted when needed.
+    pub(crate) fn digits<'a>(
+        &'a self,
+        input: &'a Poly<Evaluation>,
+        gadget: Gadget,
+    ) -> Result<FreshDigits<'a>, CkksError> {
+        self.check_gadget(gadget)?;
+        let (limbs, n) = (input.limbs(), self.n());
+        let ranges = (0..gadget.digits(Limbs(limbs))).map(|digit| gadget.digit_range(digit, Limbs(limbs)));
+        let conversions = ranges
+            .map(|range| self.conversion(Basis { special: 0, start: range.start, end: range.end }))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut scaled = self.scratch(limbs);
+        self.for_each(scaled.chunks_exact_mut(n).enumerate(), 0, |(i, words), _| {
+            words.copy_from_slice(input.limb(i));
+            self.limb(i).inverse(words);
+            conversions[i / gadget.digit_limbs].base.scale_input_centred(i % gadget.digit_limbs, words);
+        });
+        Ok(FreshDigits { context: self, gadget, limbs, input, scaled, conversions })
+    }
+
+    /// The digits of `input` over the whole key basis.
+    pub(crate) fn decompose(&self, input: &Poly<Evaluation>, gadget: Gadget) -> Result<Hoisted, CkksError> {
+        let fresh = self.digits(input, gadget)?;
+        let limbs = input.limbs();
+        let digits = self.fill(fresh.count(), limbs + gadget.special_limbs, |digit, target, out| {
+            if gadget.digit_range(digit, Limbs(limbs)).contains(&target) {
+                out.copy_from_slice(input.limb(target));
+            } else {
+                fresh.lift(digit, target, out);
+            }
+        });
+        Ok(Hoisted { gadget, limbs, digits })
+    }
+
+    /// The switched value of `digits` as a source of limbs.
+    pub(crate) fn switched<'a, D: Digits>(
+        &'a self,
+        digits: &'a D,
+        key: &'a EvaluationKey,
+        limbs: usize,
+        addends: [Option<&'a Poly<Evaluation>>; 2],
+    ) -> Result<Switched<'a, D>, CkksError> {
+        let special = self.special_product(key.gadget().special_limbs)?;
+        Ok(Switched { context: self, digits, key, limbs, addends, special })
+    }
+
+    /// The product of the first `special` special primes, modulo each chain prime.
+    pub(crate) fn special_product(&self, special: usize) -> Result<Arc<Conversion>, CkksError> {
+        self.conversion(Basis { special, start: 0, end: 0 })
+    }
+
+    pub(crate) fn check_gadget(&self, gadget: Gadget) -> Result<(), CkksError> {
+        let Gadget { digit_limbs, special_limbs } = gadget;
+        let special = self.special().len();
+        if digit_limbs == 0 || special_limbs == 0 || special_limbs > special {
+            return Err(CkksError::Gadget { digit_limbs, special_limbs, special });
+        }
+        Ok(())
+    }
+
+    /// Checks that `key` does `expected` for values of `limbs` limbs.
+    pub(crate) fn check_key(
+        &self,
+        key: &EvaluationKey,
+        expected: KeyTarget,
+        limbs: usize,
+    ) -> Result<(), CkksError> {
+        if key.target() != expected {
+            return Err(CkksError::KeyTarget { found: key.target(), expected });
+        }
+        if key.limbs() < Limbs(limbs) {
+            return Err(CkksError::KeyLimbs { key: key.limbs().0, value: limbs });
+        }
+        let (found, expected) = (key.b(0).degree().n(), self.n());
+        if found != expected {
+            return Err(CkksError::RingDegree { found, expected });
+        }
+        self.check_gadget(key.gadget())
+    }
+}
