@@ -161,7 +161,7 @@ impl Context {
     /// # Errors
     /// [`CkksError::TooFewLimbs`] unless `1 <= to < limbs`.
     pub fn adjust(&self, a: &Ciphertext, factor: u64, to: Limbs) -> Result<Ciphertext, CkksError> {
-        let mut dropped = self.drop_to(a, Limbs(to.0 + 1))?;
+        let mut dropped = self.drop_to(a, Limbs(to.0.saturating_add(1)))?;
         for part in dropped.parts_mut() {
             let limbs = part.limbs_mut().zip(self.chain());
             self.for_each(limbs, 0, |(words, limb), _| limb.mul_scalar(words, factor));

@@ -97,6 +97,10 @@ impl Extended {
         &self.parts
     }
 
+    pub(crate) fn into_parts(self) -> Vec<Poly<Evaluation>> {
+        self.parts
+    }
+
     /// Number of special primes.
     pub fn special(&self) -> usize {
         self.special

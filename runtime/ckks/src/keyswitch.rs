@@ -100,14 +100,25 @@ impl FreshDigits<'_> {
     }
 }
 
-/// Inner product of digits with a key, plus `P` times an addend: `P` times the switched value, made limb by limb.
+/// What is added to one part of a switched value.
+#[derive(Clone, Copy)]
+pub(crate) enum Addend<'a> {
+    /// Nothing.
+    None,
+    /// `P` times a polynomial over the chain primes.
+    Plain(&'a Poly<Evaluation>),
+    /// A polynomial over chain and special primes, as it is.
+    Extended(&'a Poly<Evaluation>),
+}
+
+/// Inner product of digits with a key, plus addends: `P` times the switched value, made limb by limb.
 pub(crate) struct Switched<'a, D: Digits> {
     pub(crate) context: &'a Context,
     pub(crate) digits: &'a D,
     pub(crate) key: &'a EvaluationKey,
     pub(crate) limbs: usize,
-    /// Polynomials that are added to part 0 and part 1, over the chain primes.
-    pub(crate) addends: [Option<&'a Poly<Evaluation>>; 2],
+    /// For part 0 and part 1.
+    pub(crate) addends: [Addend<'a>; 2],
     /// For `P` modulo the chain primes.
     pub(crate) special: Arc<Conversion>,
 }
@@ -132,8 +143,12 @@ impl<D: Digits> Source for Switched<'_, D> {
             let terms: Vec<(&[u64], &[u64])> =
                 digits.iter().enumerate().map(|(digit, words)| (*words, half(digit).limb(number))).collect();
             limb.sum_of_products(sum, &terms);
-            if let (Some(addend), true) = (self.addends[part], target < self.limbs) {
-                limb.mul_scalar_add(sum, addend.limb(target), self.special.product[target]);
+            match self.addends[part] {
+                Addend::Plain(addend) if target < self.limbs => {
+                    limb.mul_scalar_add(sum, addend.limb(target), self.special.product[target]);
+                }
+                Addend::Extended(addend) => limb.add(sum, addend.limb(target)),
+                Addend::Plain(_) | Addend::None => {}
             }
         }
         let (b, a) = sums.split_at(n);
@@ -183,7 +198,7 @@ impl Context {
         digits: &'a D,
         key: &'a EvaluationKey,
         limbs: usize,
-        addends: [Option<&'a Poly<Evaluation>>; 2],
+        addends: [Addend<'a>; 2],
     ) -> Result<Switched<'a, D>, CkksError> {
         let special = self.special_product(key.gadget().special_limbs)?;
         Ok(Switched { context: self, digits, key, limbs, addends, special })

@@ -4,7 +4,7 @@
 //! - [`Encoder`]: complex slots to plaintexts and back.
 //! - [`Ciphertext`], [`Plaintext`], [`CompactPlaintext`], [`Extended`]: values, always in evaluation form.
 //! - [`EvaluationKey`], [`KeyShape`], [`Gadget`]: hybrid key switching; the gadget belongs to the key.
-//! - `LinearSweep`: many products of rotated inputs with diagonals, in one sweep.
+//! - [`LinearSweep`]: many products of rotated inputs with diagonals, in one sweep.
 //!
 //! # Relies on
 //! `cipherloom-ring` for everything modulo one prime.
@@ -32,6 +32,7 @@ mod plaintext;
 mod rotation;
 mod scratch;
 pub mod seed;
+mod sweep;
 pub mod wire;
 
 pub use ciphertext::{Ciphertext, Extended, Limbs};
@@ -44,4 +45,5 @@ pub use key::{EvaluationKey, KeyError, KeyShape, KeyTarget, PublicKey};
 pub use keyswitch::Hoisted;
 pub use plaintext::{CompactPlaintext, Plaintext};
 pub use seed::{SEED_BYTES, Seed};
+pub use sweep::{Hoisting, LinearSweep, SweepPlaintexts, SweepProduct, SweepStep};
 pub use wire::{SeededCiphertext, WireError};

@@ -3,10 +3,10 @@
 //! The key of element `g` switches `s` to `phi_g^-1(s)`, so that `phi_g` is applied to the two results and digits are
 //! never permuted; one decomposition serves any number of rotations (hoisting: Halevi and Shoup, ePrint 2018/244).
 
-use cipherloom_ring::Poly;
+use cipherloom_ring::{Evaluation, Poly};
 
 use crate::division::{Division, Source, transposed};
-use crate::keyswitch::{Digits, Hoisted};
+use crate::keyswitch::{Addend, Digits, Hoisted};
 use crate::{
     Ciphertext, CkksError, Context, EvaluationKey, Extended, Gadget, GaloisElement, KeyTarget, Limbs,
     Plaintext, RotationStep,
@@ -89,7 +89,7 @@ impl Context {
         self.check_hoisted(hoisted, limbs, key)?;
         let automorphism = self.automorphism(element)?;
         let special = key.gadget().special_limbs;
-        let source = self.switched(hoisted, key, limbs, [Some(a.part(0)), None])?;
+        let source = self.switched(hoisted, key, limbs, [Addend::Plain(a.part(0)), Addend::None])?;
         let mut parts = vec![Poly::zero(self.degree(), limbs + special); 2];
         self.for_each(
             transposed(&mut parts).enumerate(),
@@ -148,6 +148,19 @@ impl Context {
         Extended::new(parts, special)
     }
 
+    /// `P a` over the chain primes.
+    pub(crate) fn times_special(
+        &self,
+        a: &Ciphertext,
+        special: usize,
+    ) -> Result<Vec<Poly<Evaluation>>, CkksError> {
+        let product = self.special_product(special)?;
+        Ok(self.fill(a.parts().len(), a.limbs().0, |part, i, out| {
+            out.copy_from_slice(a.part(part).limb(i));
+            self.limb(i).mul_scalar(out, product.product[i]);
+        }))
+    }
+
     fn relinearize_dropping(
         &self,
         a: &Ciphertext,
@@ -157,7 +170,8 @@ impl Context {
         let limbs = self.check_degree(a, 2)?;
         self.check_key(key, KeyTarget::Relinearization, limbs)?;
         let digits = self.digits(a.part(2), key.gadget())?;
-        let source = self.switched(&digits, key, limbs, [Some(a.part(0)), Some(a.part(1))])?;
+        let source =
+            self.switched(&digits, key, limbs, [Addend::Plain(a.part(0)), Addend::Plain(a.part(1))])?;
         let division = Division { limbs, special: key.gadget().special_limbs, rescales };
         Ciphertext::new(self.divide(division, &source, None)?)
     }
@@ -172,7 +186,7 @@ impl Context {
     ) -> Result<Ciphertext, CkksError> {
         let limbs = a.limbs().0;
         let automorphism = self.automorphism(element)?;
-        let source = self.switched(digits, key, limbs, [Some(a.part(0)), None])?;
+        let source = self.switched(digits, key, limbs, [Addend::Plain(a.part(0)), Addend::None])?;
         let division = Division { limbs, special: key.gadget().special_limbs, rescales: 0 };
         Ciphertext::new(self.divide(division, &source, Some(&automorphism))?)
     }

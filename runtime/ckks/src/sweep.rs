@@ -1,0 +1,175 @@
+//! Linear sweeps: many products of rotated inputs with diagonals, summed into many outputs, by baby and giant steps.
+//!
+//! `out_o = sum over g of rot_g( sum of diagonal_(o,g,i,b) * rot_b(in_i) )`. Every input is decomposed once for all its
+//! baby steps. With [`Hoisting::Double`] the babies stay over chain and special primes, so that no baby is divided by
+//! `P`; the sums of giant steps are always collected over both, and each output is divided once, together with its
+//! rescale. Source: J.-P. Bossuat, C. Mouchet, J. Troncoso-Pastoriza and J.-P. Hubaux, *Efficient bootstrapping for
+//! approximate homomorphic encryption with non-sparse keys* (ePrint 2020/1203), section 4; baby steps and giant steps: S.
+//! Halevi and V. Shoup (ePrint 2018/244).
+
+mod run;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::rotation::check_gadgets;
+use crate::{
+    Ciphertext, CkksError, Context, EvaluationKey, Gadget, GaloisElement, KeyTarget, Limbs, Plaintext,
+    RotationStep,
+};
+
+/// Where baby steps are divided by `P`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hoisting {
+    /// Each baby step by itself: products are over the chain primes.
+    Single,
+    /// Not at all: products are over chain and special primes, and plaintexts carry the special limbs.
+    Double,
+}
+
+/// One diagonal product of a sweep; each field is an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SweepProduct {
+    /// Where it is added.
+    pub output: usize,
+    /// The giant step that its sum is rotated by.
+    pub giant: usize,
+    /// The input.
+    pub input: usize,
+    /// The baby step that the input is rotated by.
+    pub baby: usize,
+}
+
+/// A step of a sweep: a rotation and its key, or the identity, which needs none.
+pub type SweepStep<'a> = (RotationStep, Option<&'a EvaluationKey>);
+
+/// The plaintext of a product, by the index of the product. It is called once per product, from any thread.
+pub type SweepPlaintexts<'a> = dyn Fn(usize) -> Result<Arc<Plaintext>, CkksError> + Sync + 'a;
+
+/// A plan of products, rotations and sums.
+pub struct LinearSweep<'a> {
+    /// Ciphertexts of degree 1 and of equal limbs.
+    pub inputs: Vec<&'a Ciphertext>,
+    /// Rotations of the inputs. With [`Hoisting::Double`] their keys share one gadget.
+    pub babies: Vec<SweepStep<'a>>,
+    /// Rotations of the sums. Their keys share the number of special primes, with [`Hoisting::Double`] that of the babies.
+    pub giants: Vec<SweepStep<'a>>,
+    /// The products, in any order.
+    pub products: Vec<SweepProduct>,
+    /// Number of outputs; each has at least one product.
+    pub outputs: usize,
+    /// Where baby steps are divided by `P`.
+    pub hoisting: Hoisting,
+    /// Whether outputs are divided by their last chain prime as well.
+    pub rescale: bool,
+    /// The plaintext of each product.
+    pub plaintext: &'a SweepPlaintexts<'a>,
+}
+
+/// What was found to fit.
+struct Checked {
+    limbs: usize,
+    /// Special primes that babies and products carry.
+    baby_special: usize,
+    /// Special primes of the outputs' sums, before their division.
+    output_special: usize,
+    /// The element of each baby and giant step.
+    babies: Vec<GaloisElement>,
+    giants: Vec<GaloisElement>,
+    /// The products of each output and giant step.
+    groups: BTreeMap<(usize, usize), Vec<usize>>,
+}
+
+impl LinearSweep<'_> {
+    fn check(&self, context: &Context) -> Result<Checked, CkksError> {
+        let first = self.inputs.first().ok_or(CkksError::Empty)?;
+        let limbs = context.check_degree(first, 1)?;
+        for input in &self.inputs {
+            context.check_degree(input, 1)?;
+            context.check_pair(first, input)?;
+        }
+        let (babies, baby_gadgets) = check_steps(context, &self.babies, limbs)?;
+        let (giants, giant_gadgets) = check_steps(context, &self.giants, limbs)?;
+        let giant_special = giant_gadgets.first().map_or(0, |gadget| gadget.special_limbs);
+        let baby_special = match (self.hoisting, baby_gadgets.first()) {
+            (Hoisting::Single, _) => 0,
+            (Hoisting::Double, None) => giant_special,
+            (Hoisting::Double, Some(&shared)) => {
+                baby_gadgets.iter().try_for_each(|&gadget| check_gadgets(shared, gadget))?;
+                shared.special_limbs
+            }
+        };
+        let output_special = baby_special.max(giant_special);
+        for gadget in &giant_gadgets {
+            let (left, right) = (output_special, gadget.special_limbs);
+            if left != right {
+                return Err(CkksError::GadgetMismatch { what: "special primes", left, right });
+            }
+        }
+        let groups = self.groups()?;
+        Ok(Checked { limbs, baby_special, output_special, babies, giants, groups })
+    }
+
+    /// The products by output and giant step.
+    fn groups(&self) -> Result<BTreeMap<(usize, usize), Vec<usize>>, CkksError> {
+        let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for (product, &SweepProduct { output, giant, input, baby }) in self.products.iter().enumerate() {
+            for (what, index, count) in [
+                ("output", output, self.outputs),
+                ("giant", giant, self.giants.len()),
+                ("input", input, self.inputs.len()),
+                ("baby", baby, self.babies.len()),
+            ] {
+                if index >= count {
+                    return Err(CkksError::SweepIndex { product, what, index, count });
+                }
+            }
+            groups.entry((output, giant)).or_default().push(product);
+        }
+        let missing = |output: &usize| groups.range((*output, 0)..(*output + 1, 0)).next().is_none();
+        match (0..self.outputs).find(missing) {
+            Some(output) => Err(CkksError::SweepOutput { output }),
+            None => Ok(groups),
+        }
+    }
+}
+
+/// The element of each step, and the gadgets of the keys that are needed.
+fn check_steps(
+    context: &Context,
+    steps: &[SweepStep<'_>],
+    limbs: usize,
+) -> Result<(Vec<GaloisElement>, Vec<Gadget>), CkksError> {
+    let mut gadgets = Vec::new();
+    let mut elements = Vec::with_capacity(steps.len());
+    for (step, key) in steps {
+        let element = step.element(context.degree());
+        if !element.is_identity() {
+            let key = key.ok_or(CkksError::MissingKey { element })?;
+            context.check_key(key, KeyTarget::Galois(element), limbs)?;
+            gadgets.push(key.gadget());
+        }
+        elements.push(element);
+    }
+    Ok((elements, gadgets))
+}
+
+impl Context {
+    /// Evaluates a sweep: one ciphertext per output.
+    ///
+    /// # Errors
+    /// [`CkksError::SweepIndex`] and [`CkksError::SweepOutput`] for a malformed plan, [`CkksError::MissingKey`],
+    /// [`CkksError::GadgetMismatch`], [`CkksError::PlaintextBasis`], what the plaintexts' function returns, and those of
+    /// [`Context::rotate`] and [`Context::rescale`].
+    pub fn linear(&self, sweep: &LinearSweep<'_>) -> Result<Vec<Ciphertext>, CkksError> {
+        let checked = sweep.check(self)?;
+        if sweep.rescale && checked.limbs < 2 {
+            return Err(CkksError::TooFewLimbs { have: checked.limbs, need: 2 });
+        }
+        run::Run::new(self, sweep, checked)?.outputs()
+    }
+
+    fn check_product_plain(&self, plain: &Plaintext, checked: &Checked) -> Result<(), CkksError> {
+        self.check_plain(plain, Limbs(checked.limbs), checked.baby_special)
+    }
+}

@@ -1,0 +1,214 @@
+//! Linear sweeps against their definition on slots, and against their expansion into simple operations.
+
+use std::sync::Arc;
+
+use cipherloom_ckks::{
+    Ciphertext, CkksError, Complex, EvaluationKey, Gadget, Hoisting, Limbs, LinearSweep, Plaintext,
+    RotationStep, SweepProduct,
+};
+
+use crate::harness::{SCALE, World, add, mul, rotated};
+
+const GADGET: Gadget = Gadget { digit_limbs: 2, special_limbs: 2 };
+
+/// Two inputs, baby steps 0, 1 and 3, giant steps 0, 4 and 8, two outputs; not every product is there.
+struct Case {
+    world: World,
+    limbs: Limbs,
+    values: Vec<Vec<Complex>>,
+    inputs: Vec<Ciphertext>,
+    diagonals: Vec<Vec<Complex>>,
+    products: Vec<SweepProduct>,
+    babies: Vec<(RotationStep, Option<EvaluationKey>)>,
+    giants: Vec<(RotationStep, Option<EvaluationKey>)>,
+}
+
+const BABIES: [usize; 3] = [0, 1, 3];
+const GIANTS: [usize; 3] = [0, 4, 8];
+
+impl Case {
+    fn new(log_n: u32, limbs: usize, giant_gadget: Gadget) -> Case {
+        let world = World::new(log_n, 4, 2);
+        let limbs = Limbs(limbs);
+        let values = vec![world.values(1), world.values(2)];
+        let inputs = values.iter().map(|values| world.encrypt(values, limbs)).collect();
+        let mut products = Vec::new();
+        for output in 0..2 {
+            for giant in 0..3 {
+                for input in 0..2 {
+                    for baby in (0..3).filter(|baby| output == 0 || giant != 0 || *baby != 1) {
+                        products.push(SweepProduct { output, giant, input, baby });
+                    }
+                }
+            }
+        }
+        let diagonals = (0..products.len()).map(|k| world.values(100 + k as u64)).collect();
+        let keys = |steps: [usize; 3], gadget| {
+            let key = |step| (step != 0).then(|| world.rotation_key(step as u32, Limbs(4), gadget));
+            steps.iter().map(|&step| (RotationStep(step as u32), key(step))).collect()
+        };
+        let (babies, giants) = (keys(BABIES, GADGET), keys(GIANTS, giant_gadget));
+        Case { limbs, values, inputs, diagonals, products, babies, giants, world }
+    }
+
+    fn expected(&self) -> Vec<Vec<Complex>> {
+        let mut outputs = vec![vec![Complex::default(); self.world.context.slots()]; 2];
+        for (product, diagonal) in self.products.iter().zip(&self.diagonals) {
+            let value = rotated(&self.values[product.input], BABIES[product.baby]);
+            let moved = rotated(&mul(&value, diagonal), GIANTS[product.giant]);
+            outputs[product.output] = add(&outputs[product.output], &moved);
+        }
+        outputs
+    }
+
+    fn run(&self, hoisting: Hoisting, rescale: bool) -> Result<Vec<Ciphertext>, CkksError> {
+        let special = if hoisting == Hoisting::Double { GADGET.special_limbs } else { 0 };
+        let encoder = self.world.context.encoder();
+        let plaintext = |k: usize| -> Result<Arc<Plaintext>, CkksError> {
+            Ok(Arc::new(encoder.encode_complex(&self.diagonals[k], SCALE, self.limbs, special)?))
+        };
+        self.with_sweep(hoisting, rescale, &plaintext, |sweep| self.world.context.linear(&sweep))
+    }
+
+    fn with_sweep<R>(
+        &self,
+        hoisting: Hoisting,
+        rescale: bool,
+        plaintext: &cipherloom_ckks::SweepPlaintexts<'_>,
+        then: impl FnOnce(LinearSweep<'_>) -> R,
+    ) -> R {
+        then(LinearSweep {
+            inputs: self.inputs.iter().collect(),
+            babies: self.babies.iter().map(|(step, key)| (*step, key.as_ref())).collect(),
+            giants: self.giants.iter().map(|(step, key)| (*step, key.as_ref())).collect(),
+            products: self.products.clone(),
+            outputs: 2,
+            hoisting,
+            rescale,
+            plaintext,
+        })
+    }
+
+    /// The same by rotate, mul_plain, add and rescale.
+    fn expansion(&self) -> Vec<Ciphertext> {
+        let context = &self.world.context;
+        let turn = |a: &Ciphertext, key: &Option<EvaluationKey>| match key {
+            None => a.clone(),
+            Some(key) => context.rotate(a, key).unwrap(),
+        };
+        let mut outputs: Vec<Option<Ciphertext>> = vec![None, None];
+        for (product, diagonal) in self.products.iter().zip(&self.diagonals) {
+            let plain = context.encoder().encode_complex(diagonal, SCALE, self.limbs, 0).unwrap();
+            let value = turn(&self.inputs[product.input], &self.babies[product.baby].1);
+            let value = turn(&context.mul_plain(&value, &plain).unwrap(), &self.giants[product.giant].1);
+            let sum = &mut outputs[product.output];
+            *sum = Some(match sum.take() {
+                None => value,
+                Some(sum) => context.add(&sum, &value).unwrap(),
+            });
+        }
+        outputs.into_iter().map(|output| context.rescale(&output.unwrap()).unwrap()).collect()
+    }
+}
+
+#[test]
+fn sweeps_follow_the_slots() {
+    for (log_n, limbs) in [(5, 4), (8, 3), (9, 2), (12, 4)] {
+        let case = Case::new(log_n, limbs, GADGET);
+        let expected = case.expected();
+        let scale = SCALE * SCALE;
+        for hoisting in [Hoisting::Single, Hoisting::Double] {
+            let outputs = case.run(hoisting, false).unwrap();
+            let rescaled = case.run(hoisting, true).unwrap();
+            for ((output, rescaled), expected) in outputs.iter().zip(&rescaled).zip(&expected) {
+                assert_eq!((output.limbs(), rescaled.limbs()), (case.limbs, Limbs(limbs - 1)));
+                case.world.assert_slots(output, scale, expected);
+                case.world.assert_slots(rescaled, scale / case.world.prime(limbs - 1), expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sweep_equals_its_expansion() {
+    let case = Case::new(7, 3, Gadget { digit_limbs: 1, special_limbs: 2 });
+    let scale = SCALE * SCALE / case.world.prime(2);
+    let zero = vec![Complex::default(); case.world.context.slots()];
+    let expansion = case.expansion();
+    for hoisting in [Hoisting::Single, Hoisting::Double] {
+        for (output, expanded) in case.run(hoisting, true).unwrap().iter().zip(&expansion) {
+            let difference = case.world.context.sub(output, expanded).unwrap();
+            case.world.assert_slots(&difference, scale, &zero);
+        }
+    }
+}
+
+#[test]
+fn many_products_are_summed_in_chunks() {
+    let world = World::new(6, 3, 2);
+    let (context, limbs) = (&world.context, Limbs(3));
+    let a = world.values(1);
+    let x = world.encrypt(&a, limbs);
+    let key = world.rotation_key(1, limbs, GADGET);
+    let weights = world.values(2);
+    let plain = Arc::new(context.encoder().encode_complex(&weights, SCALE, limbs, 2).unwrap());
+    let plaintext = |_: usize| Ok(plain.clone());
+    let sweep = LinearSweep {
+        inputs: vec![&x],
+        babies: vec![(RotationStep(0), None), (RotationStep(1), Some(&key))],
+        giants: vec![(RotationStep(0), None)],
+        products: vec![SweepProduct { output: 0, giant: 0, input: 0, baby: 1 }; 150],
+        outputs: 1,
+        hoisting: Hoisting::Double,
+        rescale: true,
+        plaintext: &plaintext,
+    };
+    let scale = SCALE * SCALE / world.prime(2);
+    let expected = mul(&rotated(&a, 1), &weights);
+    let expected: Vec<_> = expected.iter().map(|v| Complex { re: 150.0 * v.re, im: 150.0 * v.im }).collect();
+    let error = world.error(&context.linear(&sweep).unwrap()[0], scale, &expected);
+    assert!(error < 1e-5, "error {error:e}");
+}
+
+#[test]
+fn every_number_of_threads_gives_the_same_bits() {
+    let case = Case::new(10, 4, GADGET);
+    for hoisting in [Hoisting::Single, Hoisting::Double] {
+        let results = [1, 2].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| case.run(hoisting, true).unwrap())
+        });
+        assert_eq!(results[0], results[1]);
+    }
+}
+
+#[test]
+fn malformed_sweeps_are_refused() {
+    let case = Case::new(5, 3, GADGET);
+    let context = &case.world.context;
+    let plain = |special| {
+        let encoder = context.encoder();
+        Arc::new(encoder.encode_complex(&case.diagonals[0], SCALE, case.limbs, special).unwrap())
+    };
+    let (short, long) = (plain(0), plain(2));
+    let refused = |hoisting, plain: &Arc<Plaintext>, change: &dyn Fn(&mut LinearSweep<'_>)| {
+        let plaintext = |_: usize| Ok(plain.clone());
+        case.with_sweep(hoisting, true, &plaintext, |mut sweep| {
+            change(&mut sweep);
+            context.linear(&sweep).unwrap_err()
+        })
+    };
+    let double = |change: &dyn Fn(&mut LinearSweep<'_>)| refused(Hoisting::Double, &long, change);
+    assert!(matches!(refused(Hoisting::Double, &short, &|_| {}), CkksError::PlaintextBasis { .. }));
+    assert!(matches!(double(&|sweep| sweep.babies[1].1 = None), CkksError::MissingKey { .. }));
+    assert!(matches!(double(&|sweep| sweep.babies[1].0 = RotationStep(2)), CkksError::KeyTarget { .. }));
+    assert!(matches!(double(&|sweep| sweep.inputs.clear()), CkksError::Empty));
+    assert_eq!(double(&|sweep| sweep.outputs = 3), CkksError::SweepOutput { output: 2 });
+    let index = CkksError::SweepIndex { product: 0, what: "baby", index: 9, count: 3 };
+    assert_eq!(double(&|sweep| sweep.products[0].baby = 9), index);
+    assert!(matches!(double(&|sweep| sweep.outputs = 1), CkksError::SweepIndex { what: "output", .. }));
+    // One special prime for the giant steps, two for the baby steps.
+    let other = Case::new(5, 3, Gadget { digit_limbs: 1, special_limbs: 1 });
+    assert!(matches!(other.run(Hoisting::Double, true), Err(CkksError::GadgetMismatch { .. })));
+    assert!(other.run(Hoisting::Single, true).is_ok());
+}
