@@ -1,8 +1,10 @@
 //! Fast base conversion: residues modulo `q_0 .. q_k`, `Q` their product, to residues modulo other primes.
 //!
 //! With `y_i = [x_i (Q/q_i)^-1]` modulo `q_i`, `x = sum y_i Q/q_i - u Q` for one `0 <= u < k`: the conversion gives
-//! `x + u Q` modulo the target. The centred form converts `x + (Q-1)/2` and subtracts `(Q-1)/2` again: its result is
-//! `x' + u Q` with `x'` in `[-(Q-1)/2, (Q-1)/2]`, so that what is divided by `Q` afterwards is rounded to nearest.
+//! `x + u Q` modulo the target. The centred form takes the mean out of `u`, so that of what is divided by `Q` afterwards
+//! no offset remains to meet the secret: for odd `k` it converts `x + (Q-1)/2` and subtracts `(Q-1)/2 + Q (k-1)/2`, for
+//! even `k` it converts `x` and subtracts `Q k/2`. Its result is congruent to `x` modulo `Q`, at most `Q k/2` in
+//! magnitude, and 0 in the mean for uniform `x`; for one prime it is the centred representative itself.
 //! Integer arithmetic only. Source: Bajard, Eynard, Hasan, Zucca, SAC 2016 (ePrint 2016/510), section 3.
 
 use std::sync::Arc;
@@ -23,7 +25,7 @@ struct Source {
     limb: Arc<Limb>,
     /// `(Q/q_i)^-1`.
     scale: Factor,
-    /// `(Q-1)/2 * (Q/q_i)^-1`.
+    /// `(Q-1)/2 * (Q/q_i)^-1` for an odd number of sources, else 0.
     half_scaled: u64,
 }
 
@@ -33,8 +35,8 @@ struct Target {
     kernel: Kernel,
     /// `Q/q_i` modulo the target, in the kernel's form.
     weights: Vec<u64>,
-    /// `-(Q-1)/2` modulo the target, in the kernel's form.
-    minus_half: u64,
+    /// What the centred form adds, modulo the target, in the kernel's form.
+    minus_mean: u64,
 }
 
 impl BaseConversion {
@@ -75,7 +77,7 @@ impl BaseConversion {
         x.iter_mut().enumerate().for_each(|(i, x)| self.scale_input(i, x));
     }
 
-    /// in [0, q_i), out [0, q_i): the same for `x + (Q-1)/2`.
+    /// in [0, q_i), out [0, q_i): the same, for the centred form.
     pub fn scale_inputs_centred(&self, x: &mut [&mut [u64]]) {
         assert_eq!(x.len(), self.sources.len(), "one limb per source prime");
         x.iter_mut().enumerate().for_each(|(i, x)| self.scale_input_centred(i, x));
@@ -88,7 +90,7 @@ impl BaseConversion {
         source.limb.kernel().scale_offset(source.limb.modulus(), x, &source.scale, 0);
     }
 
-    /// in [0, q_i), out [0, q_i): the same for `x + (Q-1)/2`.
+    /// in [0, q_i), out [0, q_i): the same, for the centred form.
     pub fn scale_input_centred(&self, i: usize, x: &mut [u64]) {
         let source = &self.sources[i];
         source.limb.check(x);
@@ -101,10 +103,10 @@ impl BaseConversion {
         self.convert(target, scaled, out, 0);
     }
 
-    /// in [0, q_i) after [`BaseConversion::scale_inputs_centred`], out [0, p): residues of `x' + u Q`, where `x'` is
-    /// the centred representative of `x` and `0 <= u < sources`.
+    /// in [0, q_i) after [`BaseConversion::scale_inputs_centred`], out [0, p): residues of a number that is `x`
+    /// modulo `Q`, at most `Q sources/2` in magnitude, 0 in the mean; for one source the centred representative.
     pub fn convert_centred_to(&self, target: usize, scaled: &[&[u64]], out: &mut [u64]) {
-        self.convert(target, scaled, out, self.targets[target].minus_half);
+        self.convert(target, scaled, out, self.targets[target].minus_mean);
     }
 
     fn convert(&self, target: usize, scaled: &[&[u64]], out: &mut [u64], offset: u64) {
@@ -124,7 +126,7 @@ impl Source {
         // Primes are distinct unless the product of the others vanishes.
         let scale = modulus.inv(cofactor).ok_or(RingError::RepeatedPrime { q: modulus.value() })?;
         // (Q-1)/2 = -1/2 = (q-1)/2 modulo every odd divisor q of Q.
-        let half_scaled = modulus.mul(scale, modulus.value() / 2);
+        let half_scaled = if from.len() % 2 == 1 { modulus.mul(scale, modulus.value() / 2) } else { 0 };
         Ok(Source { limb: from[i].clone(), scale: modulus.factor(scale), half_scaled })
     }
 }
@@ -137,12 +139,16 @@ impl Target {
             let kept = from.iter().enumerate().filter(|&(j, _)| Some(j) != skipped);
             kept.fold(1, |product, (_, limb)| modulus.mul(product, limb.modulus().value()))
         };
-        let half = modulus.mul(modulus.sub(product(None), 1), modulus.value().div_ceil(2));
+        let all = product(None);
+        // k/2 Q for even k; (Q-1)/2 + (k-1)/2 Q for odd k. The inverse of 2 is (p+1)/2.
+        let half = modulus.mul(modulus.sub(all, 1), modulus.value().div_ceil(2));
+        let multiple = modulus.mul(all, from.len() as u64 / 2);
+        let mean = if from.len() % 2 == 1 { modulus.add(half, multiple) } else { multiple };
         Target {
             limb: limb.clone(),
             kernel,
             weights: (0..from.len()).map(|i| kernel.prepare_weight(modulus, product(Some(i)))).collect(),
-            minus_half: kernel.prepare_weight(modulus, modulus.neg(half)),
+            minus_mean: kernel.prepare_weight(modulus, modulus.neg(mean)),
         }
     }
 }

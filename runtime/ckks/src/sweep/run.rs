@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use cipherloom_ring::{Evaluation, Poly};
@@ -53,10 +54,10 @@ impl<'a> Run<'a> {
                         hoisted.clear();
                         hoisted_input = Some(input);
                     }
-                    if !hoisted.contains_key(&key.gadget()) {
-                        hoisted.insert(key.gadget(), context.hoist(ciphertext, key.gadget())?);
-                    }
-                    let digits = &hoisted[&key.gadget()];
+                    let digits = match hoisted.entry(key.gadget()) {
+                        Entry::Occupied(entry) => entry.into_mut(),
+                        Entry::Vacant(entry) => entry.insert(context.hoist(ciphertext, key.gadget())?),
+                    };
                     Cow::Owned(match sweep.hoisting {
                         Hoisting::Single => context.rotate_hoisted(digits, ciphertext, key)?.into_parts(),
                         Hoisting::Double => context.rotate_extended(digits, ciphertext, key)?.into_parts(),

@@ -80,9 +80,16 @@ fn conversion_of_one_and_two_primes_is_exact_up_to_multiples_of_their_product() 
                     }
                     for (&x, &y) in xs.iter().zip(&out) {
                         let p = u128::from(p);
-                        let lift = if centred && x > product / 2 { p - (product - x) % p } else { x % p };
-                        let hit =
-                            (0..basis.len() as u128).any(|u| (lift + u * (product % p)) % p == u128::from(y));
+                        // Centred: at most k/2 times the product in magnitude.
+                        let (x, product, k) = (x as i128, product as i128, basis.len() as i128);
+                        let hit = (-k..k).map(|u| x + u * product).any(|lift| {
+                            let bounded = if centred {
+                                2 * lift.abs() <= k * product
+                            } else {
+                                (0..k * product).contains(&lift)
+                            };
+                            bounded && lift.rem_euclid(p as i128) == i128::from(y)
+                        });
                         assert!(hit, "{path} centred {centred}: {x} mod {product} to {p} gives {y}");
                     }
                 }
