@@ -254,7 +254,8 @@ impl<'a> Trace<'a> {
             Op::Rotate(_, KeyedStep { key: Some(key), .. }) => x.with_noise(switched(*key).total() / scale),
             Op::Rescale(_) => x.with_noise(self.rescale(traced.kind.degree) / scale),
             Op::RelinearizeRescale(_, key) => {
-                x.with_noise(switched(*key).inner / before).with_noise(self.rescale(Degree::One) / scale)
+                let division = self.noise.division(self.special_limbs(circuit, *key) + 1);
+                x.with_noise(switched(*key).inner / before).with_noise(division / scale)
             }
             Op::Adjust(_, to) => {
                 let factor = self.scales.adjust_factor(&traced.kind.scale, *to) as f64;
@@ -317,7 +318,12 @@ impl<'a> Trace<'a> {
         for noise in plan.giants.iter().filter_map(switch) {
             out = out.with_noise(noise.total() / product);
         }
-        Ok(out.with_noise(self.noise.rescale() / self.scales.value(&result.scale)))
+        let special = match (plan.hoisting, plan.babies.iter().find_map(|b| b.key)) {
+            (Hoisting::Double, Some(key)) => self.special_limbs(circuit, key),
+            _ => 0,
+        };
+        let division = self.noise.division(special + u32::from(plan.rescale));
+        Ok(out.with_noise(division / self.scales.value(&result.scale)))
     }
 
     fn rescale(&self, degree: Degree) -> f64 {
@@ -325,6 +331,10 @@ impl<'a> Trace<'a> {
             Degree::One => self.noise.rescale(),
             Degree::Two => self.noise.rescale_degree_2(),
         }
+    }
+
+    fn special_limbs(&self, circuit: &Circuit, key: KeyId) -> u32 {
+        circuit.keys.get(key.0 as usize).map_or(0, |k| k.gadget.special_limbs)
     }
 
     fn key_switch(&self, circuit: &Circuit, key: KeyId, level: Level) -> KeySwitchNoise {

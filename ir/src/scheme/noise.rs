@@ -85,10 +85,16 @@ impl NoiseModel {
         self.slot(ERROR_STD * ERROR_STD * (products + 1.0) + ROUNDING_VARIANCE)
     }
 
-    /// Rounding of a division (rescale, mod-down) of a ciphertext of degree 1: `τ_0 + τ_1·s`, so
-    /// V = (1 + N·2/3) / 12.
+    /// Rounding of a ciphertext of degree 1 divided by the product D of `primes` primes at once (mod-down, with or
+    /// without the rescale): `τ_0 + τ_1·s`. What is rounded away is a sum of `primes` centred parts uniform in an
+    /// interval of length D (a base conversion without correction), so V = primes·(1 + N·2/3) / 12.
+    pub fn division(&self, primes: u32) -> f64 {
+        self.slot(f64::from(primes) * ROUNDING_VARIANCE * (1.0 + self.n * SECRET_VARIANCE))
+    }
+
+    /// Rounding of a rescale of degree 1: division by one prime.
     pub fn rescale(&self) -> f64 {
-        self.slot(ROUNDING_VARIANCE * (1.0 + self.n * SECRET_VARIANCE))
+        self.division(1)
     }
 
     /// The same for degree 2: `τ_2·s²` joins. A coefficient of s² sums N/2 products that occur twice, so it has
@@ -98,10 +104,10 @@ impl NoiseModel {
         self.slot(ROUNDING_VARIANCE * (1.0 + first + 2.0 * first * first))
     }
 
-    /// Hybrid key switch of a value at `level`. Digit j (k primes, product D_j) is extended without centring or
-    /// correction, so it is a sum of k numbers uniform in [0, D_j): mean square `D_j²·(k/12 + k²/4)`. Each digit
-    /// multiplies a key error of variance σ², and the sum is divided by P:
-    /// `V = N·σ²·Σ_j D_j²·(k_j/12 + k_j²/4) / P²`, and the rounding of [`NoiseModel::rescale`].
+    /// Hybrid key switch of a value at `level`. Digit j (k primes, product D_j) is extended by a centred base
+    /// conversion without correction, a sum of k parts uniform in intervals of length D_j: variance `D_j²·k/12`.
+    /// Each digit multiplies a key error of variance σ², and the sum is divided by P:
+    /// `V = N·σ²·Σ_j D_j²·k_j/12 / P²`, and the rounding of that division.
     ///
     /// Without special primes the formula still holds, with P = 1.
     pub fn key_switch(&self, gadget: Gadget, level: Level) -> KeySwitchNoise {
@@ -111,10 +117,10 @@ impl NoiseModel {
         let mean_squares = digits.map(|digit| {
             let k = digit.len() as f64;
             let ratio = libm::exp2(digit.iter().sum::<f64>() - special);
-            ratio * ratio * (k / 12.0 + k * k / 4.0)
+            ratio * ratio * k * ROUNDING_VARIANCE
         });
         let variance = self.n * ERROR_STD * ERROR_STD * mean_squares.sum::<f64>();
-        KeySwitchNoise { inner: self.slot(variance), rounding: self.rescale() }
+        KeySwitchNoise { inner: self.slot(variance), rounding: self.division(gadget.special_limbs) }
     }
 }
 
@@ -212,7 +218,7 @@ mod tests {
             let special_limbs = parameters.special.len() as u32;
             let noise = model.key_switch(Gadget { digit_limbs, special_limbs }, parameters.top());
             let ratio = noise.inner / model.rescale();
-            assert!((0.01..1.0).contains(&ratio), "{digit_limbs} primes per digit: {ratio}");
+            assert!((0.005..0.5).contains(&ratio), "{digit_limbs} primes per digit: {ratio}");
             let lower = model.key_switch(Gadget { digit_limbs, special_limbs }, Level(0));
             assert!(lower.inner <= noise.inner && lower.rounding == noise.rounding);
         }

@@ -180,7 +180,7 @@ fn the_trace_follows_the_formulas() {
     let square = fresh.squared();
     assert_eq!(values[1].slots, square);
     let switched = noise.key_switch(GADGET, Level(4)).inner / (at(4) * at(4));
-    let rounded = noise.rescale() / at(3);
+    let rounded = noise.division(GADGET.special_limbs + 1) / at(3);
     close(values[2].slots.noise, (square.noise.powi(2) + switched.powi(2) + rounded.powi(2)).sqrt());
     assert_eq!(values[2].kind.level, Level(3));
     assert_eq!(values.last().unwrap().kind.scale, Scale::canonical(Level(2)));
