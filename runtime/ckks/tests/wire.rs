@@ -1,5 +1,7 @@
 //! Payload bytes and seed streams: round trips, pinned vectors, and bytes that are wrong in every way.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its data has failed")]
+
 use cipherloom_ckks::seed::{Domain, Purpose, residue_bytes, uniform_limb};
 use cipherloom_ckks::wire::{
     ciphertext_bytes, evaluation_key_bytes, expect_end, read_ciphertext, read_evaluation_key,
