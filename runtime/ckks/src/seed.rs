@@ -75,21 +75,22 @@ pub fn uniform_limb(seed: &Seed, domain: &Domain<'_>, modulus: &Modulus, out: &m
     let mut stream = hasher.finalize_xof();
     let (q, width) = (modulus.value(), residue_bytes(modulus));
     let mask = u64::MAX >> (u64::BITS - modulus.bits());
-    let mut buffer = [0u8; CANDIDATES * WORD_BYTES + WORD_BYTES];
-    let mut filled = 0;
-    while filled < out.len() {
-        stream.fill(&mut buffer[..CANDIDATES * width]);
+    let mut bytes = [0u8; CANDIDATES * WORD_BYTES + WORD_BYTES];
+    let mut accepted = [0u64; CANDIDATES];
+    let mut rest = out;
+    while !rest.is_empty() {
+        stream.fill(&mut bytes[..CANDIDATES * width]);
+        let mut count = 0;
         for k in 0..CANDIDATES {
-            let bytes = &buffer[k * width..k * width + WORD_BYTES];
-            let word = u64::from_le_bytes(bytes.try_into().expect("a slice of WORD_BYTES")) & mask;
-            if word < q {
-                out[filled] = word;
-                filled += 1;
-                if filled == out.len() {
-                    break;
-                }
-            }
+            let window: [u8; WORD_BYTES] =
+                bytes[k * width..k * width + WORD_BYTES].try_into().expect("a window of WORD_BYTES");
+            let word = u64::from_le_bytes(window) & mask;
+            accepted[count] = word;
+            count += usize::from(word < q);
         }
+        let (filled, after) = rest.split_at_mut(count.min(rest.len()));
+        filled.copy_from_slice(&accepted[..filled.len()]);
+        rest = after;
     }
 }
 

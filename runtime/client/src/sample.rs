@@ -4,6 +4,7 @@
 //! is independent of the accepted ones), and that a polynomial is wiped when dropped.
 
 use crate::randomness::Randomness;
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 /// Coefficients of a small polynomial.
@@ -77,10 +78,15 @@ fn gaussian(randomness: &mut Randomness) -> i8 {
     (magnitude ^ sign) - sign
 }
 
+/// Errors that one stream draws; the pieces of a polynomial are drawn in parallel.
+const PIECE: usize = 1 << 12;
+
 /// `n` independent errors.
 pub fn gaussian_poly(randomness: &mut Randomness, n: usize) -> SmallPoly {
     let mut out = Zeroizing::new(vec![0; n]);
-    out.iter_mut().for_each(|x| *x = gaussian(randomness));
+    let mut streams: Vec<Randomness> = (0..n.div_ceil(PIECE)).map(|_| randomness.fork()).collect();
+    let pieces = out.par_chunks_mut(PIECE).zip(&mut streams);
+    pieces.for_each(|(piece, stream)| piece.iter_mut().for_each(|x| *x = gaussian(stream)));
     out
 }
 
