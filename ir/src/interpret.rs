@@ -1,10 +1,12 @@
 //! One trait gives a circuit its meanings; see the crate documentation for the list.
 
 mod exact;
+mod magnitudes;
 mod trace;
 
 pub use exact::{Exact, ExactError, ExactRun, SlotVector};
-pub use trace::{Encryption, Magnitudes, MapNorms, Trace, TraceError, Traced};
+pub use magnitudes::Magnitudes;
+pub use trace::{Encryption, MapNorms, Trace, TraceError, Traced};
 
 use crate::circuit::{Circuit, Node};
 use crate::op::{Op, Plain, ValueId};

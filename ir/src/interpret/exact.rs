@@ -193,11 +193,18 @@ impl Gather {
     }
 
     fn apply(&self, operands: &[&SlotVector]) -> Vec<SlotVector> {
-        let bits = self.slots.trailing_zeros();
+        let joined: Vec<f64>;
+        let input: &[f64] = match operands {
+            [one] => one,
+            many => {
+                joined = many.iter().flat_map(|v| v.iter().copied()).collect();
+                &joined
+            }
+        };
         let dot = |rows: &GatherRows, s: usize| -> f64 {
             let range = rows.starts[s]..rows.starts[s + 1];
             let terms = rows.sources[range.clone()].iter().zip(&rows.weights[range]);
-            terms.map(|(at, w)| w * operands[(at >> bits) as usize][*at as usize & (self.slots - 1)]).sum()
+            terms.map(|(at, w)| w * input[*at as usize]).sum()
         };
         self.outputs.iter().map(|rows| Arc::new((0..self.slots).map(|s| dot(rows, s)).collect())).collect()
     }

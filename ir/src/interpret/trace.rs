@@ -5,8 +5,8 @@
 //! ([`Magnitudes::measure`]): products of L1 norms soon exceed by far what data ever reach, and errors grow with
 //! the values. Promises: average-case figures, for parameter choice and forecasts; never for hiding anything.
 
-use super::exact::{Exact, ExactError, ExactRun, SlotVector};
-use super::{Interpretation, interpret};
+use super::Interpretation;
+use super::magnitudes::Magnitudes;
 use crate::circuit::{Circuit, Node, OutputSpec};
 use crate::map::{MapError, MapId, RowNorms};
 use crate::op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, ValueId};
@@ -15,7 +15,6 @@ use crate::scheme::{CanonicalScales, Level, Scale};
 use crate::verify::{Degree, LawError, ValueType, result_types};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use thiserror::Error;
 
 /// The largest of some hundred errors lies within this many standard deviations.
@@ -75,68 +74,6 @@ impl MapNorms {
     }
 }
 
-/// Largest and typical slot of every value, measured on samples in the exact meaning.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Magnitudes(Vec<(f64, f64)>);
-
-impl Magnitudes {
-    /// Runs `samples` (each: one tensor per input, after preprocessing) and keeps per value the largest |slot|
-    /// and the root mean square over non-zero slots (the largest of the samples' ones), times `margin`.
-    pub fn measure<T: AsRef<[f64]> + Sync>(
-        circuit: &Circuit,
-        exact: &Exact,
-        samples: &[Vec<T>],
-        margin: f64,
-    ) -> Result<Magnitudes, ExactError> {
-        let one = |inputs: &Vec<T>| {
-            let run = exact.with_inputs(circuit, inputs)?;
-            let peaks = Mutex::new(vec![(0.0, 0.0); circuit.values()]);
-            interpret(circuit, &Measuring { run, peaks: &peaks })?;
-            Ok(peaks.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
-        };
-        let all: Vec<Vec<(f64, f64)>> = samples.par_iter().map(one).collect::<Result<_, ExactError>>()?;
-        let mut peaks = vec![(0f64, 0f64); circuit.values()];
-        for sample in all {
-            for (peak, own) in peaks.iter_mut().zip(sample) {
-                *peak = (peak.0.max(own.0 * margin), peak.1.max(own.1 * margin));
-            }
-        }
-        Ok(Magnitudes(peaks))
-    }
-
-    /// Largest |slot| of a value.
-    pub fn largest(&self, value: ValueId) -> f64 {
-        self.0.get(value.0 as usize).map_or(0.0, |m| m.0)
-    }
-}
-
-struct Measuring<'a> {
-    run: ExactRun<'a>,
-    peaks: &'a Mutex<Vec<(f64, f64)>>,
-}
-
-impl Interpretation for Measuring<'_> {
-    type Value = SlotVector;
-    type Error = ExactError;
-
-    fn apply(
-        &self,
-        circuit: &Circuit,
-        node: &Node,
-        operands: &[&SlotVector],
-    ) -> Result<Vec<SlotVector>, ExactError> {
-        let results = self.run.apply(circuit, node, operands)?;
-        let mut peaks = self.peaks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        for (k, result) in results.iter().enumerate() {
-            let used = result.iter().filter(|x| **x != 0.0).count().max(1) as f64;
-            let largest = result.iter().fold(0f64, |m, x| m.max(x.abs()));
-            let squares: f64 = result.iter().map(|x| x * x).sum();
-            peaks[node.first.0 as usize + k] = (largest, (squares / used).sqrt());
-        }
-        Ok(results)
-    }
-}
-
 /// The trace meaning of one circuit.
 #[derive(Debug)]
 pub struct Trace<'a> {
@@ -181,7 +118,9 @@ impl<'a> Trace<'a> {
         Ok(values)
     }
 
-    /// `−log2(largest error / largest output)` of the worst output tensor.
+    /// `−log2(largest error / largest output)` of the worst output tensor. The largest output is taken from the
+    /// output's range where it has one; without ranges and measured slots the figure is a guess, since bounds by
+    /// row norms flatter the output.
     pub fn precision_bits(&self, circuit: &Circuit) -> Result<f64, TraceError> {
         let values = self.values(circuit)?;
         let bits = |output: &OutputSpec| {
@@ -281,38 +220,26 @@ impl<'a> Trace<'a> {
         let before = self.scales.value(&first.kind.scale);
         let product = self.scales.value(&Scale::product(level));
         let switch = |keyed: &KeyedStep| keyed.key.map(|key| self.key_switch(circuit, key, level));
-        let babies: Vec<f64> = plan
-            .babies
-            .iter()
-            .map(|baby| match (switch(baby), plan.hoisting) {
-                (None, _) => 0.0,
-                (Some(noise), Hoisting::Single) => noise.total() / before,
-                (Some(noise), Hoisting::Double) => noise.inner / before,
-            })
-            .collect();
+        let baby = |keyed: &KeyedStep| match (switch(keyed), plan.hoisting) {
+            (None, _) => 0.0,
+            (Some(noise), Hoisting::Single) => noise.total() / before,
+            (Some(noise), Hoisting::Double) => noise.inner / before,
+        };
+        let babies: Vec<f64> = plan.babies.iter().map(baby).collect();
+        let encoding = self.noise.encoding() * before / product;
         let mut out = zero;
         let mut operands = operands.iter();
         for (index, source) in plan.sources.iter().enumerate() {
-            let own = operands.by_ref().take(source.values.len());
-            let x = own.fold(zero, |a, t| SlotEstimate {
-                magnitude: a.magnitude.max(t.slots.magnitude),
-                typical: a.typical.max(t.slots.typical),
-                noise: a.noise.max(t.slots.noise),
-            });
-            let products = plan.products.iter().filter(|p| p.source as usize == index);
-            let (mut used, mut switched) = (vec![0f64; plan.outputs as usize], (0.0, 0.0));
-            for p in products {
-                used[p.output as usize] += 1.0;
-                switched = (switched.0 + babies[p.baby as usize].powi(2), switched.1 + 1.0);
-            }
-            let most = used.into_iter().fold(0f64, f64::max);
+            let x = operands.by_ref().take(source.values.len()).fold(zero, |a, t| largest(a, t.slots));
+            let through = Through::of(plan, index as u32, &babies);
             let norms = self.norms.get(source.map)?;
-            let baby = if switched.1 > 0.0 { (switched.0 / switched.1).sqrt() } else { 0.0 };
-            let encodings = most.sqrt() * x.typical * self.noise.encoding() * before / product;
             out = out.plus(SlotEstimate {
                 magnitude: norms.l1 * x.magnitude,
-                typical: (norms.l2 * x.typical * LARGEST_ERROR_DEVIATIONS).min(norms.l1 * x.typical),
-                noise: libm::hypot(norms.l2 * libm::hypot(x.noise, baby), encodings),
+                typical: x.typical * norms.l1.min(norms.l2 * LARGEST_ERROR_DEVIATIONS),
+                noise: libm::hypot(
+                    norms.l2 * libm::hypot(x.noise, through.baby),
+                    through.diagonals.sqrt() * x.typical * encoding,
+                ),
             });
         }
         for noise in plan.giants.iter().filter_map(switch) {
@@ -358,6 +285,37 @@ impl<'a> Trace<'a> {
     }
 }
 
+/// What one source of a plan goes through.
+struct Through {
+    /// Diagonals of the output that has most.
+    diagonals: f64,
+    /// Root mean square over products of the noise of their baby rotation.
+    baby: f64,
+}
+
+impl Through {
+    fn of(plan: &LinearPlan, source: u32, babies: &[f64]) -> Through {
+        let mut used = vec![0f64; plan.outputs as usize];
+        let (mut squares, mut products) = (0.0, 0.0);
+        for product in plan.products.iter().filter(|p| p.source == source) {
+            used[product.output as usize] += 1.0;
+            squares += babies[product.baby as usize] * babies[product.baby as usize];
+            products += 1.0;
+        }
+        let baby = if products > 0.0 { (squares / products).sqrt() } else { 0.0 };
+        Through { diagonals: used.into_iter().fold(0.0, f64::max), baby }
+    }
+}
+
+/// The larger of each figure.
+fn largest(a: SlotEstimate, b: SlotEstimate) -> SlotEstimate {
+    SlotEstimate {
+        magnitude: a.magnitude.max(b.magnitude),
+        typical: a.typical.max(b.typical),
+        noise: a.noise.max(b.noise),
+    }
+}
+
 /// Exact functions of drafts: their slope is at most about 1.1, their growth at most linear.
 fn activated(x: SlotEstimate, function: &Activation) -> SlotEstimate {
     let reach = function
@@ -384,9 +342,10 @@ impl Interpretation for Trace<'_> {
                 Op::Linear(plan) => self.linear(circuit, plan, operands, &kind)?,
                 op => self.simple(circuit, op, operands, &kind)?,
             };
-            if let Some((largest, typical)) = self.magnitudes.and_then(|m| m.0.get(node.first.0 as usize + k))
+            if let Some((largest, typical)) =
+                self.magnitudes.and_then(|m| m.of(ValueId(node.first.0 + k as u32)))
             {
-                (slots.magnitude, slots.typical) = (*largest, *typical);
+                (slots.magnitude, slots.typical) = (largest, typical);
             }
             Ok(Traced { kind, slots })
         };

@@ -4,9 +4,9 @@ use crate::random::Random;
 use cipherloom_ir::scheme::noise::{NoiseModel, SlotEstimate};
 use cipherloom_ir::scheme::{ChainRequest, Gadget, Level, Parameters, Scale};
 use cipherloom_ir::{
-    Activation, Circuit, CircuitBuilder, Digit, Exact, Gap, Hoisting, InputSpec, Layout, LayoutId, LinearMap,
-    LinearPlan, Magnitudes, MapId, MapNorms, OutputSpec, Plain, Preprocessing, Product, Source, Step,
-    Support, Trace, ValueId, expand_plans, value_types,
+    Activation, Circuit, CircuitBuilder, Digit, Exact, Gap, Hoisting, InputSpec, KeyedStep, Layout, LayoutId,
+    LinearMap, LinearPlan, Magnitudes, MapId, MapNorms, OutputSpec, Plain, Preprocessing, Product, Source,
+    Step, Support, Trace, ValueId, expand_plans, value_types,
 };
 use proptest::prelude::*;
 
@@ -233,4 +233,38 @@ fn exact_functions_of_drafts() {
         assert!((at(function.clone(), 1.0) - wanted).abs() < 1e-12, "{function:?}");
     }
     assert!(at(Activation::Softplus, 1000.0) == 1000.0 && at(Activation::Softplus, -1000.0) == 0.0);
+}
+
+#[test]
+fn a_plan_sums_its_sources() {
+    let mut b = CircuitBuilder::new("s", parameters(8)).unwrap();
+    let layout = b.layout(vector_layout(128));
+    let (x, y) = (b.input(input(layout)).unwrap()[0], b.input(input(layout)).unwrap()[0]);
+    let mut source = |scale, value| {
+        let map = LinearMap { operators: vec![], scale, input: layout, output: layout, fold: vec![] };
+        Source { map: b.map(map), values: vec![value] }
+    };
+    let sources = vec![source(1.0, x), source(-2.0, y)];
+    let still = vec![KeyedStep { step: Step(0), key: None }];
+    let product = |source| Product { output: 0, giant: 0, source, input: 0, baby: 0 };
+    let plan = LinearPlan {
+        sources,
+        babies: still.clone(),
+        giants: still,
+        products: vec![product(0), product(1)],
+        outputs: 1,
+        hoisting: Hoisting::Single,
+        rescale: true,
+    };
+    let sum = b.linear(plan).unwrap();
+    b.output(output(layout, sum)).unwrap();
+    let circuit = b.finish();
+    let (x, y): (Vec<f64>, Vec<f64>) = (0..128).map(|i| (f64::from(i), f64::from(i * i))).unzip();
+    for circuit in [expand_plans(&circuit), circuit] {
+        let found = Exact::new(&circuit).unwrap().run(&circuit, &[&x, &y]).unwrap();
+        assert!((0..128).all(|s| found[0][s] == x[s] - 2.0 * y[s]));
+        let norms = MapNorms::of(&circuit).unwrap();
+        let values = Trace::new(&circuit, &norms).values(&circuit).unwrap();
+        assert_eq!(values.last().unwrap().slots.magnitude, 3.0);
+    }
 }
