@@ -227,6 +227,7 @@ fn verify(
     report.barrier()?;
     if form == Form::Final {
         parameters::check_scales(&circuit.parameters, &mut report);
+        report.barrier()?;
     }
     parameters::check_keys(circuit, &mut report);
     if let Some(policy) = policy {
@@ -248,7 +249,8 @@ fn verify(
 
 /// Law 4.
 fn check_security(circuit: &Circuit, policy: &SecurityPolicy) -> Result<(), LawError> {
-    policy.check(&circuit.parameters, &circuit.keys).map_err(|e| LawError::Security(e.to_string()))
+    policy.check(&circuit.parameters, &circuit.keys)?;
+    Ok(())
 }
 
 /// Laws 9 and 10; a value is `None` where its operation broke a law.

@@ -3,7 +3,7 @@
 use crate::layout::LayoutError;
 use crate::map::MapError;
 use crate::op::ValueId;
-use crate::scheme::{Gadget, KeyKind, KeySpec, Level, Scale};
+use crate::scheme::{Gadget, KeyKind, KeySpec, Level, Scale, SecurityError};
 use crate::verify::value::Degree;
 use thiserror::Error;
 
@@ -223,7 +223,7 @@ pub enum LawError {
     Map(#[from] MapError),
     /// The modulus is too large for the ring at 128 bits, or no bound is known.
     #[error("not secure: {0}")]
-    Security(String),
+    Security(#[from] SecurityError),
     /// Only drafts hold exact functions.
     #[error("an exact function stands only in drafts; a circuit that runs has a polynomial here")]
     Draft,

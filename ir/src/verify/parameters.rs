@@ -7,14 +7,14 @@ use super::error::{LawError, at_least, at_most};
 use super::plan::sorted;
 use super::{Form, Place, Report};
 use crate::circuit::Circuit;
-use crate::scheme::{KeyKind, KeySpec, Level, Parameters, Scale};
+use crate::scheme::{KeyKind, KeySpec, Level, Parameters, Scale, is_prime};
 
 /// Smallest ring degree, as a power of two (test policies only; security decides what is really used).
 pub const MIN_LOG_N: u64 = 4;
 /// Largest ring degree, as a power of two.
 pub const MAX_LOG_N: u64 = 17;
 /// Primes are below 2^60, so that sums of a few of them fit a word.
-pub const MAX_PRIME: u64 = (1 << 60) - 1;
+pub const LARGEST_PRIME: u64 = (1 << 60) - 1;
 /// Canonical scales lie between 2^4 …
 pub const MIN_LOG_SCALE: f64 = 4.0;
 /// … and 2^100, where plaintexts can still be rounded to integers exactly enough.
@@ -48,7 +48,7 @@ pub(super) fn check(parameters: &Parameters, form: Form, report: &mut Report) {
 /// A prime below 2^60 and outside [2^50, 2^51), 1 modulo 2N.
 fn usable_prime(prime: u64, log_n: u32) -> Result<(), LawError> {
     let refused = |reason| Err(LawError::Prime { prime, reason });
-    if prime > MAX_PRIME {
+    if prime > LARGEST_PRIME {
         refused("it is above 2^60")
     } else if (1 << 50..1 << 51).contains(&prime) {
         refused("the transform of one kernel is not correct between 2^50 and 2^51")
@@ -90,43 +90,9 @@ pub fn check_key_spec(parameters: &Parameters, key: &KeySpec) -> Result<(), LawE
     }
 }
 
-/// Deterministic Miller–Rabin for 64-bit numbers (bases of Sorenson and Webster, the first twelve primes).
-pub(crate) fn is_prime(n: u64) -> bool {
-    const BASES: [u64; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
-    if n < 2 {
-        return false;
-    }
-    if let Some(p) = BASES.into_iter().find(|p| n.is_multiple_of(*p)) {
-        return n == p;
-    }
-    let twos = (n - 1).trailing_zeros();
-    let odd = (n - 1) >> twos;
-    let multiply = |a: u64, b: u64| (u128::from(a) * u128::from(b) % u128::from(n)) as u64;
-    let power = |base: u64| {
-        let (mut result, mut square, mut exponent) = (1, base, odd);
-        while exponent > 0 {
-            if exponent & 1 == 1 {
-                result = multiply(result, square);
-            }
-            square = multiply(square, square);
-            exponent >>= 1;
-        }
-        result
-    };
-    BASES.into_iter().all(|base| {
-        let mut x = power(base);
-        if x == 1 || x == n - 1 {
-            return true;
-        }
-        (1..twos).any(|_| {
-            x = multiply(x, x);
-            x == n - 1
-        })
-    })
-}
-
-/// `log2 Δ_l` of every level, from the recursion `Δ_{l-1} = Δ_l² / q_l`.
-pub(super) fn log2_canonical(parameters: &Parameters) -> Vec<f64> {
+/// `log2 Δ_l` of every level, from the recursion `Δ_{l-1} = Δ_l² / q_l`; safe for any numbers, unlike
+/// [`crate::scheme::CanonicalScales`], which relies on this law.
+fn log2_canonical(parameters: &Parameters) -> Vec<f64> {
     let mut scales = vec![f64::from(parameters.log_scale); parameters.chain.len()];
     for level in (1..scales.len()).rev() {
         scales[level - 1] = 2.0 * scales[level] - libm::log2(parameters.chain[level] as f64);

@@ -6,7 +6,7 @@
 use super::error::LawError;
 use super::value::ValueType;
 use crate::op::Op;
-use crate::scheme::{Level, Parameters, Scale};
+use crate::scheme::{CanonicalScales, Level, Parameters, Scale};
 
 /// Bits between a value's scale and the modulus at its level, at least: values up to 1 with sign.
 pub const MIN_HEADROOM_BITS: f64 = 1.0;
@@ -17,7 +17,7 @@ pub const MAX_ADJUST_BITS: f64 = 60.0;
 
 /// Sizes of the scales that a chain can express, in bits.
 pub(super) struct Sizes {
-    canonical: Vec<f64>,
+    canonical: CanonicalScales,
     primes: Vec<f64>,
 }
 
@@ -25,11 +25,7 @@ impl Sizes {
     /// Sizes under these parameters.
     pub(super) fn new(parameters: &Parameters) -> Sizes {
         let primes = parameters.chain.iter().map(|&q| libm::log2(q as f64)).collect();
-        Sizes { canonical: super::parameters::log2_canonical(parameters), primes }
-    }
-
-    fn log2(&self, scale: &Scale) -> f64 {
-        scale.exponents().map(|(level, e)| f64::from(e) * self.canonical[level.0 as usize]).sum()
+        Sizes { canonical: CanonicalScales::new(parameters), primes }
     }
 
     fn log2_modulus(&self, level: Level) -> f64 {
@@ -65,7 +61,7 @@ impl Sizes {
     }
 
     fn within(&self, what: &'static str, scale: &Scale, least: f64, most: f64) -> Result<(), LawError> {
-        let found = self.log2(scale);
+        let found = self.canonical.log2(scale);
         if (least..=most).contains(&found) {
             return Ok(());
         }
