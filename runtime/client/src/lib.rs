@@ -16,7 +16,6 @@ mod client;
 mod decrypt;
 mod encrypt;
 mod error;
-mod files;
 mod keygen;
 mod randomness;
 pub mod sample;

@@ -26,8 +26,6 @@ mod limb;
 mod modulus;
 mod path;
 mod poly;
-#[cfg(target_arch = "x86_64")]
-mod roots;
 mod transform;
 mod wide;
 mod words;

@@ -4,7 +4,6 @@
 
 mod circuit;
 mod encryption;
-mod files;
 mod fixture;
 mod keys;
 mod samples;

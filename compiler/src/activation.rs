@@ -1,0 +1,211 @@
+//! Stage 1, activation lowering.
+//!
+//! Does: replaces every exact activation by a polynomial fitted on its calibrated range, in a variable scaled so that
+//! the leading coefficient is ±1; the scaling becomes a linear node before it, which [`compose`](crate::compose)
+//! merges into the layer that produces the tensor. Needs: ranges (calibrated, else interval bounds with a warning).
+//! Leaves: a graph without [`Function::Exact`]. Why here: ranges belong to the tensors of the model, before any
+//! linear map is merged.
+
+pub mod fit;
+pub mod form;
+
+use crate::error::CompileError;
+use crate::graph::{Function, Kind, NodeId, TensorGraph, TensorNode};
+use cipherloom_ir::{Activation, RangeCertificate, matrix_rows};
+use fit::{Density, fit, to_powers};
+
+/// Leading coefficients whose term stays below this share of the polynomial's largest value are taken as zero.
+const NEGLIGIBLE_SHARE: f64 = 1e-3;
+
+/// What the stage hands on beside the graph.
+#[derive(Clone, Debug, Default)]
+pub struct Lowered {
+    /// Ranges that the polynomials were fitted on.
+    pub certificate: Vec<RangeCertificate>,
+    /// Things the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Replaces exact activations by polynomials of at most `degree`.
+pub fn lower(graph: &TensorGraph, degree: u32) -> Result<(TensorGraph, Lowered), CompileError> {
+    let mut out = empty_copy(graph);
+    let mut lowered = Lowered::default();
+    let mut renamed: Vec<NodeId> = Vec::new();
+    for id in graph.order() {
+        let operands: Vec<NodeId> = graph.operands(id).iter().map(|o| renamed[o.0 as usize]).collect();
+        let node = graph.node(id).clone();
+        let new = match &node.kind {
+            Kind::Elementwise(Function::Exact(function)) => {
+                let source = graph.node(graph.operands(id)[0]);
+                let range = range_of(graph, graph.operands(id)[0], &mut lowered.warnings)?;
+                lowered.certificate.push(RangeCertificate { tensor: source.name.clone(), range });
+                let density = source.moments.map(|m| Density { mean: m.mean, std: m.std });
+                add_polynomial(&mut out, &node, operands[0], Fit { function, range, density, degree })
+            }
+            _ => out.add(node, &operands),
+        };
+        renamed.push(new);
+    }
+    relink(graph, &mut out, &renamed);
+    Ok((out, lowered))
+}
+
+/// A graph with the same tensors, input and outputs, but no nodes yet.
+pub(crate) fn empty_copy(graph: &TensorGraph) -> TensorGraph {
+    let mut out = TensorGraph::new(graph.name.clone());
+    out.tensors = graph.tensors.clone();
+    out
+}
+
+/// Copies input and outputs with renamed nodes.
+pub(crate) fn relink(graph: &TensorGraph, out: &mut TensorGraph, renamed: &[NodeId]) {
+    out.input = graph.input.clone();
+    if let Some(input) = &mut out.input {
+        input.node = renamed[input.node.0 as usize];
+    }
+    out.outputs = graph.outputs.clone();
+    for output in &mut out.outputs {
+        output.node = renamed[output.node.0 as usize];
+    }
+}
+
+struct Fit<'a> {
+    function: &'a Activation,
+    range: [f64; 2],
+    density: Option<Density>,
+    degree: u32,
+}
+
+fn add_polynomial(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wanted: Fit<'_>) -> NodeId {
+    let bound = wanted.range[0].abs().max(wanted.range[1].abs());
+    let degrees: &[u32] = match wanted.degree {
+        0..=2 => &[2],
+        3 => &[3, 2],
+        4..=7 => &[4, 3, 2],
+        _ => &[8, 4, 3, 2],
+    };
+    let mut chosen = None;
+    for &degree in degrees {
+        let (coefficients, max_error) = fit(wanted.function, wanted.range, wanted.density, degree);
+        let lead = to_powers(&coefficients, wanted.range)[degree as usize];
+        let largest = coefficients.iter().fold(0.0f64, |m, c| m.max(c.abs()));
+        let term = lead.abs() * libm::pow(bound, f64::from(degree));
+        chosen = Some((coefficients, max_error, lead, degree));
+        if term > NEGLIGIBLE_SHARE * largest {
+            break;
+        }
+    }
+    let (coefficients, max_error, lead, degree) = chosen.expect("the list of degrees is not empty");
+    let factor = libm::pow(lead.abs(), 1.0 / f64::from(degree));
+    let source = out.node(operand).clone();
+    let scaled = TensorNode {
+        kind: Kind::Linear { operators: vec![], scale: factor, bias: None },
+        name: source.name.clone(),
+        range: source.range.map(|r| r.map(|x| x * factor)),
+        moments: None,
+        ..source
+    };
+    let scaled = out.add(scaled, &[operand]);
+    let function = Function::Polynomial {
+        coefficients,
+        range: wanted.range.map(|x| x * factor),
+        max_error,
+        of: wanted.function.clone(),
+    };
+    out.add(TensorNode { kind: Kind::Elementwise(function), ..node.clone() }, &[scaled])
+}
+
+/// Calibrated range of a tensor, else interval bounds.
+fn range_of(graph: &TensorGraph, id: NodeId, warnings: &mut Vec<String>) -> Result<[f64; 2], CompileError> {
+    let node = graph.node(id);
+    if let Some(range) = node.range {
+        return Ok(widened(range));
+    }
+    let range = interval(graph, id)?;
+    warnings.push(format!(
+        "no calibrated range for `{}`: interval bounds [{:.3}, {:.3}] are used, which cost accuracy; calibrate with data",
+        node.name, range[0], range[1]
+    ));
+    Ok(widened(range))
+}
+
+/// A range with a width, so that fits exist.
+fn widened(range: [f64; 2]) -> [f64; 2] {
+    if range[1] - range[0] > 1e-6 { range } else { [range[0] - 1.0, range[1] + 1.0] }
+}
+
+/// Interval bounds of a tensor from the bounds of its operands.
+fn interval(graph: &TensorGraph, id: NodeId) -> Result<[f64; 2], CompileError> {
+    let node = graph.node(id);
+    if let Some(range) = node.range {
+        return Ok(range);
+    }
+    let operands = graph.operands(id).iter().map(|o| interval(graph, *o)).collect::<Result<Vec<_>, _>>()?;
+    let extent = |values: &[f64]| {
+        [
+            values.iter().copied().fold(f64::INFINITY, f64::min),
+            values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        ]
+    };
+    Ok(match &node.kind {
+        Kind::Input => input_range(graph),
+        Kind::Linear { operators, scale, bias } => {
+            let shape = &graph.node(graph.operands(id)[0]).shape;
+            let (rows, _) = matrix_rows(operators, 1.0, shape, &graph.tensors)
+                .map_err(|e| CompileError::map("activation lowering", &node.name, &e))?;
+            let ends =
+                (0..rows.rows()).flat_map(|r| row_bounds(rows.row(r), operands[0])).collect::<Vec<_>>();
+            let inner = extent(&ends);
+            let bias = bias.map_or([0.0, 0.0], |b| {
+                let values: Vec<f64> =
+                    graph.tensors[b.0 as usize].values.iter().map(|v| f64::from(*v)).collect();
+                extent(&values)
+            });
+            let scaled = extent(&[inner[0] * scale, inner[1] * scale]);
+            [scaled[0] + bias[0], scaled[1] + bias[1]]
+        }
+        Kind::Elementwise(Function::Square) => {
+            let bound = operands[0][0].abs().max(operands[0][1].abs());
+            [0.0, bound * bound]
+        }
+        Kind::Elementwise(Function::Exact(f)) => {
+            let [low, high] = operands[0];
+            let inner = (0..=1000).map(|k| fit::evaluate(f, low + (high - low) * f64::from(k) / 1000.0));
+            extent(&inner.collect::<Vec<_>>())
+        }
+        Kind::Elementwise(Function::Polynomial { coefficients, .. }) => {
+            let bound: f64 = coefficients.iter().map(|c| c.abs()).sum();
+            [-bound, bound]
+        }
+        Kind::Add => [operands[0][0] + operands[1][0], operands[0][1] + operands[1][1]],
+        Kind::Sub => [operands[0][0] - operands[1][1], operands[0][1] - operands[1][0]],
+        Kind::Mul => {
+            let products: Vec<f64> =
+                operands[0].iter().flat_map(|a| operands[1].iter().map(move |b| a * b)).collect();
+            extent(&products)
+        }
+        Kind::Concat { .. } => extent(&operands.concat()),
+    })
+}
+
+/// Smallest and largest `Σ w·x` for every x in `range`.
+fn row_bounds((_, weights): (&[u32], &[f64]), range: [f64; 2]) -> [f64; 2] {
+    weights.iter().fold([0.0, 0.0], |sum, w| {
+        let (a, b) = (w * range[0], w * range[1]);
+        [sum[0] + a.min(b), sum[1] + a.max(b)]
+    })
+}
+
+/// Values of the preprocessed input, for raw values in `[0, 255]` where the scale is 1/255 and `[0, 1]` else.
+pub(crate) fn input_range(graph: &TensorGraph) -> [f64; 2] {
+    let Some(input) = &graph.input else { return [0.0, 1.0] };
+    if let Some(range) = graph.node(input.node).range {
+        return range;
+    }
+    let p = &input.preprocessing;
+    let raw = if p.scale < 0.5 { 255.0 * p.scale } else { p.scale };
+    let at = |list: &[f64], k: usize, default: f64| list.get(k).or(list.first()).copied().unwrap_or(default);
+    let channels = p.mean.len().max(p.std.len()).max(1);
+    let ends = (0..channels).flat_map(|c| [0.0, raw].map(|x| (x - at(&p.mean, c, 0.0)) / at(&p.std, c, 1.0)));
+    ends.fold([f64::INFINITY, f64::NEG_INFINITY], |r, x| [r[0].min(x), r[1].max(x)])
+}

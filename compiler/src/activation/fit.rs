@@ -1,0 +1,152 @@
+//! Weighted least-squares fits in the Chebyshev basis.
+//!
+//! Relies on nothing but arithmetic and `libm`; the same inputs give the same bits on every machine.
+//! Promises: [`fit`] returns the coefficients that minimise the weighted square error on [`SAMPLES`] points, and the
+//! largest error on them.
+
+use cipherloom_ir::Activation;
+
+/// Points of the discrete least-squares problem.
+pub const SAMPLES: usize = 2001;
+
+/// Weight that every point of the range keeps, relative to the peak, so that rare values stay bounded.
+const WEIGHT_FLOOR: f64 = 1e-4;
+
+/// Width of the Gaussian weight in standard deviations of the calibrated values: wider than the data itself, because
+/// errors of rare large values hurt more than their number says.
+const WEIGHT_WIDTH: f64 = 1.5;
+
+/// The exact function.
+pub fn evaluate(function: &Activation, x: f64) -> f64 {
+    let sigmoid = |x: f64| 1.0 / (1.0 + libm::exp(-x));
+    match function {
+        Activation::Relu => x.max(0.0),
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Tanh => libm::tanh(x),
+        Activation::Silu => x * sigmoid(x),
+        Activation::Gelu => 0.5 * x * (1.0 + libm::erf(x / core::f64::consts::SQRT_2)),
+        Activation::Softplus => x.max(0.0) + libm::log1p(libm::exp(-x.abs())),
+        Activation::LeakyRelu(alpha) => x.max(0.0) + alpha * x.min(0.0),
+        Activation::Clip(low, high) => x.max(*low).min(*high),
+    }
+}
+
+/// Where values are dense: mean and standard deviation; `None` weighs the whole range alike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Density {
+    /// Mean of the values.
+    pub mean: f64,
+    /// Standard deviation of the values.
+    pub std: f64,
+}
+
+/// Chebyshev coefficients on `range` (lowest degree first) and the largest error on the sampled range.
+pub fn fit(function: &Activation, range: [f64; 2], density: Option<Density>, degree: u32) -> (Vec<f64>, f64) {
+    let size = degree as usize + 1;
+    let points: Vec<(f64, f64)> = (0..SAMPLES)
+        .map(|k| {
+            let t = -1.0 + 2.0 * k as f64 / (SAMPLES - 1) as f64;
+            (t, evaluate(function, range[0] + (t + 1.0) / 2.0 * (range[1] - range[0])))
+        })
+        .collect();
+    let mut normal = vec![vec![0.0; size + 1]; size];
+    for &(t, y) in &points {
+        let x = range[0] + (t + 1.0) / 2.0 * (range[1] - range[0]);
+        let weight = density.map_or(1.0, |d| {
+            let z = (x - d.mean) / (WEIGHT_WIDTH * d.std).max(f64::MIN_POSITIVE);
+            WEIGHT_FLOOR + libm::exp(-z * z / 2.0)
+        });
+        let basis = chebyshev_values(t, size);
+        for (i, row) in normal.iter_mut().enumerate() {
+            for (cell, b) in row.iter_mut().zip(&basis) {
+                *cell += weight * basis[i] * b;
+            }
+            row[size] += weight * basis[i] * y;
+        }
+    }
+    let coefficients = solve(normal);
+    let error = points.iter().map(|&(t, y)| (chebyshev(&coefficients, t) - y).abs()).fold(0.0, f64::max);
+    (coefficients, error)
+}
+
+/// T_0(t) … T_{count−1}(t).
+fn chebyshev_values(t: f64, count: usize) -> Vec<f64> {
+    let mut out = vec![1.0, t];
+    for k in 2..count {
+        out.push(2.0 * t * out[k - 1] - out[k - 2]);
+    }
+    out.truncate(count);
+    out
+}
+
+/// `Σ c_k T_k(t)`.
+pub fn chebyshev(coefficients: &[f64], t: f64) -> f64 {
+    chebyshev_values(t, coefficients.len()).iter().zip(coefficients).map(|(b, c)| b * c).sum()
+}
+
+/// Power-basis coefficients in `x` of a Chebyshev series on `range`.
+pub fn to_powers(coefficients: &[f64], range: [f64; 2]) -> Vec<f64> {
+    let size = coefficients.len();
+    // t = a x + b
+    let a = 2.0 / (range[1] - range[0]);
+    let b = -(range[0] + range[1]) / (range[1] - range[0]);
+    let times_t = |p: &[f64]| -> Vec<f64> {
+        (0..size).map(|k| b * p[k] + if k > 0 { a * p[k - 1] } else { 0.0 }).collect()
+    };
+    let unit = |k: usize| -> Vec<f64> { (0..size).map(|i| f64::from(u8::from(i == k))).collect() };
+    let (mut previous, mut current) = (unit(0), times_t(&unit(0)));
+    let mut out: Vec<f64> = previous.iter().map(|p| p * coefficients[0]).collect();
+    for c in &coefficients[1..] {
+        out.iter_mut().zip(&current).for_each(|(o, p)| *o += c * p);
+        let next = times_t(&current).iter().zip(&previous).map(|(n, p)| 2.0 * n - p).collect();
+        previous = std::mem::replace(&mut current, next);
+    }
+    out
+}
+
+/// Solves a symmetric positive definite system given as rows with the right side appended.
+fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
+    let n = rows.len();
+    for k in 0..n {
+        let pivot = (k..n).max_by(|&i, &j| rows[i][k].abs().total_cmp(&rows[j][k].abs())).unwrap_or(k);
+        rows.swap(k, pivot);
+        let head = rows[k].clone();
+        for row in rows.iter_mut().skip(k + 1) {
+            let factor = row[k] / head[k];
+            row.iter_mut().zip(&head).for_each(|(cell, h)| *cell -= factor * h);
+        }
+    }
+    let mut out = vec![0.0; n];
+    for k in (0..n).rev() {
+        let known: f64 = (k + 1..n).map(|j| rows[k][j] * out[j]).sum();
+        out[k] = (rows[k][n] - known) / rows[k][k];
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_polynomial_is_its_own_fit() {
+        let powers = [0.5, -1.0, 0.25];
+        let (c, error) = fit(&Activation::Clip(-9.0, 9.0), [-1.0, 3.0], None, 3);
+        assert!(error < 1e-12);
+        let p = to_powers(&c, [-1.0, 3.0]);
+        assert!((p[1] - 1.0).abs() < 1e-12 && p[0].abs() < 1e-12 && p[2].abs() < 1e-12);
+        assert_eq!(powers.len(), 3);
+    }
+
+    #[test]
+    fn powers_agree_with_the_series() {
+        let (c, _) = fit(&Activation::Silu, [-4.0, 7.0], Some(Density { mean: 0.3, std: 1.0 }), 8);
+        let p = to_powers(&c, [-4.0, 7.0]);
+        for k in 0..12 {
+            let x = -4.0 + k as f64;
+            let power: f64 = p.iter().rev().fold(0.0, |acc, a| acc * x + a);
+            let t = (x - 1.5) / 5.5;
+            assert!((power - chebyshev(&c, t)).abs() < 1e-9);
+        }
+    }
+}

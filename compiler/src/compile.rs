@@ -1,0 +1,256 @@
+//! The pipeline: from a tensor graph to a circuit, stage by stage.
+//!
+//! ```text
+//! activation → compose → levels → for each ring degree: parameters → packing (with rotation) → rescale
+//!            → scale from the trace → forecast
+//! ```
+
+use crate::activation::{self, Lowered, input_range};
+use crate::compose::compose;
+use crate::error::CompileError;
+use crate::forecast::{forecast, rotations};
+use crate::graph::TensorGraph;
+use crate::levels::Levels;
+use crate::options::{CompileOptions, Purpose};
+use crate::packing::{Packed, Target, pack};
+use crate::parameters::{Frame, base_bits, output_range};
+use crate::report::Report;
+use crate::rescale::{Plan, emit};
+use crate::samples::drawings;
+use cipherloom_ir::scheme::{SCALE_BITS, SecurityPolicy};
+use cipherloom_ir::{Circuit, Exact, Magnitudes, MapNorms, RangeCertificate, Trace, value_types};
+
+/// Ring degrees that are tried, log2.
+const LOG_N: std::ops::RangeInclusive<u32> = 12..=16;
+/// Smallest secure ring degrees that are packed and compared.
+const COMPARED_RINGS: usize = 2;
+/// Scale assumed before the trace is known, and the smallest one that a ring must have room for.
+const GUESSED_SCALE_BITS: u32 = 26;
+/// Predicted precision exceeds the wanted one by this.
+const PRECISION_MARGIN_BITS: f64 = 1.0;
+/// Real inputs may exceed the drawings' values by this factor.
+const MAGNITUDE_MARGIN: f64 = 1.5;
+/// Ring degree of drafts: the largest, so that the fewest ciphertexts are needed.
+const DRAFT_LOG_N: u32 = 16;
+
+/// A compiled model.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The circuit.
+    pub circuit: Circuit,
+    /// What was decided, and what the user should know.
+    pub report: Report,
+}
+
+/// Compiles a model.
+pub fn compile(model: &TensorGraph, options: &CompileOptions) -> Result<Compiled, CompileError> {
+    if model.input.is_none() {
+        return Err(CompileError::Incomplete { what: "input" });
+    }
+    if model.outputs.is_empty() {
+        return Err(CompileError::Incomplete { what: "output" });
+    }
+    let (lowered, notes) = match options.purpose {
+        Purpose::Encrypted => activation::lower(model, options.activation_degree)?,
+        Purpose::Draft => (model.clone(), Lowered::default()),
+    };
+    let graph = compose(&lowered)?;
+    let levels = Levels::of(&graph);
+    let job = Job { graph: &graph, levels: &levels, options, notes: &notes };
+    match options.purpose {
+        Purpose::Encrypted => job.encrypted(),
+        Purpose::Draft => job.draft(),
+    }
+}
+
+/// A graph whose levels are planned.
+struct Job<'a> {
+    graph: &'a TensorGraph,
+    levels: &'a Levels,
+    options: &'a CompileOptions,
+    notes: &'a Lowered,
+}
+
+impl Job<'_> {
+    fn encrypted(&self) -> Result<Compiled, CompileError> {
+        let mut tried: Vec<(Frame, Packed)> = Vec::new();
+        for log_n in LOG_N {
+            if self.options.log_n.is_some_and(|wanted| wanted != log_n) {
+                continue;
+            }
+            if let Some(frame) =
+                self.frame(log_n, GUESSED_SCALE_BITS).or_else(|| self.frame(log_n, SCALE_BITS.0))
+            {
+                let packed = self.packed(&frame)?;
+                tried.push((frame, packed));
+            }
+            if tried.len() == COMPARED_RINGS {
+                break;
+            }
+        }
+        if tried.is_empty() {
+            return Err(self.too_deep());
+        }
+        tried.sort_by_key(|(frame, packed)| (packed.priced_ns, frame.log_n));
+        let mut best_bits = f64::NEG_INFINITY;
+        for (frame, packed) in tried {
+            match self.scaled(frame, packed)? {
+                Ok(compiled) => return Ok(compiled),
+                Err(bits) => best_bits = best_bits.max(bits),
+            }
+        }
+        Err(CompileError::Precision { wanted_bits: self.options.precision_bits, best_bits })
+    }
+
+    fn draft(&self) -> Result<Compiled, CompileError> {
+        let frame = Frame::draft(self.options.log_n.unwrap_or(DRAFT_LOG_N), self.levels.top());
+        let packed = self.packed(&frame)?;
+        let circuit = self.emitted(&frame, &packed)?;
+        let report = Report::of(&circuit, &frame, self.notes)?;
+        Ok(Compiled { circuit, report })
+    }
+
+    /// Largest output of the model.
+    fn range(&self) -> [f64; 2] {
+        let ranges = self.graph.outputs.iter().map(|o| output_range(self.graph, o.node));
+        ranges.fold([0.0, 0.0], |a, b| [a[0].min(b[0]), a[1].max(b[1])])
+    }
+
+    fn frame(&self, log_n: u32, log_scale: u32) -> Option<Frame> {
+        let bound = SecurityPolicy::standard_128().bound(log_n)?;
+        Frame::cheapest(log_n, self.levels.top(), log_scale, base_bits(log_scale, self.range()), bound)
+    }
+
+    fn packed(&self, frame: &Frame) -> Result<Packed, CompileError> {
+        let slots = 1 << (frame.log_n - 1);
+        let packing = self.options.packing;
+        pack(&Target { graph: self.graph, levels: self.levels, cost: &frame.cost(), slots, packing })
+    }
+
+    fn emitted(&self, frame: &Frame, packed: &Packed) -> Result<Circuit, CompileError> {
+        let certificate: &[RangeCertificate] = &self.notes.certificate;
+        let plan = Plan { graph: self.graph, levels: self.levels, packed, gadget: frame.gadget, certificate };
+        emit(&plan, &frame.parameters()?)
+    }
+
+    /// The circuit with the smallest scale that the precision allows; `Err(bits)`: what the ring's largest scale gives.
+    fn scaled(&self, guess: Frame, packed: Packed) -> Result<Result<Compiled, f64>, CompileError> {
+        let wanted = self.options.precision_bits + PRECISION_MARGIN_BITS;
+        let mut packed = packed;
+        let mut gadget = guess.gadget;
+        loop {
+            let scales = Scales::of(self, &guess, &packed)?;
+            let (frame, bits) = match scales.smallest(wanted)? {
+                Ok(found) => found,
+                Err(best) => return Ok(Err(best)),
+            };
+            if frame.gadget != gadget {
+                // Other digits, other costs: pack again for them, once per gadget.
+                gadget = frame.gadget;
+                packed = self.packed(&frame)?;
+                continue;
+            }
+            let mut circuit = self.emitted(&frame, &packed)?;
+            circuit.forecast = forecast(&circuit, &frame.cost(), bits)?;
+            SecurityPolicy::standard_128()
+                .check(&circuit.parameters, &circuit.keys)
+                .map_err(|e| CompileError::Internal(e.to_string()))?;
+            value_types(&circuit)?;
+            let report = Report::of(&circuit, &frame, self.notes)?;
+            return Ok(Ok(Compiled { circuit, report }));
+        }
+    }
+
+    fn too_deep(&self) -> CompileError {
+        let log_n = *LOG_N.end();
+        let available = (1..=self.levels.top().0).rev().find(|levels| {
+            let bound = SecurityPolicy::standard_128().bound(log_n).unwrap_or(0);
+            let base = base_bits(GUESSED_SCALE_BITS, self.range());
+            Frame::cheapest(log_n, cipherloom_ir::scheme::Level(*levels), GUESSED_SCALE_BITS, base, bound)
+                .is_some()
+        });
+        CompileError::NeedsBootstrapping {
+            levels_needed: self.levels.top().0,
+            levels_available: available.unwrap_or(0),
+            bits_per_level: GUESSED_SCALE_BITS,
+            log_n,
+        }
+    }
+}
+
+/// Precision as a function of the scale, for one packing.
+struct Scales<'a> {
+    job: &'a Job<'a>,
+    log_n: u32,
+    packed: &'a Packed,
+    norms: MapNorms,
+    magnitudes: Magnitudes,
+}
+
+impl<'a> Scales<'a> {
+    fn of(job: &'a Job<'a>, frame: &Frame, packed: &'a Packed) -> Result<Scales<'a>, CompileError> {
+        let circuit = job.emitted(frame, packed)?;
+        let internal = |e: String| CompileError::Internal(e);
+        let exact = Exact::new(&circuit).map_err(|e| internal(e.to_string()))?;
+        let input = job.graph.input.as_ref().ok_or(CompileError::Incomplete { what: "input" })?;
+        let shape = &job.graph.node(input.node).shape;
+        let samples: Vec<Vec<Vec<f64>>> =
+            drawings(shape, input_range(job.graph)).into_iter().map(|x| vec![x]).collect();
+        let magnitudes = Magnitudes::measure(&circuit, &exact, &samples, MAGNITUDE_MARGIN)
+            .map_err(|e| internal(e.to_string()))?;
+        let norms = MapNorms::of(&circuit).map_err(|e| internal(e.to_string()))?;
+        Ok(Scales { job, log_n: frame.log_n, packed, norms, magnitudes })
+    }
+
+    /// Frame and precision at a scale; `None` if it is not secure.
+    fn at(&self, log_scale: u32) -> Result<Option<(Frame, f64)>, CompileError> {
+        let Some(frame) = self.job.frame(self.log_n, log_scale) else { return Ok(None) };
+        let circuit = self.job.emitted(&frame, self.packed)?;
+        let trace = Trace::new(&circuit, &self.norms).measured(&self.magnitudes);
+        let bits = trace.precision_bits(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
+        Ok(Some((frame, bits)))
+    }
+
+    /// Smallest scale of `wanted` bits; else the best precision found.
+    fn smallest(&self, wanted: f64) -> Result<Result<(Frame, f64), f64>, CompileError> {
+        let (mut low, mut high) = SCALE_BITS;
+        let mut found = None;
+        let mut best = f64::NEG_INFINITY;
+        // Precision grows with the scale until it is no longer secure.
+        while low <= high {
+            let middle = (low + high) / 2;
+            match self.at(middle)? {
+                None => high = middle - 1,
+                Some((frame, bits)) if bits >= wanted => {
+                    found = Some((frame, bits));
+                    high = middle - 1;
+                }
+                Some((_, bits)) => {
+                    best = best.max(bits);
+                    low = middle + 1;
+                }
+            }
+        }
+        Ok(found.ok_or(best))
+    }
+}
+
+impl Report {
+    fn of(circuit: &Circuit, frame: &Frame, notes: &Lowered) -> Result<Report, CompileError> {
+        let (rotations, rotation_keys) = rotations(circuit);
+        let policy = SecurityPolicy::standard_128();
+        Ok(Report {
+            log_n: frame.log_n,
+            log_qp: policy
+                .check(&circuit.parameters, &circuit.keys)
+                .map_or(f64::from(frame.log_qp()), |r| r.log_qp),
+            log_qp_bound: policy.bound(frame.log_n).unwrap_or(0),
+            citation: policy.citation(),
+            levels: frame.top.0,
+            rotations,
+            rotation_keys,
+            layers: crate::report::layers(circuit, &frame.cost())?,
+            warnings: notes.warnings.clone(),
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! Why a model cannot be compiled: each error names the place, the numbers and what to do.
+
+use thiserror::Error;
+
+/// Error of a compiler stage behind the frontend.
+#[derive(Debug, Error, Clone, PartialEq)]
+pub enum CompileError {
+    /// The graph has no input or no output.
+    #[error("the model has no {what}")]
+    Incomplete {
+        /// "input" or "output".
+        what: &'static str,
+    },
+    /// A stage met something that it has no rule for.
+    #[error("{stage}: tensor `{tensor}`: {reason}; {remedy}")]
+    Unsupported {
+        /// The stage.
+        stage: &'static str,
+        /// ONNX tensor name.
+        tensor: String,
+        /// What is unsupported.
+        reason: String,
+        /// What the user can do.
+        remedy: String,
+    },
+    /// The network is too deep for leveled parameters.
+    #[error(
+        "the model needs {levels_needed} levels of {bits_per_level} bits, but the largest ring (log N = {log_n}) holds {levels_available} at 128 bits of security; it needs bootstrapping, which is not built yet; remedy: use fewer layers or activations of lower degree"
+    )]
+    NeedsBootstrapping {
+        /// Levels of the circuit.
+        levels_needed: u32,
+        /// Levels that the largest ring allows.
+        levels_available: u32,
+        /// Scale bits assumed.
+        bits_per_level: u32,
+        /// Largest ring degree tried.
+        log_n: u32,
+    },
+    /// No parameter set reaches the precision.
+    #[error(
+        "no parameters reach {wanted_bits:.1} bits of precision (best: {best_bits:.1}); remedy: lower --precision"
+    )]
+    Precision {
+        /// Bits asked for.
+        wanted_bits: f64,
+        /// Best found.
+        best_bits: f64,
+    },
+    /// A circuit that the compiler made breaks a law: a bug of the compiler.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl CompileError {
+    /// A linear map that `ir` refuses.
+    pub(crate) fn map(stage: &'static str, tensor: &str, error: &cipherloom_ir::MapError) -> CompileError {
+        CompileError::Unsupported {
+            stage,
+            tensor: tensor.to_owned(),
+            reason: error.to_string(),
+            remedy: "report the model: its operators should have been refused by the frontend".into(),
+        }
+    }
+}

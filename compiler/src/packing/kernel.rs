@@ -1,0 +1,180 @@
+//! Kernels: the ways to compute one linear map, each with the layout it yields.
+//!
+//! A kernel is a slot matrix by diagonals, followed by rotate-and-add over *fold* digits. Folding a map whose output
+//! is smaller than its input trades diagonals for rotations at the lower level.
+//!
+//! | kernel | output | diagonals | folds | gap |
+//! |---|---|---|---|---|
+//! | multiplexed | image, channels in gaps and blocks | offsets × channel distances | 0 | zero |
+//! | multiplexed, blocks folded by f | the same, f copies | 1/f of the distances | log f | zero |
+//! | folded vector, period p | vector, copies at every p | p | log(t/p) | zero |
+//! | hybrid, a rows to a copy of the input | rows spread over the copies | a | log(t/a) | junk |
+//!
+//! t is the period of the input. Law of folds: the sum over `s + f` is a result wherever all its partial sums are;
+//! if the fold digits fill a whole period of the partial sums it is a result in every slot, else slots beside the
+//! first copy hold junk.
+
+use super::layouts::{Grid, Placed, contiguous, copies, digits, multiplexed, period};
+use cipherloom_ir::{Digit, Gap, Layout, Operator};
+
+/// One way to compute a linear map, still without diagonals.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kernel {
+    /// Output layout of the map (for folds: where the gathered result's first copy stands).
+    pub output: Layout,
+    /// Partial-sum digits, gathered by rotate-and-add.
+    pub fold: Vec<Digit>,
+    /// What stands in the slots afterwards.
+    pub result: Placed,
+}
+
+/// Strides of the pixels of an image layout, rows and columns.
+fn pixel_strides(placed: &Placed, grid: Grid) -> Option<[u32; 2]> {
+    let [_, rows, columns] = placed.layout.axes.as_slice() else { return None };
+    let stride = |digits: &[Digit], unit: u32| match digits {
+        [] => Some(unit),
+        [d] => Some(d.stride),
+        _ => None,
+    };
+    Some([stride(rows, grid.pitch)?, stride(columns, 1)?])
+}
+
+/// Total stride of operators that keep the two image axes apart, or `None`.
+pub fn image_stride(operators: &[Operator]) -> Option<[u32; 2]> {
+    let mut total = [1, 1];
+    for operator in operators {
+        let stride = match operator {
+            Operator::Convolution { window, .. } | Operator::AveragePool { window, .. } => window.stride,
+            Operator::AxisScale { shape, .. } if shape.len() == 3 => [1, 1],
+            Operator::ElementScale { .. } => [1, 1],
+            Operator::View { input, axes } if input.len() == 3 && axes.len() == 3 => {
+                let walked = |k: usize| axes[k].input_axis == Some(k as u32) && axes[k].step >= 1;
+                if !(walked(1) && walked(2)) {
+                    return None;
+                }
+                [axes[1].step as u32, axes[2].step as u32]
+            }
+            _ => return None,
+        };
+        total = [total[0] * stride[0], total[1] * stride[1]];
+    }
+    Some(total)
+}
+
+/// The one layout that the multiplexed packing gives to a map's output: all gaps filled first.
+pub fn fixed(input: &Placed, operators: &[Operator], shape: &[u32]) -> Kernel {
+    let slots = input.layout.slots;
+    if let Some((grid, stride)) = image_output(input, operators, shape) {
+        let gaps = gap_choices(stride, grid, shape[0]).into_iter().max().unwrap_or([1, 1]);
+        return plain(multiplexed([shape[0], shape[1], shape[2]], slots, grid, stride, gaps));
+    }
+    vector(shape, slots, slots).unwrap_or_else(|| plain(contiguous(shape, slots)))
+}
+
+/// All kernels that the chooser weighs.
+pub fn candidates(input: &Placed, operators: &[Operator], shape: &[u32]) -> Vec<Kernel> {
+    let slots = input.layout.slots;
+    let mut out = match image_output(input, operators, shape) {
+        Some((grid, stride)) => images([shape[0], shape[1], shape[2]], slots, grid, stride),
+        None => vectors(shape, &input.layout),
+    };
+    if out.is_empty() {
+        out.push(plain(contiguous(shape, slots)));
+    }
+    out.sort();
+    out.dedup();
+    out
+}
+
+fn image_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Option<(Grid, [u32; 2])> {
+    let grid = input.grid?;
+    let before = pixel_strides(input, grid)?;
+    let by = image_stride(operators)?;
+    (shape.len() == 3).then_some((grid, [before[0] * by[0], before[1] * by[1]]))
+}
+
+/// A kernel without folds.
+fn plain(result: Placed) -> Kernel {
+    Kernel { output: result.layout.clone(), fold: vec![], result }
+}
+
+/// Useful numbers of row and column gaps: powers of two, nearly square, no more than the channels fill.
+fn gap_choices(stride: [u32; 2], grid: Grid, channels: u32) -> Vec<[u32; 2]> {
+    let powers = |limit: u32| (0..).map(|k| 1u32 << k).take_while(move |g| *g <= limit.max(1));
+    let rows = stride[0] / grid.pitch;
+    powers(rows)
+        .flat_map(|r| powers(stride[1]).map(move |c| [r, c]))
+        .filter(|[r, c]| r * c <= channels.next_power_of_two() && r.max(c) <= &(2 * r.min(c)))
+        .collect()
+}
+
+fn images(shape: [u32; 3], slots: u32, grid: Grid, stride: [u32; 2]) -> Vec<Kernel> {
+    let mut out = Vec::new();
+    for gaps in gap_choices(stride, grid, shape[0]) {
+        let full = multiplexed(shape, slots, grid, stride, gaps);
+        let period = period(&full.layout);
+        let mut bare = full.clone();
+        bare.layout.replicas.clear();
+        let mut fold = 2;
+        while full.layout.ciphertexts == 1 && fold * period <= slots {
+            let mut output = bare.layout.clone();
+            output.replicas = digits(&[(slots / fold / period, period)]);
+            out.push(Kernel { output, fold: halves(slots, slots / fold), result: full.clone() });
+            fold *= 2;
+        }
+        out.push(plain(full));
+        out.push(plain(bare));
+    }
+    out
+}
+
+/// Digits `2@from/2 … 2@down_to`: a fold over the multiples of `down_to` below `from`.
+fn halves(from: u32, down_to: u32) -> Vec<Digit> {
+    let mut out = Vec::new();
+    let mut stride = from / 2;
+    while stride >= down_to && stride > 0 {
+        out.push(Digit { extent: 2, stride });
+        stride /= 2;
+    }
+    out
+}
+
+/// Vector with period p (the next power of two), folded over one period of the input.
+fn vector(shape: &[u32], slots: u32, input_period: u32) -> Option<Kernel> {
+    let result = contiguous(shape, slots);
+    let p = period(&result.layout);
+    if result.layout.ciphertexts > 1 || p > input_period {
+        return None;
+    }
+    let mut output = result.layout.clone();
+    output.replicas = copies(slots, input_period);
+    Some(Kernel { output, fold: halves(input_period, p), result })
+}
+
+fn vectors(shape: &[u32], input: &Layout) -> Vec<Kernel> {
+    let (slots, t) = (input.slots, period(input));
+    let mut out: Vec<Kernel> = vector(shape, slots, t).into_iter().collect();
+    out.extend(vector(shape, slots, slots));
+    let &[rows] = shape else { return out };
+    let mut a = 1;
+    while a < rows && a <= t {
+        let chunks = rows.div_ceil(a);
+        let used = chunks.next_power_of_two() * t;
+        if used <= slots {
+            let layout = Layout {
+                shape: shape.to_vec(),
+                slots,
+                ciphertexts: 1,
+                axes: vec![digits(&[(chunks, t), (a, 1)])],
+                replicas: copies(slots, used),
+                gap: Gap::Zero,
+            };
+            let fold = halves(t, a);
+            let gap = if fold.is_empty() { Gap::Zero } else { Gap::Junk };
+            let result = Placed { layout: Layout { gap, ..layout.clone() }, grid: None };
+            out.push(Kernel { output: layout, fold, result });
+        }
+        a *= 2;
+    }
+    out
+}

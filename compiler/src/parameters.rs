@@ -1,0 +1,108 @@
+//! Stage 7, parameters: ring degree, chain, special primes and gadget.
+//!
+//! Does: for one ring degree, finds the gadget that makes key switching cheapest within the security bound. Needs: the
+//! number of levels, the scale and the range of the output. Leaves: a [`Frame`], from which packing takes its costs and
+//! the emission its primes. Why here: the scale follows from the trace of an emitted circuit, so this stage is asked
+//! twice, with a guess before packing and with the scale that the trace demands after it.
+
+use crate::cost::CostModel;
+use crate::error::CompileError;
+use crate::graph::{NodeId, TensorGraph};
+use cipherloom_ir::scheme::{
+    ChainRequest, Gadget, Level, Parameters, SPECIAL_MARGIN_MAX_BITS, SPECIAL_MARGIN_MIN_BITS,
+};
+
+/// Largest size of a prime: the engine's kernels want less than 2^50.
+const MAX_PRIME_BITS: u32 = 50;
+/// Most bits that one special prime contributes, in tenths: what the prime search calls 49.9.
+const MAX_SPECIAL_TENTHS: u32 = 499;
+/// The base prime exceeds the largest output by this factor, for noise and for outputs beyond the calibrated range.
+const HEADROOM_BITS: u32 = 3;
+/// Output bound where no range is known.
+const UNKNOWN_OUTPUT: f64 = 64.0;
+/// Scale bits of a draft, which nobody encrypts.
+const DRAFT_SCALE_BITS: u32 = 40;
+
+/// Sizes of a parameter set, before primes are searched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// log2 of the ring degree.
+    pub log_n: u32,
+    /// Rescales after encryption.
+    pub top: Level,
+    /// Bits of the scale.
+    pub log_scale: u32,
+    /// Bits of the base prime.
+    pub base_bits: u32,
+    /// Gadget of every key.
+    pub gadget: Gadget,
+    /// Bits of P.
+    pub special_bits: u32,
+}
+
+impl Frame {
+    /// Cheapest frame within `bound` bits of QP, if there is one.
+    pub fn cheapest(log_n: u32, top: Level, log_scale: u32, base_bits: u32, bound: u32) -> Option<Frame> {
+        let q_bits = base_bits + top.0 * log_scale;
+        let frames = (1..=top.limbs() as u32).filter_map(|digit_limbs| {
+            let largest = base_bits + (digit_limbs - 1) * log_scale;
+            let special_bits = largest + SPECIAL_MARGIN_MAX_BITS;
+            let special_limbs = (10 * (largest + SPECIAL_MARGIN_MIN_BITS)).div_ceil(MAX_SPECIAL_TENTHS);
+            let gadget = Gadget { digit_limbs, special_limbs };
+            let fits = q_bits + special_bits <= bound;
+            fits.then_some(Frame { log_n, top, log_scale, base_bits, gadget, special_bits })
+        });
+        frames.min_by_key(Frame::typical_ns)
+    }
+
+    /// A frame for drafts: long enough, never secure, never encrypted.
+    pub fn draft(log_n: u32, top: Level) -> Frame {
+        let gadget = Gadget { digit_limbs: 1, special_limbs: 2 };
+        let base_bits = DRAFT_SCALE_BITS + 8;
+        Frame { log_n, top, log_scale: DRAFT_SCALE_BITS, base_bits, gadget, special_bits: base_bits + 6 }
+    }
+
+    /// Bits of Q and P together.
+    pub fn log_qp(&self) -> u32 {
+        self.base_bits + self.top.0 * self.log_scale + self.special_bits
+    }
+
+    /// Cost model of this frame.
+    pub fn cost(&self) -> CostModel {
+        CostModel::new(self.log_n, self.gadget)
+    }
+
+    /// The primes of this frame.
+    pub fn parameters(&self) -> Result<Parameters, CompileError> {
+        let request = ChainRequest {
+            log_n: self.log_n,
+            log_scale: self.log_scale,
+            base_bits: self.base_bits,
+            levels: self.top.0,
+        };
+        let found = request.parameters(self.gadget.digit_limbs);
+        found.map_err(|e| CompileError::Internal(format!("primes of 2^{}: {e}", self.log_n)))
+    }
+
+    /// Key switches and baby steps at the top and halfway down: what a typical circuit spends.
+    fn typical_ns(&self) -> u64 {
+        let cost = self.cost();
+        let at = |level: Level| {
+            cost.key_switch(level) + 4 * cost.extended_baby(level) + 16 * cost.extended_product(level)
+        };
+        at(self.top) + at(Level(self.top.0 / 2))
+    }
+}
+
+/// Bits of a base prime that holds an output of this range at `2^log_scale`.
+pub fn base_bits(log_scale: u32, range: [f64; 2]) -> u32 {
+    let bound = range[0].abs().max(range[1].abs()).max(1.0);
+    // One bit for the sign.
+    let bits = libm::ceil(libm::log2(bound)) as u32 + 1 + HEADROOM_BITS;
+    (log_scale + bits).min(MAX_PRIME_BITS)
+}
+
+/// Range certificate of an output.
+pub fn output_range(graph: &TensorGraph, id: NodeId) -> [f64; 2] {
+    graph.node(id).range.unwrap_or([-UNKNOWN_OUTPUT, UNKNOWN_OUTPUT])
+}

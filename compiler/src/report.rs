@@ -1,0 +1,66 @@
+//! What the compiler tells about a circuit: figures of the whole, one row per layer, warnings.
+
+use crate::cost::CostModel;
+use crate::error::CompileError;
+use crate::forecast::node_ns;
+use crate::rotation::rotated_pairs;
+use cipherloom_ir::{Circuit, Op};
+
+/// Figures of one compiled circuit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// log2 of the ring degree.
+    pub log_n: u32,
+    /// log2 of the largest modulus, special primes included.
+    pub log_qp: f64,
+    /// Largest log2 QP at 128 bits of security.
+    pub log_qp_bound: u32,
+    /// Source of that bound.
+    pub citation: &'static str,
+    /// Rescales available after encryption.
+    pub levels: u32,
+    /// Applications of Galois keys, hoisted ones included.
+    pub rotations: u64,
+    /// Rotation keys.
+    pub rotation_keys: u64,
+    /// Layers of the model, in order.
+    pub layers: Vec<Layer>,
+    /// Things the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Figures of the nodes that belong to one tensor of the model.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Layer {
+    /// ONNX tensor name.
+    pub name: String,
+    /// Diagonals multiplied.
+    pub diagonals: u64,
+    /// Rotations applied.
+    pub rotations: u64,
+    /// Predicted time.
+    pub predicted_ns: u64,
+}
+
+/// Rows of a circuit, in order of first appearance; the unnamed origin is left out if nothing belongs to it.
+pub fn layers(circuit: &Circuit, cost: &CostModel) -> Result<Vec<Layer>, CompileError> {
+    let mut out: Vec<Layer> =
+        circuit.origins.iter().map(|name| Layer { name: name.clone(), ..Layer::default() }).collect();
+    let times = node_ns(circuit, cost)?;
+    let mut used = vec![false; out.len()];
+    for (node, ns) in circuit.nodes.iter().zip(times) {
+        let layer = &mut out[node.origin as usize];
+        used[node.origin as usize] = true;
+        layer.predicted_ns += ns;
+        match &node.op {
+            Op::Linear(plan) => {
+                let (babies, giants) = rotated_pairs(plan);
+                layer.diagonals += plan.products.len() as u64;
+                layer.rotations += (babies.len() + giants.len()) as u64;
+            }
+            Op::Rotate(..) | Op::Conjugate(..) => layer.rotations += 1,
+            _ => {}
+        }
+    }
+    Ok(out.into_iter().zip(used).filter(|(_, used)| *used).map(|(layer, _)| layer).collect())
+}

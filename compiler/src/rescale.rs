@@ -1,0 +1,281 @@
+//! Stage 6, rescale: the circuit, with eager rescaling.
+//!
+//! Does: emits the operations of every node in order. A linear map is one plan that rescales in its last mod-down;
+//! folds rotate and add one level lower, and the bias is added after the folds (before them every partial sum would
+//! receive it). A square relinearises and rescales in one step; polynomials are nested squares (see
+//! [`form`](crate::activation::form)). Operands that stand too high are dropped where the op's law corrects the scale
+//! (linear maps, products with numbers) and adjusted elsewhere. Needs: packing, levels, parameters. Leaves: a
+//! circuit without forecast. Why here: everything it writes down has been decided.
+
+mod polynomial;
+
+use crate::activation::input_range;
+use crate::error::CompileError;
+use crate::graph::{Function, Kind, NodeId, TensorGraph};
+use crate::levels::Levels;
+use crate::packing::{Choice, LinearChoice, Packed};
+use cipherloom_ir::scheme::{Gadget, Level, Parameters};
+use cipherloom_ir::{
+    Circuit, CircuitBuilder, InputSpec, LawError, LayoutId, LinearMap, LinearPlan, Operator, OutputSpec,
+    Plain, Product, RangeCertificate, Source, Step, TensorId, ValueId,
+};
+
+impl From<LawError> for CompileError {
+    fn from(error: LawError) -> CompileError {
+        CompileError::Internal(error.to_string())
+    }
+}
+
+/// What the emission works from.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// The graph.
+    pub graph: &'a TensorGraph,
+    /// Levels of its tensors.
+    pub levels: &'a Levels,
+    /// Layouts and kernels.
+    pub packed: &'a Packed,
+    /// Gadget of every key.
+    pub gadget: Gadget,
+    /// Ranges of the fitted activations.
+    pub certificate: &'a [RangeCertificate],
+}
+
+/// Emits the circuit for these parameters; the chain must have the levels that were planned, or more.
+pub fn emit(plan: &Plan<'_>, parameters: &Parameters) -> Result<Circuit, CompileError> {
+    let builder = CircuitBuilder::new(&plan.graph.name, parameters.clone())?;
+    let mut emitter = Emitter { plan: *plan, builder, values: Vec::new() };
+    for id in plan.graph.order() {
+        emitter.builder.origin(&plan.graph.node(id).name);
+        let values = emitter.node(id)?;
+        emitter.values.push(values);
+    }
+    emitter.outputs()?;
+    for certificate in plan.certificate {
+        emitter.builder.certificate(certificate.clone());
+    }
+    Ok(emitter.builder.finish())
+}
+
+struct Emitter<'a> {
+    plan: Plan<'a>,
+    builder: CircuitBuilder,
+    values: Vec<Vec<ValueId>>,
+}
+
+impl Emitter<'_> {
+    fn layout(&mut self, id: NodeId) -> LayoutId {
+        let layout = self.plan.packed.layouts[id.0 as usize].layout.clone();
+        self.builder.layout(layout)
+    }
+
+    fn operand(&self, id: NodeId, position: usize) -> Vec<ValueId> {
+        let operand = self.plan.graph.operands(id)[position];
+        self.values[operand.0 as usize].clone()
+    }
+
+    fn node(&mut self, id: NodeId) -> Result<Vec<ValueId>, CompileError> {
+        let graph = self.plan.graph;
+        match &graph.node(id).kind {
+            Kind::Input => self.input(id),
+            Kind::Linear { operators, scale, bias } => {
+                let values = match &self.plan.packed.choices[id.0 as usize] {
+                    Choice::Linear(choice) => self.linear(id, operators, *scale, choice)?,
+                    Choice::Keep => self.scaled(id, *scale)?,
+                };
+                self.add_bias(id, values, *bias)
+            }
+            Kind::Elementwise(Function::Square) => {
+                let values = self.canonical(id, 0)?;
+                self.each(values, |e, v| e.square(v))
+            }
+            Kind::Elementwise(Function::Exact(function)) => {
+                let values = self.operand(id, 0);
+                self.each(values, |e, v| Ok(e.builder.activation(v, function.clone())?))
+            }
+            Kind::Elementwise(Function::Polynomial { coefficients, range, .. }) => {
+                let form = polynomial::form(coefficients, *range, &graph.node(id).name)?;
+                let values = self.canonical(id, 0)?;
+                self.each(values, |e, v| e.polynomial(v, &form))
+            }
+            Kind::Add => self.pairs(id, |b, x, y| b.add(x, y)),
+            Kind::Sub => self.pairs(id, |b, x, y| b.sub(x, y)),
+            Kind::Mul => {
+                let gadget = self.plan.gadget;
+                self.pairs(id, |b, x, y| {
+                    let product = b.mul(x, y)?;
+                    b.relinearize_rescale(product, gadget)
+                })
+            }
+            Kind::Concat { .. } => Err(CompileError::Internal("a concatenation reached the emission".into())),
+        }
+    }
+
+    fn each(
+        &mut self,
+        values: Vec<ValueId>,
+        mut f: impl FnMut(&mut Self, ValueId) -> Result<ValueId, CompileError>,
+    ) -> Result<Vec<ValueId>, CompileError> {
+        values.into_iter().map(|v| f(self, v)).collect()
+    }
+
+    fn pairs(
+        &mut self,
+        id: NodeId,
+        mut f: impl FnMut(&mut CircuitBuilder, ValueId, ValueId) -> Result<ValueId, LawError>,
+    ) -> Result<Vec<ValueId>, CompileError> {
+        let (x, y) = (self.canonical(id, 0)?, self.canonical(id, 1)?);
+        x.into_iter().zip(y).map(|(x, y)| Ok(f(&mut self.builder, x, y)?)).collect()
+    }
+
+    /// Operand values at the level where the node starts, at the canonical scale.
+    fn canonical(&mut self, id: NodeId, position: usize) -> Result<Vec<ValueId>, CompileError> {
+        let level = self.plan.levels.before(self.plan.graph, id);
+        let values = self.operand(id, position);
+        self.each(
+            values,
+            |e, v| if e.builder.level(v) > level { Ok(e.builder.adjust(v, level)?) } else { Ok(v) },
+        )
+    }
+
+    /// Operand values at the level where the node starts, with whatever scale they have.
+    fn dropped(&mut self, id: NodeId) -> Result<Vec<ValueId>, CompileError> {
+        let level = self.plan.levels.before(self.plan.graph, id);
+        let values = self.operand(id, 0);
+        self.each(values, |e, v| e.down_to(v, level))
+    }
+
+    fn down_to(&mut self, value: ValueId, level: Level) -> Result<ValueId, CompileError> {
+        Ok(if self.builder.level(value) > level { self.builder.drop_level(value, level)? } else { value })
+    }
+
+    fn input(&mut self, id: NodeId) -> Result<Vec<ValueId>, CompileError> {
+        let graph = self.plan.graph;
+        let input = graph.input.as_ref().ok_or(CompileError::Incomplete { what: "input" })?;
+        let spec = InputSpec {
+            name: graph.node(id).name.clone(),
+            layout: self.layout(id),
+            preprocessing: input.preprocessing.clone(),
+            range: input_range(graph),
+        };
+        Ok(self.builder.input(spec)?)
+    }
+
+    fn linear(
+        &mut self,
+        id: NodeId,
+        operators: &[Operator],
+        scale: f64,
+        choice: &LinearChoice,
+    ) -> Result<Vec<ValueId>, CompileError> {
+        let values = self.dropped(id)?;
+        let level = self.plan.levels.before(self.plan.graph, id);
+        let map = LinearMap {
+            operators: operators.iter().map(|o| self.operator(o)).collect(),
+            scale,
+            input: self.layout(self.plan.graph.operands(id)[0]),
+            output: self.builder.layout(choice.kernel.output.clone()),
+            fold: choice.kernel.fold.clone(),
+        };
+        let map = self.builder.map(map);
+        let gadget = self.plan.gadget;
+        let split = &choice.split;
+        let mut keyed = |steps: &[u32]| -> Vec<_> {
+            steps.iter().map(|s| self.builder.keyed_step(Step(*s), level, gadget)).collect()
+        };
+        let (babies, giants) = (keyed(&split.babies), keyed(&split.giants));
+        let products = split
+            .products
+            .iter()
+            .map(|p| Product { output: p.output, giant: p.giant, source: 0, input: p.input, baby: p.baby })
+            .collect();
+        let plan = LinearPlan {
+            sources: vec![Source { map, values }],
+            babies,
+            giants,
+            products,
+            outputs: choice.kernel.output.ciphertexts,
+            hoisting: split.hoisting,
+            rescale: true,
+        };
+        let partial = self.builder.linear(plan)?;
+        self.each(partial, |e, mut v| {
+            for digit in &choice.kernel.fold {
+                let rotated = e.builder.rotate(v, Step(digit.stride), gadget)?;
+                v = e.builder.add(v, rotated)?;
+            }
+            Ok(v)
+        })
+    }
+
+    /// A map that is only a factor.
+    fn scaled(&mut self, id: NodeId, scale: f64) -> Result<Vec<ValueId>, CompileError> {
+        let values = self.dropped(id)?;
+        self.each(values, |e, v| {
+            let product = e.builder.mul_scalar(v, scale)?;
+            Ok(e.builder.rescale(product)?)
+        })
+    }
+
+    fn add_bias(
+        &mut self,
+        id: NodeId,
+        values: Vec<ValueId>,
+        bias: Option<TensorId>,
+    ) -> Result<Vec<ValueId>, CompileError> {
+        let Some(bias) = bias else { return Ok(values) };
+        let tensor = self.tensor(bias);
+        let layout = self.layout(id);
+        (0u32..)
+            .zip(values)
+            .map(|(ciphertext, v)| {
+                let plain = Plain::Tensor { tensor, layout, ciphertext, scale: 1.0 };
+                Ok(self.builder.add_plain(v, plain)?)
+            })
+            .collect()
+    }
+
+    /// Relinearised and rescaled square.
+    fn square(&mut self, value: ValueId) -> Result<ValueId, CompileError> {
+        let product = self.builder.mul(value, value)?;
+        Ok(self.builder.relinearize_rescale(product, self.plan.gadget)?)
+    }
+
+    fn tensor(&mut self, id: TensorId) -> TensorId {
+        let tensor = self.plan.graph.tensors[id.0 as usize].clone();
+        self.builder.tensor(tensor)
+    }
+
+    /// The operator with its tensor in the circuit's table.
+    fn operator(&mut self, operator: &Operator) -> Operator {
+        let mut operator = operator.clone();
+        match &mut operator {
+            Operator::Convolution { weight, .. } | Operator::Dense { weight } => {
+                *weight = self.tensor(*weight)
+            }
+            Operator::AxisScale { factor, .. } | Operator::ElementScale { factor } => {
+                *factor = self.tensor(*factor)
+            }
+            Operator::AveragePool { .. } | Operator::View { .. } => {}
+        }
+        operator
+    }
+
+    fn outputs(&mut self) -> Result<(), CompileError> {
+        let graph = self.plan.graph;
+        for output in &graph.outputs {
+            let id = output.node;
+            let spec = OutputSpec {
+                name: output.name.clone(),
+                layout: self.layout(id),
+                values: self.values[id.0 as usize].clone(),
+                scale: 1.0,
+                range: crate::parameters::output_range(graph, id),
+                labels: output.labels.clone(),
+                client_steps: output.client_steps.clone(),
+            };
+            self.builder.output(spec)?;
+        }
+        Ok(())
+    }
+}
