@@ -4,6 +4,8 @@
 //! a uniform factor and a bias), everything elementwise is a [`Kind::Elementwise`]. Shapes have no batch axis.
 //! Edges run from producer to consumer and carry the operand position. petgraph is used here and nowhere else.
 
+pub mod evaluate;
+
 use cipherloom_ir::{Activation, ClientStep, Operator, Preprocessing, Tensor, TensorId};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};

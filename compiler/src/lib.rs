@@ -7,6 +7,7 @@ pub mod compose;
 pub mod cost;
 mod error;
 mod forecast;
+pub mod frontend;
 pub mod graph;
 pub mod levels;
 mod options;

@@ -30,11 +30,3 @@ impl fmt::Debug for Digest {
         write!(f, "Digest({self})")
     }
 }
-
-impl crate::Circuit {
-    /// Digest of the circuit's canonical file bytes.
-    pub fn digest(&self) -> Digest {
-        // Provisional: the debug form, until the file format lands.
-        Digest::of(format!("{self:?}").as_bytes())
-    }
-}

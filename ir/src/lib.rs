@@ -31,14 +31,17 @@
 
 mod builder;
 mod circuit;
+pub mod container;
 mod digest;
 mod expand;
+mod format;
 mod interpret;
 mod layout;
 mod manifest;
 mod map;
 mod op;
 pub mod scheme;
+mod text;
 mod verify;
 
 pub use builder::CircuitBuilder;
@@ -47,6 +50,7 @@ pub use circuit::{
 };
 pub use digest::Digest;
 pub use expand::expand_plans;
+pub use format::FormatError;
 pub use interpret::{
     Encryption, Exact, ExactError, ExactRun, Interpretation, Magnitudes, MapNorms, SlotVector, Trace,
     TraceError, Traced, interpret,
@@ -59,6 +63,8 @@ pub use map::{
     plain_values_with,
 };
 pub use op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, Product, Source, Step, ValueId};
+pub use text::{INLINE_VALUES, TextError, TextProblem, tensor_digest};
 pub use verify::{
-    Degree, LawError, MAX_PRODUCT_TERMS, MAX_SCALE_EXPONENT, ValueType, result_types, value_types,
+    Degree, LawError, MAX_PRODUCT_TERMS, MAX_SCALE_EXPONENT, MAX_VIOLATIONS, Place, ValueType, Verified,
+    VerifyError, Violation, bounds, check_key_spec, result_types, value_types, verify_draft,
 };

@@ -4,7 +4,9 @@
 //! the network beyond the layouts of inputs and outputs and the list of keys.
 
 use crate::circuit::{Circuit, ClientStep, Forecast, Preprocessing, RangeCertificate};
+use crate::container::{Container, Kind, in_memory};
 use crate::digest::Digest;
+use crate::format::{FormatError, decode, encode};
 use crate::layout::Layout;
 use crate::scheme::{KeySpec, Level, Parameters};
 use crate::verify::{LawError, value_types};
@@ -63,6 +65,8 @@ pub struct ManifestOutput {
     pub client_steps: Vec<ClientStep>,
 }
 
+const DESCRIPTION: u32 = 1;
+
 impl Manifest {
     /// The manifest of a circuit; an error only if the circuit breaks an op law.
     pub fn of(circuit: &Circuit) -> Result<Manifest, LawError> {
@@ -92,5 +96,22 @@ impl Manifest {
             certificate: circuit.certificate.clone(),
             forecast: circuit.forecast,
         })
+    }
+
+    /// The manifest's file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        in_memory(Kind::Manifest, Some(self.circuit), &[(DESCRIPTION, &encode(self))])
+    }
+
+    /// Reads a manifest's file; nothing is verified yet but the form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Manifest, FormatError> {
+        let container = Container::read(bytes, Kind::Manifest)?;
+        let description = container.section(DESCRIPTION)?;
+        let manifest: Manifest = decode("manifest", description)?;
+        container.header().belongs_to(&manifest.circuit)?;
+        if manifest.to_bytes() != bytes {
+            return Err(FormatError::NotCanonical { what: "manifest" });
+        }
+        Ok(manifest)
     }
 }

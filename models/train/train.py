@@ -46,13 +46,14 @@ RECIPES = {
     "mlp": Recipe(epochs=40, augment=0.6),
     "cryptonets": Recipe(epochs=40, augment=0.6),
     "lenet": Recipe(epochs=12, augment=0.8, decay=5e-2),
-    "lenet5-relu": Recipe(epochs=16, tune_epochs=14, limit=3.5),
+    "lenet5-relu": Recipe(epochs=12, tune_epochs=12, limit=3.5),
 }
 
 CHUNK = 1000
 OUTLIER_WEIGHT = 0.05
 LOGIT_WEIGHT = 1e-4
 AGREEMENT_WEIGHT = 0.3
+QUARTIC_SHARE = 0.35
 
 
 def cross_entropy(logits, labels, smoothing):
@@ -71,16 +72,28 @@ def rms(x):
     return jax.lax.stop_gradient(jnp.sqrt((x * x).mean()))
 
 
-def soft_relu(width, quartic, _name, x):
-    """A least-squares fit of ReLU under a Gaussian weight that is `width` times as wide as x itself.
+def fitted_relu(width, quartic, _name, x):
+    """ReLU's least-squares fit on the batch's range, under a Gaussian weight `width` standard deviations wide.
 
-    x/2 + |x|/2 with |z| = sqrt(2/pi) (1 + He2(z)/2 - He4(z)/24), the start of its Hermite series; the last term,
-    which makes the degree 4, is multiplied by `quartic`.
+    Of degree 4 where `quartic` is 1, else 2; as `polynomials.centred`, but with this batch's range, mean and deviation.
     """
-    sigma = rms(x) * width
-    q = (x / sigma) ** 2
-    series = 1 + (q - 1) / 2 - quartic * (q * q - 6 * q + 3) / 24
-    return 0.5 * x + 0.5 * sigma * jnp.sqrt(2 / jnp.pi) * series
+    seen = jax.lax.stop_gradient(x)
+    low, high = 1.1 * seen.min(), 1.1 * seen.max()
+    t = jnp.linspace(-1, 1, 257)
+    points = low + (t + 1) / 2 * (high - low)
+    weight = 1e-4 + jnp.exp(-(((points - seen.mean()) / (width * seen.std())) ** 2) / 2)
+    keep = jnp.array([1, 1, 1, quartic, quartic])
+    basis = jnp.stack(chebyshev(t)) * keep[:, None]
+    normal = (basis * weight) @ basis.T + jnp.diag(1 - keep)
+    coefficients = jnp.linalg.solve(normal, (basis * weight) @ jnp.maximum(points, 0))
+    terms = chebyshev((x - low) * (2 / (high - low)) - 1)
+    return sum(c * term for c, term in zip(coefficients, terms))
+
+
+def chebyshev(t):
+    """T_0(t) to T_4(t)."""
+    t2 = 2 * t * t - 1
+    return [jnp.ones_like(t), t, t2, 2 * t * t2 - t, 2 * t2 * t2 - 1]
 
 
 def loss(params, net, recipe, tuning, batch):
@@ -90,11 +103,10 @@ def loss(params, net, recipe, tuning, batch):
     value += OUTLIER_WEIGHT * outliers(net, tensors, recipe.limit)
     value += LOGIT_WEIGHT * (tensors["logits"] ** 2).mean()
     if tuning:
-        # Half of the steps see degree 2, half degree 4, which bears a wider weight.
         key_degree, key_width = jax.random.split(key)
-        quartic = jax.random.bernoulli(key_degree).astype(jnp.float32)
-        width = 1 + (1 + quartic) * jax.random.uniform(key_width)
-        stand_in, _ = nets.forward(net, params, images, activation=partial(soft_relu, width, quartic))
+        quartic = jax.random.bernoulli(key_degree, QUARTIC_SHARE).astype(jnp.float32)
+        width = jax.random.uniform(key_width, (), minval=1.0, maxval=2.0)
+        stand_in, _ = nets.forward(net, params, images, activation=partial(fitted_relu, width, quartic))
         value += cross_entropy(stand_in["logits"], labels, recipe.smoothing)
         value += OUTLIER_WEIGHT * outliers(net, stand_in, recipe.limit)
         value += AGREEMENT_WEIGHT * ((stand_in["logits"] - tensors["logits"]) ** 2).mean()
@@ -184,6 +196,25 @@ def summarise(name, params, stats, images):
     return summary
 
 
+def rescale(name, params, images):
+    """The same function of the image, with a root mean square of 1 at the input of every ReLU.
+
+    ReLU commutes with positive factors, so each layer's factor moves into the weights of the next.
+    """
+    net = nets.NETS[name]
+    seen = summarise(name, params, {}, images)
+    rectified, carry, scaled = set(nets.activation_inputs(net).values()), 1.0, dict(params)
+    for layer in net:
+        if not isinstance(layer, (nets.Conv, nets.Dense)):
+            continue
+        _, _, mean, std = seen[nets.tensor_name(net, layer)]
+        factor = 1 / (mean * mean + std * std) ** 0.5 if layer.name in rectified else 1.0
+        p = params[layer.name]
+        scaled[layer.name] = {"w": p["w"] * (factor / carry), "b": p["b"] * factor}
+        carry = factor
+    return scaled
+
+
 def accuracy(name, params, stats, test):
     images, labels = test
     classes = [evaluate(params, part, stats, name=name)[0]["logits"].argmax(-1) for part in chunks(images)]
@@ -197,6 +228,7 @@ def train(name, folder, epochs):
     params = run_phase(name, params, training, epochs or recipe.epochs, (recipe, recipe.rate, False))
     if recipe.tune_epochs and not epochs:
         params = run_phase(name, params, training, recipe.tune_epochs, (recipe, recipe.rate / 2, True))
+        params = rescale(name, params, training[0])
     stats = calibrate(name, params, training[0])
     print(f"{name}: test accuracy {accuracy(name, params, stats, data.load(folder, 't10k')):.4f}")
     return params, stats, summarise(name, params, stats, training[0])

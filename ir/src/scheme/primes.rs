@@ -1,7 +1,7 @@
 //! Search of primes: deterministic, so that equal requests give equal chains on every machine.
 //!
 //! All primes are 1 modulo 2N (the ring has roots of unity) and below [`MAX_PRIME`]. Primes in [2^50, 2^51) must
-//! never be used (docs/decisions: one transform backend computes wrong results for many of them), so the bound
+//! never be used (the tfhe-ntt 0.7.1 transform computes wrong results for many of them), so the bound
 //! stands just below. The chain is chosen top-down: `q_l` is the unused prime nearest to `Δ_l² / 2^log_scale`,
 //! which keeps every canonical scale near `2^log_scale` without errors adding up.
 

@@ -1,7 +1,9 @@
 //! What a broken law looks like: one enum whose messages name what was expected and what was found.
 
+use crate::layout::LayoutError;
+use crate::map::MapError;
 use crate::op::ValueId;
-use crate::scheme::{Gadget, KeyKind, KeySpec, Level, Scale};
+use crate::scheme::{Gadget, KeyKind, KeySpec, Level, Scale, SecurityError};
 use crate::verify::value::Degree;
 use thiserror::Error;
 
@@ -205,24 +207,6 @@ pub enum LawError {
         /// The entry.
         index: usize,
     },
-    /// Two elements or copies stand in the same slot.
-    #[error("{what}: slot {slot} of ciphertext {ciphertext} holds two elements")]
-    Collision {
-        /// What is laid out.
-        what: &'static str,
-        /// Ciphertext.
-        ciphertext: u64,
-        /// Slot.
-        slot: u64,
-    },
-    /// A number is not a power of two.
-    #[error("{what} is {found}, expected a power of two")]
-    PowerOfTwo {
-        /// Which number.
-        what: &'static str,
-        /// Its value.
-        found: u64,
-    },
     /// A modulus is not a usable prime.
     #[error("{prime} is not a usable prime: {reason}")]
     Prime {
@@ -231,27 +215,15 @@ pub enum LawError {
         /// Why it is refused.
         reason: &'static str,
     },
-    /// An averaging window sees no input element, so its mean is undefined.
-    #[error("average pooling window {window} along axis {axis} covers padding only")]
-    EmptyWindow {
-        /// Spatial axis.
-        axis: usize,
-        /// Window index along it.
-        window: u32,
-    },
-    /// The window does not fit the input.
-    #[error("a window of {window} does not fit {input} positions along axis {axis}")]
-    Window {
-        /// Spatial axis.
-        axis: usize,
-        /// Extent of the dilated window.
-        window: u64,
-        /// Padded input positions.
-        input: u64,
-    },
+    /// A layout is inconsistent.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A map has no meaning.
+    #[error(transparent)]
+    Map(#[from] MapError),
     /// The modulus is too large for the ring at 128 bits, or no bound is known.
     #[error("not secure: {0}")]
-    Security(String),
+    Security(#[from] SecurityError),
     /// Only drafts hold exact functions.
     #[error("an exact function stands only in drafts; a circuit that runs has a polynomial here")]
     Draft,

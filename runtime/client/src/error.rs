@@ -1,6 +1,7 @@
 //! What can go wrong on the client's side; each error names the place and the numbers, and never a secret.
 
 use cipherloom_ckks::{CkksError, KeyError, WireError};
+use cipherloom_ir::container::ContainerError;
 use cipherloom_ir::scheme::SecurityError;
 use cipherloom_ir::{Digest, LayoutError};
 
@@ -129,6 +130,9 @@ pub enum ClientError {
         /// Largest that passes.
         bound: f64,
     },
+    /// A file is damaged, of another kind or of another circuit.
+    #[error(transparent)]
+    File(#[from] ContainerError),
     /// The scheme refuses.
     #[error(transparent)]
     Ckks(#[from] CkksError),

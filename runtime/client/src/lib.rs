@@ -16,6 +16,7 @@ mod client;
 mod decrypt;
 mod encrypt;
 mod error;
+mod files;
 mod keygen;
 mod randomness;
 pub mod sample;

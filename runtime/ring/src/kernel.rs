@@ -17,7 +17,12 @@ mod lanes;
 mod scalar;
 
 use crate::modulus::Factor;
+#[cfg(target_arch = "x86_64")]
+use crate::roots::{self, Roots};
 use crate::{Modulus, Path};
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use ifma::Detected as IfmaDetected;
 
 /// A path that this processor was seen to have.
 #[derive(Clone, Copy, Debug)]
@@ -73,10 +78,11 @@ impl Kernel {
 
     /// in [0, q), out [0, q): the weight of a base conversion in the form that [`Kernel::convert`] reads.
     pub(crate) fn prepare_weight(self, modulus: &Modulus, weight: u64) -> u64 {
+        let _ = modulus;
         match self {
             Kernel::Scalar => weight,
             #[cfg(target_arch = "x86_64")]
-            _ => modulus.mul(weight, lanes::RADIX),
+            _ => modulus.mul(weight, roots::RADIX),
         }
     }
 }
@@ -131,4 +137,20 @@ kernels! {
     fn convert(m: &Modulus, out: &mut [u64], inputs: &[&[u64]], weights: &[u64], offset: u64);
     /// in any, out the same words in another order: `out[8b + r] = a[8 (blocks[b] / 8) + orders[blocks[b] % 8][r]]`.
     fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &BlockOrders);
+}
+
+/// The transform kernels that this path has; the others take the transform crate.
+#[cfg(target_arch = "x86_64")]
+impl ifma::Detected {
+    /// in [0, q), out [0, q): coefficients to values in bit-reversed order.
+    pub(crate) fn forward(self, roots: &Roots, a: &mut [u64]) {
+        // SAFETY: a `Detected` is made only after its instructions were found on this processor.
+        unsafe { ifma::transform::forward(roots, a) }
+    }
+
+    /// in [0, q), out [0, q): values in bit-reversed order to coefficients.
+    pub(crate) fn inverse(self, roots: &Roots, a: &mut [u64]) {
+        // SAFETY: as above.
+        unsafe { ifma::transform::inverse(roots, a) }
+    }
 }

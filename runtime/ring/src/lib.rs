@@ -26,6 +26,8 @@ mod limb;
 mod modulus;
 mod path;
 mod poly;
+#[cfg(target_arch = "x86_64")]
+mod roots;
 mod transform;
 mod wide;
 mod words;

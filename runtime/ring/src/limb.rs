@@ -23,7 +23,7 @@ impl Limb {
     pub fn new(degree: Degree, q: u64, path: Path) -> Result<Limb, RingError> {
         let modulus = Modulus::new(q)?;
         let kernel = Kernel::detect(path).ok_or(RingError::PathUnavailable { path })?.for_modulus(&modulus);
-        let transform = Transform::new(degree, &modulus)?;
+        let transform = Transform::new(degree, &modulus, kernel)?;
         Ok(Limb { degree, modulus, kernel, transform })
     }
 

@@ -1,25 +1,44 @@
-//! Number-theoretic transforms; the one place that names the transform crate.
+//! Number-theoretic transforms: our own where a path has it, else the transform crate, which only this file names.
 //!
-//! The crate picks its instructions from the processor by itself; its output is exact, so every path agrees. It is
-//! not exact for many primes in `[2^50, 2^51)`, which [`Modulus`] refuses. Order and root are pinned by tests against
-//! the definition: index `i` holds the value at `psi^(2 * bitrev(i) + 1)`.
+//! Our own runs on IFMA for primes below `2^50` and degrees from `2^7`; the crate is its twin in the tests and serves
+//! every other path and size. The crate picks its instructions from the processor by itself; its output is exact, so
+//! every path agrees. It is not exact for many primes in `[2^50, 2^51)`, which [`Modulus`] refuses. Order and root are
+//! pinned by tests against the definition: index `i` holds the value at `psi^(2 * bitrev(i) + 1)`.
 
+use crate::kernel::Kernel;
 use crate::{Degree, Modulus, RingError};
+#[cfg(target_arch = "x86_64")]
+use crate::{kernel::IfmaDetected, roots::Roots};
 
 /// Tables of the negacyclic transform of one prime at one degree.
 pub(crate) struct Transform {
-    plan: tfhe_ntt::prime64::Plan,
+    tables: Tables,
     root: u64,
+}
+
+enum Tables {
+    #[cfg(target_arch = "x86_64")]
+    Ifma(IfmaDetected, Roots),
+    Library(tfhe_ntt::prime64::Plan),
 }
 
 impl Transform {
     /// Tables for `q = 1 mod 2N`.
-    pub(crate) fn new(degree: Degree, modulus: &Modulus) -> Result<Transform, RingError> {
+    pub(crate) fn new(degree: Degree, modulus: &Modulus, kernel: Kernel) -> Result<Transform, RingError> {
         let two_n = 2 * degree.n() as u64;
         let missing = RingError::NoRootOfUnity { q: modulus.value(), two_n };
         let root = modulus.root_of_unity(two_n).ok_or(missing.clone())?;
-        let plan = tfhe_ntt::prime64::Plan::try_new(degree.n(), modulus.value()).ok_or(missing)?;
-        Ok(Transform { plan, root })
+        let tables = match kernel {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Ifma(detected) if degree.log_n() >= Roots::LOG_N_MIN => {
+                Tables::Ifma(detected, Roots::new(degree, modulus, root))
+            }
+            _ => {
+                let plan = tfhe_ntt::prime64::Plan::try_new(degree.n(), modulus.value());
+                Tables::Library(plan.ok_or(missing)?)
+            }
+        };
+        Ok(Transform { tables, root })
     }
 
     /// The root `psi` of order `2N`.
@@ -29,12 +48,22 @@ impl Transform {
 
     /// in [0, q), out [0, q): coefficients to values.
     pub(crate) fn forward(&self, a: &mut [u64]) {
-        self.plan.fwd(a);
+        match &self.tables {
+            #[cfg(target_arch = "x86_64")]
+            Tables::Ifma(detected, roots) => detected.forward(roots, a),
+            Tables::Library(plan) => plan.fwd(a),
+        }
     }
 
     /// in [0, q), out [0, q): values to coefficients, divided by `N`.
     pub(crate) fn inverse(&self, a: &mut [u64]) {
-        self.plan.inv(a);
-        self.plan.normalize(a);
+        match &self.tables {
+            #[cfg(target_arch = "x86_64")]
+            Tables::Ifma(detected, roots) => detected.inverse(roots, a),
+            Tables::Library(plan) => {
+                plan.inv(a);
+                plan.normalize(a);
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod circuit;
 mod encryption;
+mod files;
 mod fixture;
 mod keys;
 mod samples;

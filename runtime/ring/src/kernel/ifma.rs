@@ -2,6 +2,8 @@
 //!
 //! `vpmadd52` reads the low 52 bits of its factors and adds the low or high word of the product to 64 bits.
 
+pub(super) mod transform;
+
 use std::arch::x86_64::*;
 
 use super::BlockOrders;

@@ -16,11 +16,10 @@
 //! words by less than `2^48`.
 
 use crate::Modulus;
+use crate::roots::RADIX;
 
 /// Products that a wide sum holds beside one reduced residue: low words stay below `2^63`.
 pub(super) const WIDE_TERMS_MAX: usize = 1024;
-/// `2^52`, the factor of Montgomery's form.
-pub(super) const RADIX: u64 = 1 << 52;
 /// The low word of a lane.
 pub(super) const MASK52: u64 = RADIX - 1;
 
@@ -41,20 +40,15 @@ impl Barrett {
     }
 }
 
-/// `1/q mod 2^52` by Newton's iteration: an odd `q` is its own inverse modulo 8, each step doubles the bits.
-pub(super) fn inverse52(q: u64) -> u64 {
-    let inverse = (0..5).fold(q, |x, _| x.wrapping_mul(2u64.wrapping_sub(q.wrapping_mul(x))));
-    inverse & MASK52
-}
-
 /// Expands the kernels for a file that defines the lane operations `Lanes`, `LANES`, `load`, `store`, `splat`, `add`,
 /// `sub`, `and`, `shift_left`, `shift_right`, `low` (`acc + (a b mod 2^52)`), `high` (`acc + floor(a b / 2^52)`), both
 /// on the low 52 bits of `a` and `b`, `reduce_once` (`[0, 2q)` to `[0, q)`) and `add_if_negative`.
 macro_rules! lane_kernels {
     ($features:literal) => {
         use crate::Modulus;
-        use crate::kernel::lanes::{Barrett, MASK52, RADIX, WIDE_TERMS_MAX, inverse52};
+        use crate::kernel::lanes::{Barrett, MASK52, WIDE_TERMS_MAX};
         use crate::modulus::Factor;
+        use crate::roots::{RADIX, inverse52};
 
         /// Constants of one prime, in every lane.
         #[derive(Clone, Copy)]

@@ -1,0 +1,143 @@
+//! From an ONNX file to the tensor graph.
+//!
+//! Operator types, attributes and names come from the ONNX protocol buffers; shapes, folded constants and the
+//! oracle from tract, which is used here and nowhere else. Everything that is unsupported is reported at once, by
+//! ONNX name. Needs: bytes from anywhere (they may be hostile). Leaves: a [`Model`] whose graph means what the file
+//! means, up to the rounding of folded weights to float32. No input makes it panic.
+
+mod calibrate;
+mod call;
+mod draft;
+mod error;
+mod lower;
+mod metadata;
+mod ops;
+mod proto;
+mod reference;
+mod registry;
+
+pub use error::{BadTensor, FrontendError, Unsupported};
+pub use metadata::Metadata;
+pub use reference::Reference;
+pub use registry::supported_operators;
+
+use crate::graph::TensorGraph;
+use proto::{Declared, Source};
+use reference::Analysis;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+/// Operator sets that are accepted.
+pub const OPSETS: RangeInclusive<i64> = 6..=25;
+
+/// How to load a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadOptions {
+    /// Shape of the input, with the batch, for a model that leaves it open.
+    pub input_shape: Option<Vec<usize>>,
+    /// Largest file that is read.
+    pub max_bytes: u64,
+}
+
+impl Default for LoadOptions {
+    /// Files up to 2 GiB (the limit of protocol buffers), shape as the model says.
+    fn default() -> LoadOptions {
+        LoadOptions { input_shape: None, max_bytes: 2 << 30 }
+    }
+}
+
+/// A loaded model.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// What it computes.
+    pub graph: TensorGraph,
+    /// The oracle.
+    pub reference: Reference,
+    /// What the file says about its data.
+    pub metadata: Metadata,
+    /// What the user should know: steps left to the client, approximations.
+    pub notes: Vec<String>,
+}
+
+/// Loads a model from a file.
+///
+/// # Errors
+/// What is wrong with the file or the model; see [`FrontendError`].
+pub fn load(path: &Path, options: &LoadOptions) -> Result<Model, FrontendError> {
+    let unreadable = |source| FrontendError::Read { path: path.to_owned(), source };
+    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > options.max_bytes {
+        return Err(FrontendError::TooLarge { bytes, limit_bytes: options.max_bytes });
+    }
+    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut model = load_bytes(&std::fs::read(path).map_err(unreadable)?, options)?;
+    if !stem.is_empty() {
+        model.graph.name = stem;
+    }
+    Ok(model)
+}
+
+/// Loads a model from memory; its name is the ONNX graph's.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_bytes(bytes: &[u8], options: &LoadOptions) -> Result<Model, FrontendError> {
+    let size = bytes.len() as u64;
+    if size > options.max_bytes {
+        return Err(FrontendError::TooLarge { bytes: size, limit_bytes: options.max_bytes });
+    }
+    let mut source = proto::read(bytes)?;
+    let metadata = Metadata::read(&source.model)?;
+    let shape = input_shape(&source, &metadata, options)?;
+    source.fix_input(&shape);
+    let analysis = Analysis::of(&source);
+    let lowered = lower::lower(&source, analysis, &shape, &metadata)?;
+    let reference = Reference::new(&source, &shape, &lowered.scores)?;
+    Ok(Model { graph: lowered.graph, reference, metadata, notes: lowered.notes })
+}
+
+/// Fixes every dimension of the input: a symbolic batch is 1, others come from the options or the metadata.
+fn input_shape(
+    source: &Source,
+    metadata: &Metadata,
+    options: &LoadOptions,
+) -> Result<Vec<usize>, FrontendError> {
+    let given = options.input_shape.as_ref().or(metadata.shape.as_ref());
+    if let Some(given) = given {
+        let fits = |(d, g): (&Declared, &usize)| {
+            matches!(d, Declared::Symbol(_)) || *d == Declared::Fixed(*g as u64)
+        };
+        if given.len() != source.dims.len() || !source.dims.iter().zip(given).all(fits) {
+            return Err(FrontendError::Interface {
+                reason: format!(
+                    "the shape {given:?} that is asked for contradicts the declaration of input `{}`",
+                    source.input
+                ),
+            });
+        }
+    }
+    let mut shape = Vec::new();
+    for (axis, dim) in source.dims.iter().enumerate() {
+        shape.push(match (dim, given) {
+            (Declared::Fixed(size), _) => *size as usize,
+            (Declared::Symbol(_), Some(given)) => given[axis],
+            (Declared::Symbol(_), None) if axis == 0 => 1,
+            (Declared::Symbol(name), None) => {
+                return Err(FrontendError::Dynamic {
+                    input: source.input.clone(),
+                    axis,
+                    dimension: name.clone(),
+                });
+            }
+        });
+    }
+    let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+    if shape.len() < 2 || elements.is_none_or(|n| n > draft::MAX_ELEMENTS) {
+        let reason = format!("input `{}` has shape {shape:?}", source.input);
+        return Err(FrontendError::Interface { reason });
+    }
+    if shape[0] != 1 {
+        return Err(FrontendError::Batch { input: source.input.clone(), found: shape[0] as u64 });
+    }
+    Ok(shape)
+}

@@ -1,0 +1,252 @@
+//! The walk over the ONNX nodes: each becomes nodes of the draft, or an entry in the list of what is unsupported.
+//!
+//! Needs a checked source and tract's analysis. Nodes whose results are constants are skipped, and so are nodes that
+//! no output needs. Behind an unsupported node the walk goes on with the shape that tract knows, so that one run
+//! reports everything.
+
+use super::call::{Call, Value};
+use super::draft::{Draft, DraftKind, MAX_ELEMENTS, Output, TensorRef};
+use super::error::{FrontendError, Refusal, Unsupported, refuse};
+use super::metadata::Metadata;
+use super::proto::{Source, is_onnx_domain, node_name};
+use super::reference::Analysis;
+use super::registry;
+use crate::graph::{Kind, TensorGraph};
+use cipherloom_ir::ClientStep;
+use std::collections::{BTreeMap, BTreeSet};
+use tract_onnx::pb::NodeProto;
+
+/// Result of the walk.
+pub(super) struct Lowered {
+    pub graph: TensorGraph,
+    /// ONNX tensors that hold the outputs before the steps that are left to the client.
+    pub scores: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+struct Walk<'a> {
+    source: &'a Source,
+    analysis: Analysis,
+    draft: Draft,
+    values: BTreeMap<String, Value>,
+    /// Uses of each ONNX tensor by nodes that matter, and by outputs.
+    uses: BTreeMap<String, usize>,
+    /// For a tensor behind client steps, the ONNX tensor before them.
+    scored: BTreeMap<String, String>,
+    unsupported: Vec<Unsupported>,
+}
+
+/// Lowers a model.
+pub(super) fn lower(
+    source: &Source,
+    analysis: Result<Analysis, String>,
+    shape: &[usize],
+    metadata: &Metadata,
+) -> Result<Lowered, FrontendError> {
+    let (analysis, unreadable) = match analysis {
+        Ok(analysis) => (analysis, None),
+        Err(reason) => (Analysis::none(), Some(reason)),
+    };
+    let failure = unreadable.or_else(|| analysis.failure.clone());
+    let mut walk = Walk {
+        source,
+        analysis,
+        draft: Draft::default(),
+        values: BTreeMap::new(),
+        uses: BTreeMap::new(),
+        scored: BTreeMap::new(),
+        unsupported: Vec::new(),
+    };
+    let needed = walk.count_uses();
+    walk.start(shape);
+    let graph = source.graph();
+    for (k, node) in graph.node.iter().enumerate().filter(|(k, _)| needed.contains(k)) {
+        walk.visit(node, k);
+    }
+    walk.finish(shape, metadata, failure)
+}
+
+impl Walk<'_> {
+    /// Counts uses backwards from the outputs; the nodes that are needed and not constant.
+    fn count_uses(&mut self) -> BTreeSet<usize> {
+        let graph = self.source.graph();
+        let mut needed = BTreeSet::new();
+        for output in &graph.output {
+            *self.uses.entry(output.name.clone()).or_default() += 1;
+        }
+        for (k, node) in graph.node.iter().enumerate().rev() {
+            let wanted = node.output.iter().filter(|o| self.uses.contains_key(*o));
+            if wanted.clone().next().is_none() || wanted.clone().all(|o| self.analysis.is_constant(o)) {
+                continue;
+            }
+            needed.insert(k);
+            for input in node.input.iter().filter(|i| !i.is_empty()) {
+                *self.uses.entry(input.clone()).or_default() += 1;
+            }
+        }
+        needed
+    }
+
+    fn start(&mut self, shape: &[usize]) {
+        let mut tensor = self.draft.tensor(DraftKind::Graph(Kind::Input), Vec::new(), shape.to_vec());
+        tensor.shared = true;
+        self.draft.nodes[tensor.node].names.push(self.source.input.clone());
+        self.values.insert(self.source.input.clone(), Value::Tensor(tensor));
+    }
+
+    fn value(&self, name: &str) -> Value {
+        match self.values.get(name) {
+            Some(value) => value.clone(),
+            None => self.analysis.constant(name).map_or(Value::Unknown, Value::Constant),
+        }
+    }
+
+    fn visit(&mut self, node: &NodeProto, position: usize) {
+        self.draft.origin = node_name(node).to_owned();
+        let operands: Vec<Option<Value>> =
+            node.input.iter().map(|i| (!i.is_empty()).then(|| self.value(i))).collect();
+        let result = self.lower_node(node, operands).and_then(|value| self.checked(node, value));
+        let value = result.unwrap_or_else(|Refusal { reason, remedy }| {
+            let name = if node.name.is_empty() && node.output.iter().all(String::is_empty) {
+                format!("#{position}")
+            } else {
+                node_name(node).to_owned()
+            };
+            self.unsupported.push(Unsupported { node: name, op: node.op_type.clone(), reason, remedy });
+            Value::Unknown
+        });
+        self.bind(node, value);
+    }
+
+    fn lower_node(&mut self, node: &NodeProto, operands: Vec<Option<Value>>) -> Result<Value, Refusal> {
+        if !is_onnx_domain(&node.domain) {
+            let reason = format!("operator domain `{}` is not ONNX's own", node.domain);
+            return refuse(reason, "export with standard ONNX operators only");
+        }
+        let Some(entry) = registry::entry(&node.op_type) else {
+            return refuse("the operator is not supported", registry::remedy(&node.op_type));
+        };
+        if let Some(a) = node.attribute.iter().find(|a| !entry.attributes.contains(&a.name.as_str())) {
+            let reason = format!("attribute `{}` is not known", a.name);
+            return refuse(reason, "export with a standard ONNX operator set");
+        }
+        if node.output.iter().skip(1).any(|o| self.uses.contains_key(o)) {
+            return refuse("its second output is used", "use the first output only");
+        }
+        if operands.iter().any(|o| matches!(o, Some(Value::Unknown))) {
+            return Ok(Value::Unknown);
+        }
+        let opset = self.source.opset;
+        (entry.lower)(&mut Call { node, operands, opset, draft: &mut self.draft })
+    }
+
+    /// Our shape must be tract's, where tract has one.
+    fn checked(&self, node: &NodeProto, value: Value) -> Result<Value, Refusal> {
+        let Value::Tensor(tensor) = &value else { return Ok(value) };
+        let elements = tensor.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        if elements.is_none_or(|n| n == 0 || n > MAX_ELEMENTS) {
+            return refuse(
+                format!("its result has shape {:?}", tensor.shape),
+                "tensors need at least one element and at most 2^28",
+            );
+        }
+        let known = node.output.first().and_then(|o| self.analysis.shape(o));
+        match known.filter(|s| *s != tensor.shape && tensor.client.is_empty()) {
+            Some(other) => refuse(
+                format!(
+                    "its result has shape {:?}, but the reference evaluator says {other:?}",
+                    tensor.shape
+                ),
+                "please report this model",
+            ),
+            None => Ok(value),
+        }
+    }
+
+    fn bind(&mut self, node: &NodeProto, value: Value) {
+        let Some(name) = node.output.first().filter(|o| !o.is_empty()) else { return };
+        let value = match value {
+            Value::Tensor(mut tensor) => {
+                let given = &mut self.draft.nodes[tensor.node].names;
+                if tensor.client.is_empty() {
+                    given.push(name.clone());
+                } else {
+                    let before = &node.input[0];
+                    let scored = self.scored.get(before).unwrap_or(before).clone();
+                    self.scored.insert(name.clone(), scored);
+                }
+                tensor.shared |= self.uses.get(name).is_some_and(|n| *n > 1);
+                Value::Tensor(tensor)
+            }
+            Value::Unknown => match self.analysis.shape(name) {
+                Some(shape) if shape.iter().product::<usize>() <= MAX_ELEMENTS => {
+                    let mut tensor = self.draft.tensor(DraftKind::Unsupported, vec![0], shape);
+                    tensor.shared = true;
+                    Value::Tensor(tensor)
+                }
+                _ => Value::Unknown,
+            },
+            constant => constant,
+        };
+        self.values.insert(name.clone(), value);
+    }
+
+    fn finish(
+        mut self,
+        shape: &[usize],
+        metadata: &Metadata,
+        failure: Option<String>,
+    ) -> Result<Lowered, FrontendError> {
+        let mut results: Vec<(String, TensorRef)> = Vec::new();
+        for output in &self.source.graph().output {
+            match self.value(&output.name) {
+                Value::Tensor(tensor) => results.push((output.name.clone(), tensor)),
+                Value::Constant(_) if self.unsupported.is_empty() => {
+                    let reason = format!("output `{}` does not depend on the input", output.name);
+                    return Err(FrontendError::Interface { reason });
+                }
+                _ => {}
+            }
+        }
+        let tensors: Vec<TensorRef> = results.iter().map(|(_, t)| t.clone()).collect();
+        let erf: Vec<Unsupported> = self.draft.unfinished(&tensors).into_iter().map(lone_erf).collect();
+        self.unsupported.extend(erf);
+        if !self.unsupported.is_empty() {
+            return Err(FrontendError::Unsupported { nodes: self.unsupported });
+        }
+        if let Some(reason) = failure {
+            return Err(FrontendError::Reference { reason });
+        }
+        let scores = results.iter().map(|(n, _)| self.scored.get(n).unwrap_or(n).clone()).collect();
+        let mut notes = std::mem::take(&mut self.draft.notes);
+        let mut outputs = Vec::new();
+        for (k, (name, tensor)) in results.into_iter().enumerate() {
+            let steps = tensor.client.iter();
+            notes
+                .extend(steps.map(|s| format!("{} of output `{name}` is left to the client", step_name(*s))));
+            let labels = if k == 0 { metadata.labels_for(tensor.elements())? } else { Vec::new() };
+            outputs.push(Output { name, tensor, labels });
+        }
+        let channels = if shape.len() > 2 { shape[1] } else { 1 };
+        let preprocessing = metadata.preprocessing_for(channels)?;
+        let mut graph = self.draft.finish(preprocessing, outputs, metadata);
+        graph.name = self.source.graph().name.clone();
+        Ok(Lowered { graph, scores, notes })
+    }
+}
+
+fn step_name(step: ClientStep) -> &'static str {
+    match step {
+        ClientStep::Softmax => "Softmax",
+        ClientStep::ArgMax => "ArgMax",
+    }
+}
+
+fn lone_erf(node: &str) -> Unsupported {
+    Unsupported {
+        node: node.to_owned(),
+        op: "Erf".to_owned(),
+        reason: "Erf is supported inside the Gelu pattern only".to_owned(),
+        remedy: registry::remedy("Erf").to_owned(),
+    }
+}

@@ -1,0 +1,260 @@
+//! The ONNX file: decoding, checks that tract takes for granted, and mending of what tract refuses without need.
+//!
+//! Promises of a [`Source`]: one operator set, names defined before use and once, tensors whose data fit their
+//! dimensions, one float32 input. What is checked here cannot make tract panic.
+
+use super::error::{BadTensor, FrontendError};
+use std::collections::{BTreeMap, BTreeSet};
+use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
+use tract_onnx::prelude::Framework;
+
+/// Elements of one tensor, at most: 1 GiB of float32.
+const MAX_ELEMENTS: u64 = 1 << 28;
+
+/// A decoded, checked model.
+pub(super) struct Source {
+    pub model: ModelProto,
+    pub opset: i64,
+    /// Name of the one input.
+    pub input: String,
+    /// Its declared dimensions.
+    pub dims: Vec<Declared>,
+}
+
+/// A declared dimension of the input.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Declared {
+    Fixed(u64),
+    Symbol(String),
+}
+
+/// Name under which a node is reported.
+pub(super) fn node_name(node: &NodeProto) -> &str {
+    if node.name.is_empty() { node.output.first().map_or("?", String::as_str) } else { &node.name }
+}
+
+/// Whether a node belongs to ONNX itself.
+pub(super) fn is_onnx_domain(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
+}
+
+/// Decodes and checks a file.
+pub(super) fn read(mut bytes: &[u8]) -> Result<Source, FrontendError> {
+    let model = tract_onnx::onnx()
+        .proto_model_for_read(&mut bytes)
+        .map_err(|e| invalid(format!("the file does not decode ({})", e.root_cause())))?;
+    let Some(graph) = &model.graph else { return Err(invalid("it holds no graph")) };
+    let opset = operator_set(&model)?;
+    check_tensors(graph)?;
+    check_names(graph)?;
+    let (input, dims) = the_input(graph)?;
+    let mut source = Source { opset, input, dims, model };
+    mend(&mut source);
+    Ok(source)
+}
+
+impl Source {
+    /// The graph. [`read`] found it.
+    pub fn graph(&self) -> &GraphProto {
+        self.model.graph.as_ref().expect("invariant: read() accepts models with a graph only")
+    }
+
+    fn graph_mut(&mut self) -> &mut GraphProto {
+        self.model.graph.as_mut().expect("invariant: read() accepts models with a graph only")
+    }
+
+    /// Writes the resolved shape over the declared one, and drops shapes that are only claimed.
+    pub fn fix_input(&mut self, shape: &[usize]) {
+        let name = self.input.clone();
+        let graph = self.graph_mut();
+        graph.value_info.clear();
+        for input in graph.input.iter_mut().filter(|i| i.name == name) {
+            let Some(type_proto::Value::TensorType(t)) = input.r#type.as_mut().and_then(|t| t.value.as_mut())
+            else {
+                continue;
+            };
+            let dims = shape.iter().map(|d| Dimension::DimValue(*d as i64));
+            if let Some(declared) = &mut t.shape {
+                declared.dim.iter_mut().zip(dims).for_each(|(dim, value)| dim.value = Some(value));
+            }
+        }
+    }
+}
+
+fn invalid(reason: impl Into<String>) -> FrontendError {
+    FrontendError::NotOnnx { reason: reason.into() }
+}
+
+fn operator_set(model: &ModelProto) -> Result<i64, FrontendError> {
+    let Some(set) = model.opset_import.iter().find(|o| is_onnx_domain(&o.domain)) else {
+        return Err(invalid("it names no operator set"));
+    };
+    if super::OPSETS.contains(&set.version) {
+        Ok(set.version)
+    } else {
+        Err(FrontendError::OperatorSet { found: set.version })
+    }
+}
+
+fn check_tensors(graph: &GraphProto) -> Result<(), FrontendError> {
+    let attributes = graph.node.iter().flat_map(|n| n.attribute.iter().map(move |a| (n, a)));
+    let held = attributes.filter_map(|(n, a)| a.t.as_ref().map(|t| (node_name(n), t)));
+    let named = graph.initializer.iter().map(|t| (t.name.as_str(), t));
+    let mut bad: Vec<BadTensor> = named
+        .chain(held)
+        .filter_map(|(name, t)| check_tensor(t).err().map(|reason| (name, reason)))
+        .map(|(tensor, reason)| BadTensor { tensor: tensor.to_owned(), reason })
+        .collect();
+    bad.extend(graph.sparse_initializer.iter().map(|t| BadTensor {
+        tensor: t.values.as_ref().map_or_else(String::new, |v| v.name.clone()),
+        reason: "sparse initializers are not supported; store it dense".to_owned(),
+    }));
+    if bad.is_empty() { Ok(()) } else { Err(FrontendError::Weights { tensors: bad }) }
+}
+
+fn check_tensor(t: &TensorProto) -> Result<(), String> {
+    if t.data_location == Some(DataLocation::External as i32) || !t.external_data.is_empty() {
+        return Err("its data lie in another file; save the model as one file".to_owned());
+    }
+    let kind = DataType::try_from(t.data_type).map_err(|_| format!("unknown data type {}", t.data_type))?;
+    let (bytes, stored) = match kind {
+        DataType::Float => (4, t.float_data.len()),
+        DataType::Double => (8, t.double_data.len()),
+        DataType::Float16 => (2, t.int32_data.len()),
+        DataType::Uint8 | DataType::Int8 | DataType::Bool => (1, t.int32_data.len()),
+        DataType::Uint16 | DataType::Int16 => (2, t.int32_data.len()),
+        DataType::Int32 => (4, t.int32_data.len()),
+        DataType::Int64 => (8, t.int64_data.len()),
+        other => return Err(format!("data type {} is not supported", other.as_str_name())),
+    };
+    let elements = t.dims.iter().try_fold(1u64, |n, d| u64::try_from(*d).ok().and_then(|d| n.checked_mul(d)));
+    let Some(elements) = elements.filter(|n| *n <= MAX_ELEMENTS) else {
+        return Err(format!("dimensions {:?} are negative or too large", t.dims));
+    };
+    let found = if t.raw_data.is_empty() { stored as u64 } else { t.raw_data.len() as u64 / bytes };
+    let whole = t.raw_data.is_empty() || (t.raw_data.len() as u64).is_multiple_of(bytes);
+    if found != elements || !whole {
+        return Err(format!("dimensions {:?} ask for {elements} values, {found} are stored", t.dims));
+    }
+    match first_not_finite(t, kind) {
+        Some(index) => Err(format!(
+            "value {index} is NaN or infinite; the training has diverged or the export is broken"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Index of the first NaN or infinite value. A lone infinity is left alone: it is how exporters say "no bound".
+fn first_not_finite(t: &TensorProto, kind: DataType) -> Option<usize> {
+    let values: Vec<f64> = match (kind, t.raw_data.is_empty()) {
+        (DataType::Float, true) => t.float_data.iter().map(|v| f64::from(*v)).collect(),
+        (DataType::Double, true) => t.double_data.clone(),
+        (DataType::Float, false) => t
+            .raw_data
+            .chunks_exact(4)
+            .map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+            .collect(),
+        (DataType::Double, false) => t
+            .raw_data
+            .chunks_exact(8)
+            .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
+            .collect(),
+        _ => Vec::new(),
+    };
+    if values.len() == 1 && values[0].is_infinite() {
+        return None;
+    }
+    values.iter().position(|v| !v.is_finite())
+}
+
+fn check_names(graph: &GraphProto) -> Result<(), FrontendError> {
+    let mut known: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    known.extend(graph.input.iter().map(|i| i.name.as_str()));
+    for node in &graph.node {
+        for input in node.input.iter().filter(|i| !i.is_empty()) {
+            if !known.contains(input.as_str()) {
+                let name = node_name(node);
+                return Err(invalid(format!(
+                    "node `{name}` reads `{input}`, which nothing before it defines"
+                )));
+            }
+        }
+        if node.output.iter().all(String::is_empty) {
+            return Err(invalid(format!("node `{}` has no output", node_name(node))));
+        }
+        for output in node.output.iter().filter(|o| !o.is_empty()) {
+            if !known.insert(output) {
+                return Err(invalid(format!("tensor `{output}` is defined twice")));
+            }
+        }
+    }
+    if graph.output.is_empty() {
+        return Err(invalid("it has no output"));
+    }
+    match graph.output.iter().find(|o| !known.contains(o.name.as_str())) {
+        Some(o) => Err(invalid(format!("output `{}` is defined by no node", o.name))),
+        None => Ok(()),
+    }
+}
+
+fn the_input(graph: &GraphProto) -> Result<(String, Vec<Declared>), FrontendError> {
+    let constants: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let inputs: Vec<&ValueInfoProto> =
+        graph.input.iter().filter(|i| !constants.contains(i.name.as_str())).collect();
+    let [input] = inputs[..] else {
+        let names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
+        return Err(FrontendError::Interface {
+            reason: format!("the model has {} inputs ({})", inputs.len(), names.join(", ")),
+        });
+    };
+    let wrong = |reason: String| FrontendError::Interface { reason };
+    let Some(type_proto::Value::TensorType(t)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+        return Err(wrong(format!("input `{}` declares no tensor type", input.name)));
+    };
+    if t.elem_type != DataType::Float as i32 {
+        let found = DataType::try_from(t.elem_type).map_or("an unknown type", |d| d.as_str_name());
+        return Err(wrong(format!("input `{}` is {found}, not float32", input.name)));
+    }
+    let Some(shape) = &t.shape else {
+        return Err(wrong(format!("input `{}` declares no shape", input.name)));
+    };
+    let dims = shape.dim.iter().map(|d| match &d.value {
+        Some(Dimension::DimValue(v)) if *v > 0 => Declared::Fixed(*v as u64),
+        Some(Dimension::DimParam(name)) if !name.is_empty() => Declared::Symbol(name.clone()),
+        _ => Declared::Symbol("?".to_owned()),
+    });
+    Ok((input.name.clone(), dims.collect()))
+}
+
+/// Pad's constant value must be a scalar; exporters write a tensor of one element.
+fn mend(source: &mut Source) {
+    let graph = source.graph_mut();
+    let wanted: Vec<(usize, String)> = (graph.node.iter().enumerate())
+        .filter(|(_, n)| n.op_type == "Pad")
+        .filter_map(|(k, n)| n.input.get(2).filter(|v| !v.is_empty()).map(|v| (k, v.clone())))
+        .collect();
+    let mut scalars: BTreeMap<String, String> = BTreeMap::new();
+    for (k, value) in wanted {
+        if !scalars.contains_key(&value) {
+            let Some(tensor) = constant(graph, &value) else { continue };
+            if tensor.dims.is_empty() || tensor.dims.iter().any(|d| *d != 1) {
+                continue;
+            }
+            let name = format!("{value}/scalar");
+            let scalar = TensorProto { name: name.clone(), dims: Vec::new(), ..tensor.clone() };
+            graph.initializer.push(scalar);
+            scalars.insert(value.clone(), name);
+        }
+        graph.node[k].input[2] = scalars[&value].clone();
+    }
+}
+
+/// The tensor behind a name: an initializer, or the value of a Constant node.
+fn constant<'a>(graph: &'a GraphProto, name: &str) -> Option<&'a TensorProto> {
+    let held = graph.node.iter().filter(|n| n.op_type == "Constant" && n.output.iter().any(|o| o == name));
+    let mut values =
+        held.flat_map(|n| &n.attribute).filter(|a| a.name == "value").filter_map(|a| a.t.as_ref());
+    graph.initializer.iter().find(|t| t.name == name).or_else(|| values.next())
+}

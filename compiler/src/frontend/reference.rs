@@ -1,0 +1,181 @@
+//! tract at work: shapes and constants of every tensor, and the clear result that ours is compared with.
+//!
+//! Relies on a checked [`Source`]. Promises: no panic leaves this file; tract's own panics on models that it
+//! cannot take become errors (they are its way of saying so, and the model comes from outside).
+
+use super::error::FrontendError;
+use super::proto::Source;
+use ndarray::ArrayD;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::Factoid;
+use tract_onnx::tract_hir::internal::DimLike;
+
+/// Result of a constant subgraph, at most (1 GiB).
+const MAX_CONSTANT_BYTES: usize = 1 << 30;
+
+/// A constant tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Constant {
+    pub shape: Vec<usize>,
+    /// Values; integers are exact up to 2^53.
+    pub values: Vec<f64>,
+}
+
+/// What tract knows about the tensors of a model, by ONNX name.
+pub(super) struct Analysis {
+    model: InferenceModel,
+    outlets: HashMap<String, OutletId>,
+    folded: BTreeMap<String, Arc<Tensor>>,
+    /// Its first complaint, where it has one.
+    pub failure: Option<String>,
+}
+
+fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(e)) => Err(format!("{e:#}")),
+        Err(_) => Err("the reference evaluator gave up on the model".to_owned()),
+    }
+}
+
+impl Analysis {
+    /// Shapes and constants of a model; `Err` where tract cannot even read a node.
+    pub fn of(source: &Source) -> Result<Analysis, String> {
+        let parsed = guarded(|| tract_onnx::onnx().parse(&source.model, None))?;
+        let mut model = parsed.model;
+        let failure = guarded(|| model.analyse(true)).err();
+        let mut analysis =
+            Analysis { model, outlets: parsed.outlets_by_name, folded: BTreeMap::new(), failure };
+        for node in &source.graph().node {
+            analysis.fold(&node.input, &node.output);
+        }
+        Ok(analysis)
+    }
+
+    /// Knows nothing.
+    pub fn none() -> Analysis {
+        Analysis {
+            model: InferenceModel::default(),
+            outlets: HashMap::new(),
+            folded: BTreeMap::new(),
+            failure: None,
+        }
+    }
+
+    /// Shape of a tensor, where it is known.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        let fact = self.model.outlet_fact(*self.outlets.get(name)?).ok()?;
+        fact.shape.concretize()?.iter().map(|d| d.to_usize().ok()).collect()
+    }
+
+    /// Whether a tensor does not depend on the input.
+    pub fn is_constant(&self, name: &str) -> bool {
+        self.tensor(name).is_some()
+    }
+
+    /// Value of a constant tensor of numbers.
+    pub fn constant(&self, name: &str) -> Option<Constant> {
+        let tensor = self.tensor(name)?;
+        let wide = guarded(|| Ok(tensor.cast_to::<f64>()?.into_owned())).ok()?;
+        let view = wide.to_plain_array_view::<f64>().ok()?;
+        Some(Constant { shape: view.shape().to_vec(), values: view.iter().copied().collect() })
+    }
+
+    fn tensor(&self, name: &str) -> Option<Arc<Tensor>> {
+        if let Some(tensor) = self.folded.get(name) {
+            return Some(tensor.clone());
+        }
+        self.model.outlet_fact(*self.outlets.get(name)?).ok()?.value.concretize()
+    }
+
+    /// tract folds constants up to a few megabytes; weights are larger.
+    fn fold(&mut self, inputs: &[String], outputs: &[String]) {
+        let Some(first) = outputs.iter().find(|o| !o.is_empty()) else { return };
+        let named: Vec<&String> = inputs.iter().filter(|i| !i.is_empty()).collect();
+        if named.is_empty() || self.is_constant(first) {
+            return;
+        }
+        let Some(values) = named.iter().map(|i| self.tensor(i)).collect::<Option<Vec<_>>>() else { return };
+        let total: usize = values.iter().map(|t| t.len() * t.datum_type().size_of()).sum();
+        let Some(outlet) = self.outlets.get(first).filter(|_| total <= MAX_CONSTANT_BYTES) else { return };
+        let op = &self.model.node(outlet.node).op;
+        let operands: TVec<TValue> = values.into_iter().map(|t| t.into_tvalue()).collect();
+        let Ok(Some(results)) = guarded(|| op.eval_out_of_plan(operands)) else { return };
+        for (name, value) in outputs.iter().filter(|o| !o.is_empty()).zip(results) {
+            self.folded.insert(name.clone(), value.into_arc_tensor());
+        }
+    }
+}
+
+/// The model as tract evaluates it: the oracle for ours.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    plan: Arc<TypedRunnableModel>,
+    input_shape: Vec<usize>,
+    scores: usize,
+}
+
+impl Reference {
+    /// `scores`: tensors to yield in place of the model's outputs (before steps that are left to the client).
+    pub(super) fn new(
+        source: &Source,
+        input_shape: &[usize],
+        scores: &[String],
+    ) -> Result<Reference, FrontendError> {
+        let build = || {
+            let parsed = tract_onnx::onnx().parse(&source.model, None)?;
+            let outputs = source.graph().output.iter().map(|o| o.name.as_str());
+            let outlets: Vec<OutletId> = scores
+                .iter()
+                .map(String::as_str)
+                .chain(outputs)
+                .filter_map(|name| parsed.outlets_by_name.get(name).copied())
+                .collect();
+            let mut model = parsed.model;
+            model.select_output_outlets(&outlets)?;
+            model.into_optimized()?.into_runnable()
+        };
+        let plan = guarded(build).map_err(|reason| FrontendError::Reference { reason })?;
+        Ok(Reference { plan, input_shape: input_shape.to_vec(), scores: scores.len() })
+    }
+
+    /// Shape of the input tensor, with the batch.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.input_shape
+    }
+
+    /// Scores for one input tensor, before steps that are left to the client (first output).
+    ///
+    /// # Errors
+    /// A wrong shape, or tract's complaint.
+    pub fn run(&self, input: &ArrayD<f32>) -> Result<ArrayD<f32>, FrontendError> {
+        let mut results = self.evaluate(input)?;
+        results.truncate(self.scores.max(1));
+        Ok(results.swap_remove(0))
+    }
+
+    /// The model's own outputs, with Softmax or ArgMax where the model has them (indices as numbers).
+    ///
+    /// # Errors
+    /// As [`Reference::run`].
+    pub fn outputs(&self, input: &ArrayD<f32>) -> Result<Vec<ArrayD<f32>>, FrontendError> {
+        Ok(self.evaluate(input)?.split_off(self.scores))
+    }
+
+    fn evaluate(&self, input: &ArrayD<f32>) -> Result<Vec<ArrayD<f32>>, FrontendError> {
+        if input.shape() != self.input_shape {
+            let found = input.shape().to_vec();
+            return Err(FrontendError::Shape { expected: self.input_shape.clone(), found });
+        }
+        let work = || {
+            let values: Vec<f32> = input.iter().copied().collect();
+            let tensor = Tensor::from_shape(&self.input_shape, &values)?;
+            let results = self.plan.run(tvec!(tensor.into_tvalue()))?;
+            results.iter().map(|r| Ok(r.cast_to::<f32>()?.to_plain_array_view::<f32>()?.to_owned())).collect()
+        };
+        guarded(work).map_err(|reason| FrontendError::Reference { reason })
+    }
+}

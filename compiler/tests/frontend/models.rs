@@ -1,0 +1,89 @@
+//! Whole models: the shipped ones, and third-party ones where the data folder has them.
+
+use crate::{agrees, input};
+use cipherloom_compiler::frontend::{FrontendError, LoadOptions, Model, load};
+use cipherloom_compiler::graph::{Function, Kind};
+use std::path::PathBuf;
+
+fn workspace() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn shipped(name: &str) -> Model {
+    load(&workspace().join("models").join(format!("{name}.onnx")), &LoadOptions::default()).expect(name)
+}
+
+/// A third-party model, if the data folder is there.
+fn third_party(name: &str) -> Option<PathBuf> {
+    let data =
+        std::env::var_os("CIPHERLOOM_DATA").map_or_else(|| workspace().join("../shared/data"), PathBuf::from);
+    let path = data.join("models").join(name);
+    if !path.exists() {
+        println!("skipped: {} is absent (set CIPHERLOOM_DATA)", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// The kinds of a graph's nodes, one letter each, with their names.
+fn sketch(model: &Model) -> String {
+    let line = |id| {
+        let node = model.graph.node(id);
+        let kind = match &node.kind {
+            Kind::Input => "input".to_owned(),
+            Kind::Linear { operators, bias, .. } => {
+                let bias = if bias.is_some() { "+b" } else { "" };
+                format!("linear[{}]{bias}", operators.len())
+            }
+            Kind::Elementwise(Function::Square) => "square".to_owned(),
+            Kind::Elementwise(Function::Exact(a)) => format!("{a:?}"),
+            other => format!("{other:?}"),
+        };
+        format!("{} {kind} {:?}", node.name, node.shape)
+    };
+    model.graph.order().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn shipped_models_agree_with_tract() {
+    for name in ["lola", "mlp", "cryptonets", "lenet", "lenet5-relu"] {
+        let model = shipped(name);
+        for seed in 0..3 {
+            agrees(&model, &input(&model, seed), 1e-4);
+        }
+        let every = model.graph.order().all(|id| model.graph.node(id).range.is_some());
+        assert!(every, "{name}: a tensor has no range");
+        assert_eq!(model.graph.outputs[0].labels.len(), 10);
+    }
+}
+
+#[test]
+fn shipped_models_become_small_graphs() {
+    let all = ["lola", "mlp", "cryptonets", "lenet", "lenet5-relu"];
+    let sketches: Vec<String> = all.iter().map(|n| format!("{n}\n{}\n", sketch(&shipped(n)))).collect();
+    insta::assert_snapshot!(sketches.join("\n"));
+}
+
+#[test]
+fn resnet20_agrees_with_tract_in_both_forms() {
+    for name in ["resnet20_cifar10_folded.onnx", "resnet20_cifar10_bn.onnx"] {
+        let Some(path) = third_party(name) else { return };
+        let model = load(&path, &LoadOptions::default()).expect(name);
+        for seed in 0..2 {
+            agrees(&model, &input(&model, seed), 1e-4);
+        }
+        let relus =
+            model.graph.order().filter(|id| matches!(model.graph.node(*id).kind, Kind::Elementwise(_)));
+        assert_eq!(relus.count(), 19, "{name}");
+        insta::assert_snapshot!(name, sketch(&model));
+    }
+}
+
+#[test]
+fn opt_mnist_is_refused_for_max_pool_alone() {
+    let Some(path) = third_party("wonnx_opt-mnist.onnx") else { return };
+    let error = load(&path, &LoadOptions::default()).expect_err("it has max pooling");
+    let FrontendError::Unsupported { nodes } = &error else { panic!("{error}") };
+    assert!(nodes.iter().all(|n| n.op == "MaxPool"));
+    insta::assert_snapshot!(error.to_string());
+}

@@ -1,0 +1,143 @@
+//! What is refused, and in which words.
+
+use crate::onnx::{Dim, File, Node};
+use cipherloom_compiler::frontend::{FrontendError, LoadOptions, load, load_bytes};
+use std::path::Path;
+
+#[track_caller]
+fn refused(file: &File, output: &str) -> String {
+    match load_bytes(&file.bytes(output), &LoadOptions::default()) {
+        Ok(_) => panic!("the model was accepted"),
+        Err(e) => e.to_string(),
+    }
+}
+
+fn image(node: Node) -> File {
+    File::new(17, &[1, 2, 4, 4]).node(node)
+}
+
+#[test]
+fn everything_unsupported_is_named_at_once() {
+    let file = image(Node::new("MaxPool", "x", "a").named("pool1").ints("kernel_shape", &[2, 2]))
+        .node(Node::new("Conv", "a w", "b").named("conv1"))
+        .random("w", &[2, 2, 1, 1])
+        .node(Node::new("FancyOp", "b", "c").in_domain("com.example"))
+        .node(Node::new("Selu", "c", "d").named("act"))
+        .node(Node::new("Relu", "d", "e").float("slope", 0.5))
+        .node(Node::new("Erf", "b", "f").named("erf"))
+        .node(Node::new("Softmax", "b", "g").named("attention").int("axis", 1))
+        .node(Node::new("Pad", "b p", "h").named("frame").text("mode", "reflect"))
+        .integers("p", &[0, 0, 1, 1, 0, 0, 1, 1]);
+    insta::assert_snapshot!(refused(&file, "e f g h"));
+}
+
+#[test]
+fn softmax_inside_the_model_is_refused() {
+    let file = File::new(17, &[1, 4]).node(Node::new("Softmax", "x", "s")).node(Node::new("Relu", "s", "y"));
+    insta::assert_snapshot!(refused(&file, "y"));
+}
+
+#[test]
+fn broken_weights_are_named() {
+    let file = image(Node::new("Conv", "x w b", "y")).floats("w", &[1, 2, 1, 1], &[1.0, f32::NAN]).floats(
+        "b",
+        &[3],
+        &[0.0, f32::INFINITY],
+    );
+    insta::assert_snapshot!(refused(&file, "y"));
+}
+
+#[test]
+fn interfaces_that_no_circuit_has() {
+    let relu = || Node::new("Relu", "x", "y");
+    let mut open = File::new(17, &[1, 1, 8, 8]).node(relu());
+    open.dims = vec![Dim::Symbol("N"), Dim::Fixed(1), Dim::Symbol("height"), Dim::Fixed(8)];
+    let mut bytes = File::new(17, &[1, 4]).node(relu());
+    bytes.element_type = 2;
+    let messages = [
+        refused(&open, "y"),
+        refused(&bytes, "y"),
+        refused(&File::new(17, &[8, 4]).node(relu()), "y"),
+        refused(&File::new(17, &[4]).node(relu()), "y"),
+        refused(&File::new(17, &[1, 4]).node(relu()).second_input("mask"), "y"),
+        refused(&File::new(17, &[1, 4]).node(relu()).random("w", &[3]).node(Node::new("Neg", "w", "z")), "z"),
+        refused(&File::new(5, &[1, 4]).node(relu()), "y"),
+        refused(&File::new(26, &[1, 4]).node(relu()), "y"),
+        refused(&File::new(17, &[1, 4]).node(Node::new("Relu", "nowhere", "y")), "y"),
+        refused(&File::new(17, &[1, 4]).node(relu()), "z"),
+        refused(&File::new(17, &[1, 4]).node(relu()).node(relu()), "y"),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn a_symbolic_batch_is_one_and_other_sizes_can_be_given() {
+    let mut open = File::new(17, &[1, 1, 8, 8]).node(Node::new("Relu", "x", "y"));
+    open.dims = vec![Dim::Symbol("N"), Dim::Fixed(1), Dim::Symbol("height"), Dim::Symbol("width")];
+    let options = LoadOptions { input_shape: Some(vec![1, 1, 5, 6]), ..LoadOptions::default() };
+    let model = load_bytes(&open.bytes("y"), &options).unwrap();
+    assert_eq!(model.reference.input_shape(), [1, 1, 5, 6]);
+    let described = open.metadata("cipherloom.input", r#"{"shape":[1,1,3,4]}"#);
+    let model = load_bytes(&described.bytes("y"), &LoadOptions::default()).unwrap();
+    assert_eq!(model.reference.input_shape(), [1, 1, 3, 4]);
+}
+
+#[test]
+fn malformed_metadata_are_refused() {
+    let with = |key: &str, value: &str| {
+        let dense = File::new(17, &[1, 3, 2, 2]).node(Node::new("Relu", "x", "y"));
+        refused(&dense.metadata(key, value), "y")
+    };
+    let messages = [
+        with("cipherloom.input", "{"),
+        with("cipherloom.input", "[]"),
+        with("cipherloom.input", r#"{"layout":"HWC"}"#),
+        with("cipherloom.input", r#"{"shape":[1,3,2,3]}"#),
+        with("cipherloom.input", r#"{"shape":[1,-3,2,2]}"#),
+        with("cipherloom.input", r#"{"scale":0}"#),
+        with("cipherloom.input", r#"{"std":[1,0,1]}"#),
+        with("cipherloom.input", r#"{"mean":[1,2]}"#),
+        with("cipherloom.input", r#"{"labels":["a"]}"#),
+        with("cipherloom.input", r#"{"colour":1}"#),
+        with("cipherloom.ranges", r#"{"x":[1,0]}"#),
+        with("cipherloom.ranges", r#"{"x":[1]}"#),
+        with("cipherloom.std", r#"{"x":[0,-1]}"#),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn damaged_files_give_errors_and_no_panic() {
+    let file = image(Node::new("Conv", "x w b", "c"))
+        .random("w", &[3, 2, 3, 3])
+        .random("b", &[3])
+        .node(Node::new("Flatten", "c", "f"))
+        .node(Node::new("Gemm", "f g", "y"))
+        .random("g", &[12, 4])
+        .metadata("cipherloom.ranges", r#"{"x":[0,1]}"#);
+    let whole = file.bytes("y");
+    for end in 0..whole.len() {
+        // A cut between top-level fields may leave a smaller, sound model.
+        let _ = load_bytes(&whole[..end], &LoadOptions::default());
+    }
+    for k in 0..whole.len() {
+        for bit in [0, 3, 6, 7] {
+            let mut flipped = whole.clone();
+            flipped[k] ^= 1 << bit;
+            let _ = load_bytes(&flipped, &LoadOptions::default());
+        }
+    }
+    for foreign in [&b"\x89PNG\r\n\x1a\n"[..], b"", b"PK\x03\x04", &[0xff; 64], b"cipherloom"] {
+        let error = load_bytes(foreign, &LoadOptions::default()).expect_err("not a model");
+        assert!(matches!(error, FrontendError::NotOnnx { .. }), "{error}");
+    }
+}
+
+#[test]
+fn absent_and_oversized_files() {
+    let absent = load(Path::new("does-not-exist.onnx"), &LoadOptions::default());
+    assert!(matches!(absent, Err(FrontendError::Read { .. })));
+    let options = LoadOptions { max_bytes: 10, ..LoadOptions::default() };
+    let error = load_bytes(&[0; 11], &options).expect_err("too large");
+    insta::assert_snapshot!(error.to_string());
+}

@@ -1,0 +1,434 @@
+//! Parsing circuits.
+
+use super::cursor::Cursor;
+use super::{TextError, TextProblem, plan, tensor_digest};
+use crate::circuit::{
+    Circuit, ClientStep, Forecast, InputSpec, Node, OutputSpec, Preprocessing, RangeCertificate,
+};
+use crate::layout::{Gap, Layout, LayoutId};
+use crate::map::{LinearMap, MapId, Operator, Tensor, TensorId, ViewAxis, Window};
+use crate::op::{Activation, KeyId, Op, Plain, Step, ValueId};
+use crate::scheme::{Gadget, KeyKind, KeySpec, Level, Parameters};
+use std::collections::BTreeMap;
+
+/// Reads a whole text.
+pub(super) fn circuit(text: &str, weights: &[Tensor]) -> Result<Circuit, TextError> {
+    let mut reader = Reader::new(weights);
+    let mut lines = 0;
+    for (number, line) in text.lines().enumerate() {
+        lines = number + 1;
+        let mut cursor = Cursor::new(line);
+        if !cursor.done() {
+            let read = reader.line(&mut cursor).and_then(|()| cursor.end());
+            let (line, column) = (lines, cursor.column());
+            read.map_err(|problem| TextError { line, column, problem })?;
+        }
+    }
+    reader.finish().map_err(|problem| TextError { line: lines + 1, column: 1, problem })
+}
+
+/// Tables so far.
+struct Reader<'a> {
+    weights: BTreeMap<(&'a str, &'a [u32], String), &'a Tensor>,
+    name: Option<String>,
+    parameters: Option<Parameters>,
+    forecast: Option<Forecast>,
+    circuit: Circuit,
+    layer: u32,
+    next: u32,
+}
+
+impl<'a> Reader<'a> {
+    fn new(weights: &'a [Tensor]) -> Reader<'a> {
+        let large = weights.iter().filter(|t| t.values.len() > super::INLINE_VALUES);
+        Reader {
+            weights: large.map(|t| ((t.name.as_str(), &t.shape[..], tensor_digest(t)), t)).collect(),
+            name: None,
+            parameters: None,
+            forecast: None,
+            circuit: Circuit {
+                name: String::new(),
+                parameters: Parameters { log_n: 0, chain: vec![], special: vec![], log_scale: 0 },
+                keys: vec![],
+                tensors: vec![],
+                layouts: vec![],
+                maps: vec![],
+                inputs: vec![],
+                origins: vec![],
+                nodes: vec![],
+                outputs: vec![],
+                certificate: vec![],
+                forecast: Forecast::default(),
+            },
+            layer: 0,
+            next: 0,
+        }
+    }
+
+    fn finish(mut self) -> Result<Circuit, TextProblem> {
+        self.circuit.name = self.name.ok_or(TextProblem::Missing("circuit"))?;
+        self.circuit.parameters = self.parameters.ok_or(TextProblem::Missing("parameters"))?;
+        self.circuit.forecast = self.forecast.ok_or(TextProblem::Missing("forecast"))?;
+        Ok(self.circuit)
+    }
+
+    fn line(&mut self, c: &mut Cursor<'_>) -> Result<(), TextProblem> {
+        if c.word().starts_with('v') && c.word()[1..].starts_with(|d: char| d.is_ascii_digit()) {
+            return self.node(c);
+        }
+        let tables = &mut self.circuit;
+        let start = c.clone();
+        match c.take_word() {
+            "circuit" => once("circuit", &mut self.name, c.string()?)?,
+            "parameters" => once("parameters", &mut self.parameters, parameters(c)?)?,
+            "forecast" => once("forecast", &mut self.forecast, forecast(c)?)?,
+            "key" => entry(c, "k", &mut tables.keys, key)?,
+            "tensor" => {
+                let weights = &self.weights;
+                entry(c, "t", &mut tables.tensors, |c| tensor(c, weights))?;
+            }
+            "layout" => entry(c, "l", &mut tables.layouts, layout)?,
+            "map" => entry(c, "m", &mut tables.maps, map)?,
+            "input" => entry(c, "i", &mut tables.inputs, input)?,
+            "origin" => entry(c, "o", &mut tables.origins, Cursor::string)?,
+            "layer" => self.layer = c.numbered("o")?,
+            "output" => tables.outputs.push(output(c)?),
+            "certificate" => {
+                let tensor = c.string()?;
+                tables.certificate.push(RangeCertificate { tensor, range: range(c)? });
+            }
+            _ => {
+                *c = start;
+                let operator = operator(c)?;
+                let map = tables.maps.last_mut().ok_or(TextProblem::OperatorOutsideMap)?;
+                map.operators.push(operator);
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, c: &mut Cursor<'_>) -> Result<(), TextProblem> {
+        let first = c.numbered("v")?;
+        let last = if c.eat("..") { c.numbered("v")? } else { first };
+        if first != self.next {
+            let (expected, found) = (self.next as usize, first as usize);
+            return Err(TextProblem::Numbering { expected, found });
+        }
+        let next = last.checked_add(1).filter(|next| *next > first);
+        let Some(next) = next else { return Err(c.expected("values in order")) };
+        let results = next - first;
+        c.expect("=")?;
+        let op = op(c, results)?;
+        self.next = next;
+        self.circuit.nodes.push(Node { op, first: ValueId(first), results, origin: self.layer });
+        Ok(())
+    }
+}
+
+fn once<T>(what: &'static str, place: &mut Option<T>, value: T) -> Result<(), TextProblem> {
+    if place.replace(value).is_some() { Err(TextProblem::Repeated(what)) } else { Ok(()) }
+}
+
+fn entry<'a, T>(
+    c: &mut Cursor<'a>,
+    letter: &str,
+    table: &mut Vec<T>,
+    read: impl FnOnce(&mut Cursor<'a>) -> Result<T, TextProblem>,
+) -> Result<(), TextProblem> {
+    let found = c.numbered(letter)? as usize;
+    if found != table.len() {
+        return Err(TextProblem::Numbering { expected: table.len(), found });
+    }
+    table.push(read(c)?);
+    Ok(())
+}
+
+fn parameters(c: &mut Cursor<'_>) -> Result<Parameters, TextProblem> {
+    c.expect("log_n")?;
+    let log_n = c.number()?;
+    c.expect("log_scale")?;
+    let log_scale = c.number()?;
+    c.expect("chain")?;
+    let chain = c.bracketed(Cursor::number)?;
+    c.expect("special")?;
+    Ok(Parameters { log_n, chain, special: c.bracketed(Cursor::number)?, log_scale })
+}
+
+fn forecast(c: &mut Cursor<'_>) -> Result<Forecast, TextProblem> {
+    c.expect("seconds")?;
+    let seconds = c.float()?;
+    let mut bytes = |what| {
+        c.expect(what)?;
+        c.number()
+    };
+    let (memory_bytes, key_bytes) = (bytes("memory")?, bytes("keys")?);
+    let (upload_bytes, download_bytes) = (bytes("upload")?, bytes("download")?);
+    c.expect("precision")?;
+    let precision_bits = c.float()?;
+    Ok(Forecast { seconds, memory_bytes, key_bytes, upload_bytes, download_bytes, precision_bits })
+}
+
+fn key(c: &mut Cursor<'_>) -> Result<KeySpec, TextProblem> {
+    let kind = if c.eat("rotation") {
+        KeyKind::Rotation(c.number()?)
+    } else {
+        let kinds = [("relinearization", KeyKind::Relinearization), ("conjugation", KeyKind::Conjugation)];
+        c.choice("relinearization, rotation or conjugation", &kinds)?
+    };
+    c.expect("level")?;
+    let level = Level(c.number()?);
+    c.expect("gadget")?;
+    let digit_limbs = c.number()?;
+    c.expect("+")?;
+    Ok(KeySpec { kind, level, gadget: Gadget { digit_limbs, special_limbs: c.number()? } })
+}
+
+type Weights<'a> = BTreeMap<(&'a str, &'a [u32], String), &'a Tensor>;
+
+fn tensor(c: &mut Cursor<'_>, weights: &Weights<'_>) -> Result<Tensor, TextProblem> {
+    let name = c.string()?;
+    let shape: Vec<u32> = c.bracketed(Cursor::number)?;
+    if c.eat("values") {
+        let mut values = vec![];
+        while !c.done() {
+            values.push(c.float::<f32>()?);
+        }
+        return Ok(Tensor { name, shape, values });
+    }
+    c.expect("blake3")?;
+    let digest = c.word().to_owned();
+    match weights.get(&(name.as_str(), &shape[..], digest.clone())) {
+        Some(tensor) => {
+            c.take_word();
+            Ok((*tensor).clone())
+        }
+        None => Err(TextProblem::UnknownTensor { name, shape, digest }),
+    }
+}
+
+fn layout(c: &mut Cursor<'_>) -> Result<Layout, TextProblem> {
+    let shape = c.bracketed(Cursor::number)?;
+    c.expect("in")?;
+    let ciphertexts = c.number()?;
+    c.expect("x")?;
+    let slots = c.number()?;
+    c.expect("digits")?;
+    let axes = c.until("copies", Cursor::digits)?;
+    let replicas = c.digits()?;
+    c.expect("gaps")?;
+    let gap = c.choice("zero or junk", &[("zero", Gap::Zero), ("junk", Gap::Junk)])?;
+    Ok(Layout { shape, slots, ciphertexts, axes, replicas, gap })
+}
+
+fn layout_id(c: &mut Cursor<'_>) -> Result<LayoutId, TextProblem> {
+    c.numbered("l").map(LayoutId)
+}
+
+fn tensor_id(c: &mut Cursor<'_>, before: &str) -> Result<TensorId, TextProblem> {
+    c.expect(before)?;
+    c.numbered("t").map(TensorId)
+}
+
+fn map(c: &mut Cursor<'_>) -> Result<LinearMap, TextProblem> {
+    let input = layout_id(c)?;
+    c.expect("->")?;
+    let output = layout_id(c)?;
+    c.expect("times")?;
+    let scale = c.float()?;
+    c.expect("fold")?;
+    Ok(LinearMap { operators: vec![], scale, input, output, fold: c.digits()? })
+}
+
+fn operator(c: &mut Cursor<'_>) -> Result<Operator, TextProblem> {
+    let start = c.clone();
+    match c.take_word() {
+        "convolution" => {
+            let (input, window) = (c.array("three sizes", Cursor::number)?, window(c)?);
+            c.expect("groups")?;
+            let groups = c.number()?;
+            Ok(Operator::Convolution { input, window, groups, weight: tensor_id(c, "weight")? })
+        }
+        "average_pool" => {
+            let (input, window) = (c.array("three sizes", Cursor::number)?, window(c)?);
+            c.expect("padding")?;
+            let count_padding =
+                c.choice("counted or uncounted", &[("counted", true), ("uncounted", false)])?;
+            Ok(Operator::AveragePool { input, window, count_padding })
+        }
+        "dense" => Ok(Operator::Dense { weight: tensor_id(c, "weight")? }),
+        "view" => {
+            let input = c.bracketed(Cursor::number)?;
+            c.expect("axes")?;
+            let mut axes = vec![];
+            while !c.done() {
+                axes.push(view_axis(c)?);
+            }
+            Ok(Operator::View { input, axes })
+        }
+        "axis_scale" => {
+            let shape = c.bracketed(Cursor::number)?;
+            c.expect("axis")?;
+            let axis = c.number()?;
+            Ok(Operator::AxisScale { shape, axis, factor: tensor_id(c, "factor")? })
+        }
+        "element_scale" => Ok(Operator::ElementScale { factor: tensor_id(c, "factor")? }),
+        _ => {
+            *c = start;
+            Err(c.expected("a table entry, an operator or a value"))
+        }
+    }
+}
+
+fn view_axis(c: &mut Cursor<'_>) -> Result<ViewAxis, TextProblem> {
+    let extent = c.number()?;
+    c.expect("@")?;
+    let input_axis = if c.eat("-") { None } else { Some(c.number()?) };
+    c.expect(":")?;
+    let start = c.signed()?;
+    c.expect(":")?;
+    Ok(ViewAxis { extent, input_axis, start, step: c.signed()? })
+}
+
+fn window(c: &mut Cursor<'_>) -> Result<Window, TextProblem> {
+    let mut pair = |what| {
+        c.expect(what)?;
+        c.pair()
+    };
+    let (kernel, stride, dilation) = (pair("kernel")?, pair("stride")?, pair("dilation")?);
+    Ok(Window { kernel, stride, dilation, pad_before: pair("pad")?, pad_after: c.pair()? })
+}
+
+fn range(c: &mut Cursor<'_>) -> Result<[f64; 2], TextProblem> {
+    c.array("a range of two numbers", Cursor::float)
+}
+
+fn input(c: &mut Cursor<'_>) -> Result<InputSpec, TextProblem> {
+    let name = c.string()?;
+    c.expect("in")?;
+    let layout = layout_id(c)?;
+    c.expect("range")?;
+    let range = range(c)?;
+    c.expect("scale")?;
+    let scale = c.float()?;
+    c.expect("mean")?;
+    let mean = c.bracketed(Cursor::float)?;
+    c.expect("std")?;
+    let preprocessing = Preprocessing { scale, mean, std: c.bracketed(Cursor::float)? };
+    Ok(InputSpec { name, layout, preprocessing, range })
+}
+
+fn output(c: &mut Cursor<'_>) -> Result<OutputSpec, TextProblem> {
+    let name = c.string()?;
+    c.expect("in")?;
+    let layout = layout_id(c)?;
+    c.expect("values")?;
+    let values = c.bracketed(value)?;
+    c.expect("times")?;
+    let scale = c.float()?;
+    c.expect("range")?;
+    let range = range(c)?;
+    c.expect("labels")?;
+    let labels = c.bracketed(Cursor::string)?;
+    c.expect("steps")?;
+    let steps = [("softmax", ClientStep::Softmax), ("argmax", ClientStep::ArgMax)];
+    let client_steps = c.bracketed(|c| c.choice("softmax or argmax", &steps))?;
+    Ok(OutputSpec { name, layout, values, scale, range, labels, client_steps })
+}
+
+fn value(c: &mut Cursor<'_>) -> Result<ValueId, TextProblem> {
+    c.numbered("v").map(ValueId)
+}
+
+fn op(c: &mut Cursor<'_>, results: u32) -> Result<Op, TextProblem> {
+    let start = c.clone();
+    let name = c.take_word();
+    if name == "linear" {
+        return Ok(Op::Linear(plan::parse(c, results)?));
+    }
+    if results != 1 {
+        *c = start;
+        return Err(c.expected("'linear', which alone has several results"));
+    }
+    let key = |c: &mut Cursor<'_>| c.numbered("k").map(KeyId);
+    let level = |c: &mut Cursor<'_>| c.expect("to").and_then(|()| c.number()).map(Level);
+    Ok(match name {
+        "input" => {
+            let input = c.numbered("i")?;
+            c.expect(".")?;
+            Op::Input { input, ciphertext: c.number()? }
+        }
+        "add" => Op::Add(value(c)?, value(c)?),
+        "sub" => Op::Sub(value(c)?, value(c)?),
+        "neg" => Op::Neg(value(c)?),
+        "add_plain" => Op::AddPlain(value(c)?, plain(c)?),
+        "mul_plain" => Op::MulPlain(value(c)?, plain(c)?),
+        "mul_scalar" => Op::MulScalar(value(c)?, c.float()?),
+        "mul" => Op::Mul(value(c)?, value(c)?),
+        "sum_of_products" => Op::SumOfProducts(pairs(c)?),
+        "relinearize" => Op::Relinearize(value(c)?, key(c)?),
+        "rescale" => Op::Rescale(value(c)?),
+        "relinearize_rescale" => Op::RelinearizeRescale(value(c)?, key(c)?),
+        "drop_level" => Op::DropLevel(value(c)?, level(c)?),
+        "adjust" => Op::Adjust(value(c)?, level(c)?),
+        "rotate" => Op::Rotate(value(c)?, c.keyed_step()?),
+        "conjugate" => Op::Conjugate(value(c)?, key(c)?),
+        "activation" => Op::Activation(value(c)?, activation(c)?),
+        _ => {
+            *c = start;
+            return Err(c.expected("an operation"));
+        }
+    })
+}
+
+fn pairs(c: &mut Cursor<'_>) -> Result<Vec<(ValueId, ValueId)>, TextProblem> {
+    let mut out = vec![];
+    while !c.done() {
+        if !out.is_empty() {
+            c.expect("+")?;
+        }
+        let first = value(c)?;
+        c.expect("*")?;
+        out.push((first, value(c)?));
+    }
+    Ok(out)
+}
+
+fn plain(c: &mut Cursor<'_>) -> Result<Plain, TextProblem> {
+    if c.eat("constant") {
+        return Ok(Plain::Constant(c.float()?));
+    }
+    if !c.eat("diagonal") {
+        let tensor = TensorId(c.numbered("t")?);
+        c.expect("in")?;
+        let layout = layout_id(c)?;
+        c.expect(".")?;
+        let ciphertext = c.number()?;
+        c.expect("times")?;
+        return Ok(Plain::Tensor { tensor, layout, ciphertext, scale: c.float()? });
+    }
+    let map = MapId(c.numbered("m")?);
+    let mut part = |what| {
+        c.expect(what)?;
+        c.number()
+    };
+    let (output, input) = (part("output")?, part("input")?);
+    Ok(Plain::Diagonal { map, output, input, step: Step(part("step")?), giant: Step(part("giant")?) })
+}
+
+fn activation(c: &mut Cursor<'_>) -> Result<Activation, TextProblem> {
+    if c.eat("leaky_relu") {
+        return Ok(Activation::LeakyRelu(c.float()?));
+    }
+    if c.eat("clip") {
+        return Ok(Activation::Clip(c.float()?, c.float()?));
+    }
+    let functions = [
+        ("relu", Activation::Relu),
+        ("sigmoid", Activation::Sigmoid),
+        ("tanh", Activation::Tanh),
+        ("silu", Activation::Silu),
+        ("gelu", Activation::Gelu),
+        ("softplus", Activation::Softplus),
+    ];
+    c.choice("a function", &functions)
+}

@@ -1,0 +1,122 @@
+//! Law 1, bounds: no file can ask for more work or memory than these constants allow.
+//!
+//! Relies on nothing; runs first. Promises: after it, every size that a later law allocates or loops by is small.
+
+use super::error::{LawError, at_least, at_most};
+use super::{Place, Report};
+use crate::circuit::Circuit;
+use crate::op::Op;
+
+/// Nodes of a circuit.
+pub const MAX_NODES: u64 = 1 << 20;
+/// Values of a circuit.
+pub const MAX_VALUES: u64 = 1 << 21;
+/// Operands of all nodes together.
+pub const MAX_OPERANDS: u64 = 1 << 22;
+/// Steps of all plans together.
+pub const MAX_STEPS: u64 = 1 << 20;
+/// Diagonal products of all plans together.
+pub const MAX_DIAGONALS: u64 = 1 << 22;
+/// Weights of all tensors together.
+pub const MAX_WEIGHTS: u64 = 1 << 28;
+/// Entries of each table: tensors, layouts, maps, origins, certificate.
+pub const MAX_TABLE: u64 = 1 << 16;
+/// Evaluation keys.
+pub const MAX_KEYS: u64 = 1 << 12;
+/// Inputs, and outputs.
+pub const MAX_PORTS: u64 = 256;
+/// Slots of all layouts together, over all of their ciphertexts.
+pub const MAX_LAYOUT_SLOTS_TOTAL: u64 = 1 << 30;
+/// Dimensions of a tensor or layout.
+pub const MAX_RANK: u64 = 8;
+/// Digits of one axis, of the replicas or of a fold.
+pub const MAX_DIGITS: u64 = 32;
+/// Operators of one map.
+pub const MAX_OPERATORS: u64 = 64;
+/// Bytes of a name.
+pub const MAX_NAME_BYTES: u64 = 4096;
+/// Labels of an output.
+pub const MAX_LABELS: u64 = 1 << 20;
+/// Ciphertext primes.
+pub const MAX_CHAIN: u64 = 64;
+/// Special primes.
+pub const MAX_SPECIAL: u64 = 32;
+
+/// Sizes of tables and lists.
+pub(super) fn check(circuit: &Circuit, report: &mut Report) {
+    report.check(Place::Circuit, || tables(circuit));
+    report.check(Place::Circuit, || names(circuit));
+    report.check(Place::Circuit, || work(circuit));
+    report.check(Place::Circuit, || weights(circuit));
+    for (k, layout) in circuit.layouts.iter().enumerate() {
+        report.check(Place::Layout(k), || {
+            at_most("dimensions", layout.shape.len() as u64, MAX_RANK)?;
+            layout.axes.iter().try_for_each(|a| at_most("digits of an axis", a.len() as u64, MAX_DIGITS))?;
+            at_most("replica digits", layout.replicas.len() as u64, MAX_DIGITS)
+        });
+    }
+    for (k, map) in circuit.maps.iter().enumerate() {
+        report.check(Place::Map(k), || {
+            at_most("operators", map.operators.len() as u64, MAX_OPERATORS)?;
+            at_most("fold digits", map.fold.len() as u64, MAX_DIGITS)
+        });
+    }
+}
+
+fn tables(circuit: &Circuit) -> Result<(), LawError> {
+    at_most("nodes", circuit.nodes.len() as u64, MAX_NODES)?;
+    at_most("keys", circuit.keys.len() as u64, MAX_KEYS)?;
+    at_most("tensors", circuit.tensors.len() as u64, MAX_TABLE)?;
+    at_most("layouts", circuit.layouts.len() as u64, MAX_TABLE)?;
+    at_most("maps", circuit.maps.len() as u64, MAX_TABLE)?;
+    at_most("origins", circuit.origins.len() as u64, MAX_TABLE)?;
+    at_most("certificates", circuit.certificate.len() as u64, MAX_TABLE)?;
+    at_most("inputs", circuit.inputs.len() as u64, MAX_PORTS)?;
+    at_most("outputs", circuit.outputs.len() as u64, MAX_PORTS)?;
+    at_least("inputs", circuit.inputs.len() as u64, 1)?;
+    at_least("outputs", circuit.outputs.len() as u64, 1)?;
+    at_least("nodes", circuit.nodes.len() as u64, 1)?;
+    at_least("chain primes", circuit.parameters.chain.len() as u64, 1)?;
+    at_most("chain primes", circuit.parameters.chain.len() as u64, MAX_CHAIN)?;
+    at_most("special primes", circuit.parameters.special.len() as u64, MAX_SPECIAL)
+}
+
+fn names(circuit: &Circuit) -> Result<(), LawError> {
+    let name = |text: &String| at_most("bytes of a name", text.len() as u64, MAX_NAME_BYTES);
+    name(&circuit.name)?;
+    circuit.tensors.iter().try_for_each(|t| name(&t.name))?;
+    circuit.inputs.iter().try_for_each(|i| name(&i.name))?;
+    circuit.origins.iter().try_for_each(name)?;
+    circuit.certificate.iter().try_for_each(|c| name(&c.tensor))?;
+    circuit.outputs.iter().try_for_each(|o| {
+        at_most("labels", o.labels.len() as u64, MAX_LABELS)?;
+        name(&o.name)?;
+        o.labels.iter().try_for_each(name)
+    })
+}
+
+fn work(circuit: &Circuit) -> Result<(), LawError> {
+    let (mut values, mut operands, mut steps, mut diagonals) = (0u64, 0u64, 0u64, 0u64);
+    for node in &circuit.nodes {
+        values += u64::from(node.results);
+        operands += node.op.operands().len() as u64;
+        if let Op::Linear(plan) = &node.op {
+            steps += (plan.babies.len() + plan.giants.len()) as u64;
+            diagonals += plan.products.len() as u64;
+        }
+    }
+    at_most("values", values, MAX_VALUES)?;
+    at_most("operands", operands, MAX_OPERANDS)?;
+    at_most("steps of plans", steps, MAX_STEPS)?;
+    at_most("products of plans", diagonals, MAX_DIAGONALS)
+}
+
+fn weights(circuit: &Circuit) -> Result<(), LawError> {
+    let slots = circuit.layouts.iter().map(|l| u64::from(l.slots) * u64::from(l.ciphertexts));
+    at_most("slots of all layouts", total(slots), MAX_LAYOUT_SLOTS_TOTAL)?;
+    at_most("weights", total(circuit.tensors.iter().map(|t| t.values.len() as u64)), MAX_WEIGHTS)
+}
+
+fn total(items: impl Iterator<Item = u64>) -> u64 {
+    items.fold(0, u64::saturating_add)
+}

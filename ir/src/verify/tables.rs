@@ -1,0 +1,102 @@
+//! Laws 5 to 8 and 12: tensors, layouts, maps, inputs, outputs' data, certificate and forecast.
+//!
+//! Relies on bounds and parameters. Promises: after them every table entry can be materialised without overflow.
+
+use super::error::{LawError, at_least, at_most, count, entry, finite, finite_nonzero, ordered_range};
+use super::{Place, Report};
+use crate::circuit::{Circuit, Forecast, InputSpec, OutputSpec};
+use crate::layout::{Digit, Layout};
+use crate::map::{LinearMap, Tensor};
+
+/// Law 5: a tensor's values fill its shape and are finite.
+pub(super) fn check_tensors(circuit: &Circuit, report: &mut Report) {
+    for (k, tensor) in circuit.tensors.iter().enumerate() {
+        report.check(Place::Tensor(k), || check_tensor(tensor));
+    }
+}
+
+fn check_tensor(tensor: &Tensor) -> Result<(), LawError> {
+    at_most("dimensions", tensor.shape.len() as u64, super::bounds::MAX_RANK)?;
+    tensor.shape.iter().try_for_each(|&d| at_least("dimension", d.into(), 1))?;
+    let elements = tensor.shape.iter().fold(1u64, |n, &d| n.saturating_mul(d.into()));
+    count("values of the tensor", tensor.values.len() as u64, elements)?;
+    tensor.values.iter().try_for_each(|&v| finite("a value of the tensor", v.into()))
+}
+
+/// Law 6: layouts cover their axes, stay inside their ciphertexts, and no two elements or copies share a slot;
+/// their slots are those of the parameters.
+pub(super) fn check_layouts(circuit: &Circuit, report: &mut Report) {
+    for (k, layout) in circuit.layouts.iter().enumerate() {
+        report.check(Place::Layout(k), || check_layout(layout, circuit.slots()));
+    }
+}
+
+fn check_layout(layout: &Layout, slots: usize) -> Result<(), LawError> {
+    count("slots of the layout", layout.slots.into(), slots as u64)?;
+    Ok(layout.check()?)
+}
+
+/// Law 7: the operators of a map compose, their weights fit, and the map leads from its input to its output
+/// layout.
+pub(super) fn check_maps(circuit: &Circuit, report: &mut Report) {
+    for (k, map) in circuit.maps.iter().enumerate() {
+        report.check(Place::Map(k), || check_map(circuit, map));
+    }
+}
+
+fn check_map(circuit: &Circuit, map: &LinearMap) -> Result<(), LawError> {
+    finite("factor of the map", map.scale)?;
+    let placed = map.placed(&circuit.layouts)?;
+    let mut shape = placed.input.shape.clone();
+    for operator in placed.operators {
+        shape = operator.output_shape(&shape, &circuit.tensors)?;
+    }
+    let elements = shape.iter().fold(1u64, |n, &d| n.saturating_mul(d.into()));
+    count("elements of the output layout", placed.output.elements() as u64, elements)?;
+    Ok(Digit::check_all(placed.fold, placed.output.slots)?)
+}
+
+/// Law 8: inputs name existing layouts and can be preprocessed.
+pub(super) fn check_inputs(circuit: &Circuit, report: &mut Report) {
+    for (k, input) in circuit.inputs.iter().enumerate() {
+        report.check(Place::Input(k), || {
+            let layout = entry("layout", &circuit.layouts, input.layout.0)?;
+            check_input(input, layout)
+        });
+    }
+}
+
+fn check_input(input: &InputSpec, layout: &Layout) -> Result<(), LawError> {
+    ordered_range("range", input.range)?;
+    finite_nonzero("preprocessing scale", input.preprocessing.scale)?;
+    let channels = layout.shape.first().copied().unwrap_or(1) as usize;
+    for (what, list) in [("means", &input.preprocessing.mean), ("deviations", &input.preprocessing.std)] {
+        if list.len() != 1 {
+            count(what, list.len() as u64, channels as u64)?;
+        }
+    }
+    input.preprocessing.mean.iter().try_for_each(|&m| finite("mean", m))?;
+    input.preprocessing.std.iter().try_for_each(|&s| finite_nonzero("standard deviation", s))
+}
+
+/// Law 11, the part that needs no values: outputs name existing layouts, their numbers are finite, and labels
+/// are absent or one per element.
+pub(super) fn check_output(circuit: &Circuit, output: &OutputSpec) -> Result<(), LawError> {
+    let layout = entry("layout", &circuit.layouts, output.layout.0)?;
+    finite_nonzero("scale of the output", output.scale)?;
+    ordered_range("range", output.range)?;
+    if !output.labels.is_empty() {
+        count("labels", output.labels.len() as u64, layout.elements() as u64)?;
+    }
+    at_most("client steps", output.client_steps.len() as u64, 2)
+}
+
+/// Law 12: certificate and forecast are numbers.
+pub(super) fn check_records(circuit: &Circuit, report: &mut Report) {
+    for (k, certificate) in circuit.certificate.iter().enumerate() {
+        report.check(Place::Certificate(k), || ordered_range("range", certificate.range));
+    }
+    let Forecast { seconds, precision_bits, .. } = circuit.forecast;
+    report.check(Place::Circuit, || finite("forecast seconds", seconds));
+    report.check(Place::Circuit, || finite("forecast precision", precision_bits));
+}

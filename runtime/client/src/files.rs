@@ -1,0 +1,132 @@
+//! The client's files: `cipherloom-ir`'s container around the payloads of `cipherloom-ckks`.
+//!
+//! | file | sections, tagged 0, 1, … in this order |
+//! |---|---|
+//! | secret key | the key |
+//! | evaluation keys | one per key, in the manifest's order |
+//! | encrypted input, output | one per ciphertext: tensors in the manifest's order, their ciphertexts in order |
+//!
+//! Every file names its circuit. Keys are made and written one at a time, so that a large set needs little memory; a
+//! reader knows from the manifest how long each section may be and allocates no more.
+
+use crate::{Client, ClientError, EncryptedInput, EncryptedOutput, SecretKey};
+use cipherloom_ckks::wire::{
+    ciphertext_bytes, evaluation_key_bytes, expect_end, read_ciphertext, seeded_ciphertext_bytes,
+    write_evaluation_key, write_seeded_ciphertext,
+};
+use cipherloom_ckks::{Ciphertext, Context, Limbs};
+use cipherloom_ir::container::{ContainerReader, ContainerWriter, Kind};
+use std::io::{Read, Seek, Write};
+use zeroize::Zeroizing;
+
+impl EncryptedInput {
+    /// The ciphertexts in the form that a server computes with.
+    pub fn expand(&self, context: &Context) -> Result<Vec<Ciphertext>, ClientError> {
+        self.ciphertexts.iter().map(|c| Ok(c.clone().expand(context)?)).collect()
+    }
+}
+
+impl Client {
+    /// Writes the secret key's file. Whoever reads it reads everything: the caller sees to its permissions.
+    pub fn write_secret_key(&self, secret: &SecretKey, out: impl Write + Seek) -> Result<(), ClientError> {
+        secret.check(self.context())?;
+        let mut payload = Zeroizing::new(Vec::with_capacity(secret_key_bytes(self.context())));
+        secret.write(&mut *payload)?;
+        let mut file = ContainerWriter::new(out, Kind::SecretKey, Some(self.manifest().circuit), 1)?;
+        file.write_section(0, &payload)?;
+        file.finish()?;
+        Ok(())
+    }
+
+    /// Reads a secret key of this circuit.
+    pub fn read_secret_key(&self, from: impl Read + Seek) -> Result<SecretKey, ClientError> {
+        let mut file = self.open(from, Kind::SecretKey, 1)?;
+        let payload = Zeroizing::new(file.read_section(0, secret_key_bytes(self.context()) as u64)?);
+        let mut rest = payload.as_slice();
+        let secret = SecretKey::read(&mut rest)?;
+        expect_end(&mut rest)?;
+        secret.check(self.context())?;
+        Ok(secret)
+    }
+
+    /// Makes the evaluation keys and writes their file.
+    pub fn write_evaluation_keys(
+        &self,
+        secret: &SecretKey,
+        out: impl Write + Seek,
+    ) -> Result<(), ClientError> {
+        let keys = self.evaluation_keys(secret)?;
+        let (kind, circuit) = (Kind::EvaluationKeys, self.manifest().circuit);
+        let mut file = ContainerWriter::new(out, kind, Some(circuit), keys.len() as u32)?;
+        let mut payload = Vec::new();
+        for (tag, key) in keys.enumerate() {
+            payload.clear();
+            write_evaluation_key(self.context(), &key?, &mut payload)?;
+            file.write_section(tag as u32, &payload)?;
+        }
+        file.finish()?;
+        Ok(())
+    }
+
+    /// Bytes of the evaluation keys' payloads.
+    pub fn evaluation_key_bytes(&self) -> u64 {
+        self.key_shapes().iter().map(|shape| evaluation_key_bytes(self.context(), shape) as u64).sum()
+    }
+
+    /// Bytes of the payloads of an encrypted input.
+    pub fn input_bytes(&self) -> u64 {
+        let ciphertexts: u64 = self.manifest().inputs.iter().map(|i| u64::from(i.layout.ciphertexts)).sum();
+        let limbs = Limbs(self.context().chain().len());
+        ciphertexts * seeded_ciphertext_bytes(self.context(), limbs) as u64
+    }
+
+    /// Writes an encrypted input.
+    pub fn write_input(&self, input: &EncryptedInput, out: impl Write + Seek) -> Result<(), ClientError> {
+        let count = input.ciphertexts.len() as u32;
+        let mut file = ContainerWriter::new(out, Kind::EncryptedInput, Some(input.circuit), count)?;
+        let mut payload = Vec::new();
+        for (tag, ciphertext) in input.ciphertexts.iter().enumerate() {
+            payload.clear();
+            write_seeded_ciphertext(self.context(), ciphertext, &mut payload)?;
+            file.write_section(tag as u32, &payload)?;
+        }
+        file.finish()?;
+        Ok(())
+    }
+
+    /// Reads an encrypted output of this circuit.
+    pub fn read_output(&self, from: impl Read + Seek) -> Result<EncryptedOutput, ClientError> {
+        let limbs = self.output_ciphertexts();
+        let mut file = self.open(from, Kind::EncryptedOutput, limbs.len())?;
+        let mut ciphertexts = Vec::with_capacity(limbs.len());
+        for (index, limbs) in limbs.into_iter().enumerate() {
+            let payload = file.read_section(index, ciphertext_bytes(self.context(), limbs, 2) as u64)?;
+            let mut rest = payload.as_slice();
+            ciphertexts.push(read_ciphertext(self.context(), &mut rest)?);
+            expect_end(&mut rest)?;
+        }
+        Ok(EncryptedOutput { circuit: self.manifest().circuit, ciphertexts })
+    }
+
+    /// Opens a file of this circuit with as many sections as there should be.
+    fn open<R: Read + Seek>(
+        &self,
+        from: R,
+        kind: Kind,
+        expected: usize,
+    ) -> Result<ContainerReader<R>, ClientError> {
+        let file = ContainerReader::open(from, kind)?;
+        file.header().belongs_to(&self.manifest().circuit)?;
+        let tags = file.header().sections.iter().map(|section| section.tag as usize);
+        if !tags.eq(0..expected) {
+            let found = file.header().sections.len();
+            return Err(ClientError::Count { what: "sections in their order", found, expected });
+        }
+        Ok(file)
+    }
+}
+
+/// Bytes of a secret key's payload.
+fn secret_key_bytes(context: &Context) -> usize {
+    4 + context.n() / 4
+}

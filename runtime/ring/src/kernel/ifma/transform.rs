@@ -1,0 +1,395 @@
+//! The negacyclic transform on eight lanes, for primes below `2^50` and degrees from `2^7`.
+//!
+//! Layers as in Cooley and Tukey's (forward) and Gentleman and Sande's (inverse) scheme with roots in bit-reversed
+//! order: group `j` of layer `l` has root index `k = 2^l + j` and root `psi^(bitrev(k))` over `log_n` bits; its two
+//! halves are `2k` and `2k + 1`. A root `w` multiplies `y` by Montgomery's reduction: with `w` times `2^52` modulo `q`
+//! and `w / q` modulo `2^52` at hand, `y w = floor(y w / 2^52) - floor((y (w/q) mod 2^52) q / 2^52)`, in `(-q, q)`.
+//!
+//! What this form is after is memory. Passes of 3 or 4 layers go depth first, so that data is read from the second
+//! cache twice; the last three layers, which would need `7/8` of all roots, take one root `u` per eight words and make
+//! the other six from it: `u^4`; `u^2, u^2 i`; `u, u i, u z, u z i` with `z^2 = i`, `i^2 = -1`. One table serves both
+//! directions: the inverse of root `2^l + j` is minus root `2^l + (2^l - 1 - j)`, its mirror, so the inverse subtracts
+//! the other way round.
+
+use std::arch::x86_64::*;
+
+use super::{LANES, Lanes, add, high, load, low, reduce_once, splat, store, sub};
+use crate::roots::{MontgomeryFactor, Roots};
+
+type Line = [u64; LANES];
+
+/// A root in every lane, or eight roots: times `2^52`, and that divided by `q` modulo `2^52`.
+#[derive(Clone, Copy)]
+struct Root {
+    value: Lanes,
+    quotient: Lanes,
+}
+
+/// Constants of one prime in every lane.
+#[derive(Clone, Copy)]
+struct Prime {
+    q: Lanes,
+    double: Lanes,
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn root(root: &MontgomeryFactor) -> Root {
+    Root { value: splat(root.value), quotient: splat(root.quotient) }
+}
+
+/// in [0, 2^52), out (0, 2q): `y` times the root.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn times(p: &Prime, y: Lanes, w: &Root) -> Lanes {
+    let zero = splat(0);
+    sub(high(p.q, y, w.value), high(zero, low(zero, y, w.quotient), p.q))
+}
+
+/// in [0, 4q), out [0, 4q): `x + w y`, `x - w y`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn forward_butterfly(p: &Prime, x: Lanes, y: Lanes, w: &Root) -> (Lanes, Lanes) {
+    let zero = splat(0);
+    let lifted = add(reduce_once(x, p.double), p.q);
+    let product = sub(high(zero, y, w.value), high(zero, low(zero, y, w.quotient), p.q));
+    (add(lifted, product), sub(lifted, product))
+}
+
+/// in [0, 2q), out [0, 2q): `x + y`, `(y - x) w`, where `w` is the mirror root.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn inverse_butterfly(p: &Prime, x: Lanes, y: Lanes, w: &Root) -> (Lanes, Lanes) {
+    let difference = sub(add(y, p.double), x);
+    (reduce_once(add(x, y), p.double), times(p, difference, w))
+}
+
+/// Layers of `R` rows under one group in each of `C` columns, which are independent of each other: that many chains
+/// hide each other's latency. `root(s, t)` is the root of subgroup `t` in layer `s`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+#[allow(clippy::needless_range_loop, reason = "a column index reads two rows of one array")]
+fn forward_rows<const R: usize, const C: usize>(
+    p: &Prime,
+    rows: &mut [[Lanes; C]; R],
+    root: impl Fn(usize, usize) -> Root,
+) {
+    for s in 0..R.ilog2() as usize {
+        let half = R >> (s + 1);
+        for t in 0..1 << s {
+            let w = root(s, t);
+            for i in 2 * t * half..(2 * t + 1) * half {
+                for c in 0..C {
+                    (rows[i][c], rows[i + half][c]) = forward_butterfly(p, rows[i][c], rows[i + half][c], &w);
+                }
+            }
+        }
+    }
+}
+
+/// The same layers backwards, mirror roots; without layer 0 where `TOP`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+#[allow(clippy::needless_range_loop, reason = "a column index reads two rows of one array")]
+fn inverse_rows<const R: usize, const C: usize, const TOP: bool>(
+    p: &Prime,
+    rows: &mut [[Lanes; C]; R],
+    root: impl Fn(usize, usize) -> Root,
+) {
+    for s in (usize::from(TOP)..R.ilog2() as usize).rev() {
+        let half = R >> (s + 1);
+        for t in 0..1 << s {
+            let w = root(s, t);
+            for i in 2 * t * half..(2 * t + 1) * half {
+                for c in 0..C {
+                    (rows[i][c], rows[i + half][c]) = inverse_butterfly(p, rows[i][c], rows[i + half][c], &w);
+                }
+            }
+        }
+    }
+}
+
+/// Per layer of a pass the roots of its subgroups, under root `k` or under the mirror `k`.
+#[inline(always)]
+fn pass_layers<const R: usize>(table: &[MontgomeryFactor], k: usize) -> [&[MontgomeryFactor]; 4] {
+    std::array::from_fn(|s| if 1 << s < R { &table[k << s..][..1 << s] } else { &table[..0] })
+}
+
+/// `R` rows of a block, as disjoint slices of equal length, cut into `C` lines each.
+#[inline(always)]
+fn rows_of<const R: usize, const C: usize>(block: &mut [Line]) -> [&mut [[Line; C]]; R] {
+    let steps = block.len() / (R * C);
+    let mut rest = block.as_chunks_mut().0;
+    std::array::from_fn(|_| {
+        let (row, tail) = std::mem::take(&mut rest).split_at_mut(steps);
+        rest = tail;
+        row
+    })
+}
+
+/// in [0, 4q), out [0, 4q): the layers of one pass over a block, whose group has root `k`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn forward_pass<const R: usize, const C: usize>(
+    p: &Prime,
+    block: &mut [Line],
+    table: &[MontgomeryFactor],
+    k: usize,
+) {
+    let layers = pass_layers::<R>(table, k);
+    let steps = block.len() / (R * C);
+    let mut lines = rows_of::<R, C>(block);
+    for i in 0..steps {
+        let mut rows = [[splat(0); C]; R];
+        for (row, lines) in rows.iter_mut().zip(&lines) {
+            for (x, line) in row.iter_mut().zip(&lines[i]) {
+                *x = load(line);
+            }
+        }
+        forward_rows(p, &mut rows, |s, t| root(&layers[s][t]));
+        for (row, lines) in rows.iter().zip(&mut lines) {
+            for (x, line) in row.iter().zip(&mut lines[i]) {
+                store(line, *x);
+            }
+        }
+    }
+}
+
+/// in [0, 2q), out [0, 2q), or [0, q) and divided by `N` where `TOP`: one pass over a block whose mirror is `k`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[allow(clippy::needless_range_loop, reason = "a column index reads two rows of one array")]
+fn inverse_pass<const R: usize, const C: usize, const TOP: bool>(
+    p: &Prime,
+    block: &mut [Line],
+    tables: &Roots,
+    k: usize,
+) {
+    let (shares, scaled) = (root(&tables.inverse_n), root(&tables.inverse_n_root));
+    let layers = pass_layers::<R>(&tables.upper, k);
+    let steps = block.len() / (R * C);
+    let mut lines = rows_of::<R, C>(block);
+    for i in 0..steps {
+        let mut rows = [[splat(0); C]; R];
+        for (row, lines) in rows.iter_mut().zip(&lines) {
+            for (x, line) in row.iter_mut().zip(&lines[i]) {
+                *x = load(line);
+            }
+        }
+        inverse_rows::<R, C, TOP>(p, &mut rows, |s, t| root(&layers[s][(1 << s) - 1 - t]));
+        if TOP {
+            for i in 0..R / 2 {
+                for c in 0..C {
+                    let (x, y) = (rows[i][c], rows[i + R / 2][c]);
+                    let difference = sub(add(y, p.double), x);
+                    rows[i][c] = reduce_once(times(p, add(x, y), &shares), p.q);
+                    rows[i + R / 2][c] = reduce_once(times(p, difference, &scaled), p.q);
+                }
+            }
+        }
+        for (row, lines) in rows.iter().zip(&mut lines) {
+            for (x, line) in row.iter().zip(&mut lines[i]) {
+                store(line, *x);
+            }
+        }
+    }
+}
+
+/// Rows to columns.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn transpose(r: &[Lanes; 8]) -> [Lanes; 8] {
+    let pairs: [Lanes; 8] = [
+        _mm512_unpacklo_epi64(r[0], r[1]),
+        _mm512_unpackhi_epi64(r[0], r[1]),
+        _mm512_unpacklo_epi64(r[2], r[3]),
+        _mm512_unpackhi_epi64(r[2], r[3]),
+        _mm512_unpacklo_epi64(r[4], r[5]),
+        _mm512_unpackhi_epi64(r[4], r[5]),
+        _mm512_unpacklo_epi64(r[6], r[7]),
+        _mm512_unpackhi_epi64(r[6], r[7]),
+    ];
+    let [c0, c2, c4, c6] = transpose_quarters([pairs[0], pairs[2], pairs[4], pairs[6]]);
+    let [c1, c3, c5, c7] = transpose_quarters([pairs[1], pairs[3], pairs[5], pairs[7]]);
+    [c0, c1, c2, c3, c4, c5, c6, c7]
+}
+
+/// Rows to columns of four 128-bit quarters.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn transpose_quarters(r: [Lanes; 4]) -> [Lanes; 4] {
+    const EVEN: i32 = 0x88;
+    const ODD: i32 = 0xdd;
+    let (a, b) = (_mm512_shuffle_i64x2::<EVEN>(r[0], r[1]), _mm512_shuffle_i64x2::<ODD>(r[0], r[1]));
+    let (c, d) = (_mm512_shuffle_i64x2::<EVEN>(r[2], r[3]), _mm512_shuffle_i64x2::<ODD>(r[2], r[3]));
+    [
+        _mm512_shuffle_i64x2::<EVEN>(a, c),
+        _mm512_shuffle_i64x2::<EVEN>(b, d),
+        _mm512_shuffle_i64x2::<ODD>(a, c),
+        _mm512_shuffle_i64x2::<ODD>(b, d),
+    ]
+}
+
+/// What the last six layers need beside the tables.
+#[derive(Clone, Copy)]
+struct Leaf {
+    p: Prime,
+    inverse_q: Lanes,
+    i: Root,
+    z: Root,
+    zi: Root,
+}
+
+/// in [0, q), out [0, q): the product of two roots as a root.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn root_product(leaf: &Leaf, value: Lanes, by: &Root) -> Root {
+    let value = reduce_once(times(&leaf.p, value, by), leaf.p.q);
+    with_quotient(leaf, value)
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn with_quotient(leaf: &Leaf, value: Lanes) -> Root {
+    Root { value, quotient: low(splat(0), value, leaf.inverse_q) }
+}
+
+/// The roots of the last three layers from the eight `u`: index `2^s + t` as in `forward_rows`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+fn leaf_roots(leaf: &Leaf, u: Lanes) -> [Root; 8] {
+    let u1 = with_quotient(leaf, u);
+    let u2 = root_product(leaf, u, &u1);
+    let u4 = root_product(leaf, u2.value, &u2);
+    let u2i = root_product(leaf, u2.value, &leaf.i);
+    let [ui, uz, uzi] =
+        [root_product(leaf, u, &leaf.i), root_product(leaf, u, &leaf.z), root_product(leaf, u, &leaf.zi)];
+    [u1, u4, u2, u2i, u1, ui, uz, uzi]
+}
+
+/// A block of 64 words, whose last six layers are two passes: over its lines, and within them.
+type LeafLines = [Line; 8];
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load_block(block: &LeafLines) -> [Lanes; 8] {
+    let mut rows = [splat(0); 8];
+    for (row, line) in rows.iter_mut().zip(block) {
+        *row = load(line);
+    }
+    rows
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store_block(rows: &[Lanes; 8], block: &mut LeafLines) {
+    for (row, line) in rows.iter().zip(block) {
+        store(line, *row);
+    }
+}
+
+/// in [0, 4q), out [0, q): the last six layers of neighbouring blocks, the first of them with root `k`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn forward_leaves(leaf: &Leaf, blocks: &mut [LeafLines], tables: &Roots, k: usize) {
+    let p = &leaf.p;
+    for (t, block) in blocks.iter_mut().enumerate() {
+        let layers = pass_layers::<8>(&tables.upper, k + t);
+        let mut rows = load_block(block).map(|row| [row]);
+        forward_rows(p, &mut rows, |s, t| root(&layers[s][t]));
+        store_block(&rows.map(|[row]| row), block);
+    }
+    let lower = &tables.lower[k - tables.lower.len()..];
+    for (block, u) in blocks.iter_mut().zip(lower) {
+        let mut columns = transpose(&load_block(block)).map(|column| [column]);
+        let roots = leaf_roots(leaf, load(u));
+        forward_rows(p, &mut columns, |s, t| roots[(1 << s) + t]);
+        let columns = columns.map(|[x]| reduce_once(reduce_once(x, p.double), p.q));
+        store_block(&transpose(&columns), block);
+    }
+}
+
+/// in [0, 2q), out [0, 2q): the first six layers of the inverse on neighbouring blocks; the first has mirror `k`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn inverse_leaves(leaf: &Leaf, blocks: &mut [LeafLines], tables: &Roots, k: usize) {
+    let p = &leaf.p;
+    let lower = &tables.lower[..=k - tables.lower.len()];
+    let backwards = _mm512_set_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    for (block, u) in blocks.iter_mut().zip(lower.iter().rev()) {
+        let mut columns = transpose(&load_block(block)).map(|column| [column]);
+        let roots = leaf_roots(leaf, _mm512_permutexvar_epi64(backwards, load(u)));
+        inverse_rows::<8, 1, false>(p, &mut columns, |s, t| roots[(2 << s) - 1 - t]);
+        store_block(&transpose(&columns.map(|[x]| x)), block);
+    }
+    for (t, block) in blocks.iter_mut().enumerate() {
+        let layers = pass_layers::<8>(&tables.upper, k - t);
+        let mut rows = load_block(block).map(|row| [row]);
+        inverse_rows::<8, 1, false>(p, &mut rows, |s, t| root(&layers[s][(1 << s) - 1 - t]));
+        store_block(&rows.map(|[row]| row), block);
+    }
+}
+
+/// Rows of the first pass over a block, so that every later pass has eight.
+fn first_rows(block: &[Line]) -> usize {
+    match (block.len() / 8).trailing_zeros() {
+        1 => 2,
+        layers if layers % 3 == 0 => 8,
+        layers if layers % 3 == 1 => 16,
+        _ => 4,
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn forward_block(leaf: &Leaf, block: &mut [Line], tables: &Roots, k: usize) {
+    let rows = first_rows(block);
+    match rows {
+        2 => forward_pass::<2, 4>(&leaf.p, block, &tables.upper, k),
+        4 => forward_pass::<4, 4>(&leaf.p, block, &tables.upper, k),
+        8 => forward_pass::<8, 2>(&leaf.p, block, &tables.upper, k),
+        _ => forward_pass::<16, 1>(&leaf.p, block, &tables.upper, k),
+    }
+    let stride = block.len() / rows;
+    if stride == 8 {
+        forward_leaves(leaf, block.as_chunks_mut().0, tables, k * rows);
+    } else {
+        for (t, block) in block.chunks_exact_mut(stride).enumerate() {
+            forward_block(leaf, block, tables, k * rows + t);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn inverse_block<const TOP: bool>(leaf: &Leaf, block: &mut [Line], tables: &Roots, k: usize) {
+    let rows = first_rows(block);
+    let stride = block.len() / rows;
+    let last = k * rows + rows - 1;
+    if stride == 8 {
+        inverse_leaves(leaf, block.as_chunks_mut().0, tables, last);
+    } else {
+        for (t, block) in block.chunks_exact_mut(stride).enumerate() {
+            inverse_block::<false>(leaf, block, tables, last - t);
+        }
+    }
+    match rows {
+        2 => inverse_pass::<2, 4, TOP>(&leaf.p, block, tables, k),
+        4 => inverse_pass::<4, 4, TOP>(&leaf.p, block, tables, k),
+        8 => inverse_pass::<8, 2, TOP>(&leaf.p, block, tables, k),
+        _ => inverse_pass::<16, 1, TOP>(&leaf.p, block, tables, k),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn leaf(roots: &Roots) -> Leaf {
+    let (q, inverse_q) = (splat(roots.q), splat(roots.inverse_q));
+    let p = Prime { q, double: add(q, q) };
+    Leaf { p, inverse_q, i: root(&roots.i), z: root(&roots.z), zi: root(&roots.zi) }
+}
+
+/// in [0, q), out [0, q): coefficients to values in bit-reversed order.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernel) fn forward(roots: &Roots, a: &mut [u64]) {
+    forward_block(&leaf(roots), a.as_chunks_mut().0, roots, 1);
+}
+
+/// in [0, q), out [0, q): values in bit-reversed order to coefficients.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(in crate::kernel) fn inverse(roots: &Roots, a: &mut [u64]) {
+    inverse_block::<true>(&leaf(roots), a.as_chunks_mut().0, roots, 1);
+}

@@ -1,0 +1,82 @@
+//! Tables of our own transform: roots of unity in the form that the vector kernels multiply by.
+//!
+//! Root index `k = 2^l + j` belongs to group `j` of layer `l` and stands for `psi^bitrev(k)` over `log_n` bits. The
+//! upper table holds the layers whose groups span at least eight words; the lower one a single root per eight words of
+//! the last layer, from which the kernels make the other six.
+
+use crate::{Degree, Modulus};
+
+/// A factor in Montgomery's form for 52-bit words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MontgomeryFactor {
+    /// `w 2^52 mod q`.
+    pub(crate) value: u64,
+    /// `value / q mod 2^52`.
+    pub(crate) quotient: u64,
+}
+
+/// Tables of one prime below `2^50` at one degree.
+#[derive(Debug)]
+pub(crate) struct Roots {
+    pub(crate) q: u64,
+    /// `1/q mod 2^52`.
+    pub(crate) inverse_q: u64,
+    /// Roots `0 .. N/8` by index; index 0 is not used.
+    pub(crate) upper: Vec<MontgomeryFactor>,
+    /// Per eight words `8g ..` the root of index `N/2 + 4g`, times `2^52`.
+    pub(crate) lower: Vec<[u64; 8]>,
+    /// `i = psi^(N/2)`, a square root of -1.
+    pub(crate) i: MontgomeryFactor,
+    /// `z = psi^(N/4)`, a square root of `i`.
+    pub(crate) z: MontgomeryFactor,
+    /// `z i`.
+    pub(crate) zi: MontgomeryFactor,
+    /// `1/N`.
+    pub(crate) inverse_n: MontgomeryFactor,
+    /// `1/N` times root 1.
+    pub(crate) inverse_n_root: MontgomeryFactor,
+}
+
+impl Roots {
+    /// Smallest `log_n` of the kernels: one pass above a block of 64 words.
+    pub(crate) const LOG_N_MIN: u32 = 7;
+    /// The kernels' primes are below this power of two.
+    pub(crate) const BITS_MAX: u32 = 50;
+
+    /// Tables for the root `psi` of order `2N`.
+    pub(crate) fn new(degree: Degree, modulus: &Modulus, psi: u64) -> Roots {
+        debug_assert!(degree.log_n() >= Self::LOG_N_MIN && modulus.bits() <= Self::BITS_MAX);
+        let n = degree.n();
+        let inverse_q = inverse52(modulus.value());
+        let factor = |w: u64| {
+            let value = modulus.mul(w, RADIX);
+            MontgomeryFactor { value, quotient: value.wrapping_mul(inverse_q) & (RADIX - 1) }
+        };
+        let powers: Vec<u64> =
+            std::iter::successors(Some(1), |&w| Some(modulus.mul(w, psi))).take(n).collect();
+        let root = |k: usize| factor(powers[degree.reverse_bits(k)]);
+        // n (q - (q-1)/n) = nq - q + 1 = 1 modulo q.
+        let inverse_n = modulus.value() - (modulus.value() - 1) / n as u64;
+        let lower = |block: usize| std::array::from_fn(|lane| root(n / 2 + 4 * (8 * block + lane)).value);
+        Roots {
+            q: modulus.value(),
+            inverse_q,
+            upper: (0..n / 8).map(root).collect(),
+            lower: (0..n / 64).map(lower).collect(),
+            i: factor(powers[n / 2]),
+            z: factor(powers[n / 4]),
+            zi: factor(powers[n / 2 + n / 4]),
+            inverse_n: factor(inverse_n),
+            inverse_n_root: factor(modulus.mul(inverse_n, powers[n / 2])),
+        }
+    }
+}
+
+/// `2^52`, the radix of Montgomery's form.
+pub(crate) const RADIX: u64 = 1 << 52;
+
+/// `1/q mod 2^52` by Newton's iteration: an odd `q` is its own inverse modulo 8, each step doubles the bits.
+pub(crate) fn inverse52(q: u64) -> u64 {
+    let inverse = (0..5).fold(q, |x, _| x.wrapping_mul(2u64.wrapping_sub(q.wrapping_mul(x))));
+    inverse & (RADIX - 1)
+}
