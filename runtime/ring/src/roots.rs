@@ -21,7 +21,7 @@ pub(crate) struct Roots {
     pub(crate) q: u64,
     /// `1/q mod 2^52`.
     pub(crate) inverse_q: u64,
-    /// Roots `0 .. N/8` by index; index 0 is not used.
+    /// Roots `0 .. N/8` by index; index 0 is 1.
     pub(crate) upper: Vec<MontgomeryFactor>,
     /// Per eight words `8g ..` the root of index `N/2 + 4g`, times `2^52`.
     pub(crate) lower: Vec<[u64; 8]>,

@@ -75,6 +75,9 @@ pub fn primes(log_n: u32) -> Vec<u64> {
     primes.extend([31, 40, 49, 50, 60].map(|bits| prime_below(1 << bits, log_n)));
     primes.extend([prime_from(3 << 48, log_n), prime_below(3 << 48, log_n)]);
     primes.extend([prime_from(1 << 51, log_n), prime_below(1 << 52, log_n), prime_from(1 << 52, log_n)]);
+    // Both sides of the bound up to which forward transforms leave out their reductions.
+    let lazy = (1 << 52) / (2 * u64::from(log_n) + 1);
+    primes.extend([prime_below(lazy, log_n), prime_from(lazy, log_n)]);
     primes.sort_unstable();
     primes.dedup();
     primes

@@ -46,12 +46,12 @@ fn times(p: &Prime, y: Lanes, w: &Root) -> Lanes {
     sub(high(p.q, y, w.value), high(zero, low(zero, y, w.quotient), p.q))
 }
 
-/// in [0, 4q), out [0, 4q): `x + w y`, `x - w y`.
+/// in [0, 4q), out [0, 4q): `x + w y`, `x - w y`; where `LAZY`, in [0, b) gives [0, b + 2q).
 #[target_feature(enable = "avx512f,avx512ifma")]
 #[inline]
-fn forward_butterfly(p: &Prime, x: Lanes, y: Lanes, w: &Root) -> (Lanes, Lanes) {
+fn forward_butterfly<const LAZY: bool>(p: &Prime, x: Lanes, y: Lanes, w: &Root) -> (Lanes, Lanes) {
     let zero = splat(0);
-    let lifted = add(reduce_once(x, p.double), p.q);
+    let lifted = add(if LAZY { x } else { reduce_once(x, p.double) }, p.q);
     let product = sub(high(zero, y, w.value), high(zero, low(zero, y, w.quotient), p.q));
     (add(lifted, product), sub(lifted, product))
 }
@@ -65,22 +65,23 @@ fn inverse_butterfly(p: &Prime, x: Lanes, y: Lanes, w: &Root) -> (Lanes, Lanes) 
 }
 
 /// Layers of `R` rows under one group in each of `C` columns, which are independent of each other: that many chains
-/// hide each other's latency. `root(s, t)` is the root of subgroup `t` in layer `s`.
+/// hide each other's latency. `root(s, t, c)` is the root of subgroup `t` in layer `s` of column `c`.
 #[target_feature(enable = "avx512f,avx512ifma")]
 #[inline]
 #[allow(clippy::needless_range_loop, reason = "a column index reads two rows of one array")]
-fn forward_rows<const R: usize, const C: usize>(
+fn forward_rows<const R: usize, const C: usize, const LAZY: bool>(
     p: &Prime,
     rows: &mut [[Lanes; C]; R],
-    root: impl Fn(usize, usize) -> Root,
+    root: impl Fn(usize, usize, usize) -> Root,
 ) {
     for s in 0..R.ilog2() as usize {
         let half = R >> (s + 1);
         for t in 0..1 << s {
-            let w = root(s, t);
             for i in 2 * t * half..(2 * t + 1) * half {
                 for c in 0..C {
-                    (rows[i][c], rows[i + half][c]) = forward_butterfly(p, rows[i][c], rows[i + half][c], &w);
+                    let w = root(s, t, c);
+                    (rows[i][c], rows[i + half][c]) =
+                        forward_butterfly::<LAZY>(p, rows[i][c], rows[i + half][c], &w);
                 }
             }
         }
@@ -94,14 +95,14 @@ fn forward_rows<const R: usize, const C: usize>(
 fn inverse_rows<const R: usize, const C: usize, const TOP: bool>(
     p: &Prime,
     rows: &mut [[Lanes; C]; R],
-    root: impl Fn(usize, usize) -> Root,
+    root: impl Fn(usize, usize, usize) -> Root,
 ) {
     for s in (usize::from(TOP)..R.ilog2() as usize).rev() {
         let half = R >> (s + 1);
         for t in 0..1 << s {
-            let w = root(s, t);
             for i in 2 * t * half..(2 * t + 1) * half {
                 for c in 0..C {
+                    let w = root(s, t, c);
                     (rows[i][c], rows[i + half][c]) = inverse_butterfly(p, rows[i][c], rows[i + half][c], &w);
                 }
             }
@@ -127,9 +128,9 @@ fn rows_of<const R: usize, const C: usize>(block: &mut [Line]) -> [&mut [[Line; 
     })
 }
 
-/// in [0, 4q), out [0, 4q): the layers of one pass over a block, whose group has root `k`.
+/// in [0, 4q), out [0, 4q), or as `LAZY` butterflies: one pass over a block, whose group has root `k`.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn forward_pass<const R: usize, const C: usize>(
+fn forward_pass<const R: usize, const C: usize, const LAZY: bool>(
     p: &Prime,
     block: &mut [Line],
     table: &[MontgomeryFactor],
@@ -145,7 +146,7 @@ fn forward_pass<const R: usize, const C: usize>(
                 *x = load(line);
             }
         }
-        forward_rows(p, &mut rows, |s, t| root(&layers[s][t]));
+        forward_rows::<R, C, LAZY>(p, &mut rows, |s, t, _| root(&layers[s][t]));
         for (row, lines) in rows.iter().zip(&mut lines) {
             for (x, line) in row.iter().zip(&mut lines[i]) {
                 store(line, *x);
@@ -174,7 +175,7 @@ fn inverse_pass<const R: usize, const C: usize, const TOP: bool>(
                 *x = load(line);
             }
         }
-        inverse_rows::<R, C, TOP>(p, &mut rows, |s, t| root(&layers[s][(1 << s) - 1 - t]));
+        inverse_rows::<R, C, TOP>(p, &mut rows, |s, t, _| root(&layers[s][(1 << s) - 1 - t]));
         if TOP {
             for i in 0..R / 2 {
                 for c in 0..C {
@@ -233,6 +234,7 @@ fn transpose_quarters(r: [Lanes; 4]) -> [Lanes; 4] {
 struct Leaf {
     p: Prime,
     inverse_q: Lanes,
+    one: Root,
     i: Root,
     z: Root,
     zi: Root,
@@ -267,42 +269,68 @@ fn leaf_roots(leaf: &Leaf, u: Lanes) -> [Root; 8] {
 
 /// A block of 64 words, whose last six layers are two passes: over its lines, and within them.
 type LeafLines = [Line; 8];
+/// Leaves that go through a pass together.
+const LEAVES: usize = 2;
+type LeafRows = [[Lanes; LEAVES]; 8];
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn load_block(block: &LeafLines) -> [Lanes; 8] {
-    let mut rows = [splat(0); 8];
-    for (row, line) in rows.iter_mut().zip(block) {
-        *row = load(line);
+fn load_leaves(blocks: &[LeafLines; LEAVES]) -> LeafRows {
+    let mut rows = [[splat(0); LEAVES]; 8];
+    for (c, block) in blocks.iter().enumerate() {
+        for (row, line) in rows.iter_mut().zip(block) {
+            row[c] = load(line);
+        }
     }
     rows
 }
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn store_block(rows: &[Lanes; 8], block: &mut LeafLines) {
-    for (row, line) in rows.iter().zip(block) {
-        store(line, *row);
+fn store_leaves(rows: &LeafRows, blocks: &mut [LeafLines; LEAVES]) {
+    for (c, block) in blocks.iter_mut().enumerate() {
+        for (row, line) in rows.iter().zip(block) {
+            store(line, row[c]);
+        }
     }
 }
 
-/// in [0, 4q), out [0, q): the last six layers of neighbouring blocks, the first of them with root `k`.
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn forward_leaves(leaf: &Leaf, blocks: &mut [LeafLines], tables: &Roots, k: usize) {
-    let p = &leaf.p;
-    for (t, block) in blocks.iter_mut().enumerate() {
-        let layers = pass_layers::<8>(&tables.upper, k + t);
-        let mut rows = load_block(block).map(|row| [row]);
-        forward_rows(p, &mut rows, |s, t| root(&layers[s][t]));
-        store_block(&rows.map(|[row]| row), block);
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn transpose_leaves(rows: &LeafRows) -> LeafRows {
+    let mut columns = [[splat(0); LEAVES]; 8];
+    for c in 0..LEAVES {
+        let block = [0, 1, 2, 3, 4, 5, 6, 7].map(|r: usize| rows[r][c]);
+        for (column, x) in columns.iter_mut().zip(transpose(&block)) {
+            column[c] = x;
+        }
     }
-    let lower = &tables.lower[k - tables.lower.len()..];
-    for (block, u) in blocks.iter_mut().zip(lower) {
-        let mut columns = transpose(&load_block(block)).map(|column| [column]);
-        let roots = leaf_roots(leaf, load(u));
-        forward_rows(p, &mut columns, |s, t| roots[(1 << s) + t]);
-        let columns = columns.map(|[x]| reduce_once(reduce_once(x, p.double), p.q));
-        store_block(&transpose(&columns), block);
+    columns
+}
+
+/// in [0, 4q), or [0, 2^52) where `LAZY`, out [0, q): the last six layers of neighbouring blocks, the first of them with root `k`.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn forward_leaves<const LAZY: bool>(leaf: &Leaf, blocks: &mut [LeafLines], tables: &Roots, k: usize) {
+    let p = &leaf.p;
+    let blocks = blocks.as_chunks_mut::<LEAVES>().0;
+    for (t, block) in blocks.iter_mut().enumerate() {
+        let layers = [0, 1].map(|c| pass_layers::<8>(&tables.upper, k + LEAVES * t + c));
+        let mut rows = load_leaves(block);
+        forward_rows::<8, LEAVES, LAZY>(p, &mut rows, |s, t, c| root(&layers[c][s][t]));
+        store_leaves(&rows, block);
+    }
+    let lower = tables.lower[k - tables.lower.len()..].as_chunks::<LEAVES>().0;
+    for (block, [u0, u1]) in blocks.iter_mut().zip(lower) {
+        let roots = [leaf_roots(leaf, load(u0)), leaf_roots(leaf, load(u1))];
+        let mut columns = transpose_leaves(&load_leaves(block));
+        forward_rows::<8, LEAVES, LAZY>(p, &mut columns, |s, t, c| roots[c][(1 << s) + t]);
+        for column in &mut columns {
+            for x in column {
+                let below = if LAZY { times(p, *x, &leaf.one) } else { reduce_once(*x, p.double) };
+                *x = reduce_once(below, p.q);
+            }
+        }
+        store_leaves(&transpose_leaves(&columns), block);
     }
 }
 
@@ -310,47 +338,52 @@ fn forward_leaves(leaf: &Leaf, blocks: &mut [LeafLines], tables: &Roots, k: usiz
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn inverse_leaves(leaf: &Leaf, blocks: &mut [LeafLines], tables: &Roots, k: usize) {
     let p = &leaf.p;
-    let lower = &tables.lower[..=k - tables.lower.len()];
+    let blocks = blocks.as_chunks_mut::<LEAVES>().0;
+    let lower = tables.lower[..=k - tables.lower.len()].as_chunks::<LEAVES>().0;
     let backwards = _mm512_set_epi64(0, 1, 2, 3, 4, 5, 6, 7);
-    for (block, u) in blocks.iter_mut().zip(lower.iter().rev()) {
-        let mut columns = transpose(&load_block(block)).map(|column| [column]);
-        let roots = leaf_roots(leaf, _mm512_permutexvar_epi64(backwards, load(u)));
-        inverse_rows::<8, 1, false>(p, &mut columns, |s, t| roots[(2 << s) - 1 - t]);
-        store_block(&transpose(&columns.map(|[x]| x)), block);
+    for (block, [u1, u0]) in blocks.iter_mut().zip(lower.iter().rev()) {
+        let roots = [
+            leaf_roots(leaf, _mm512_permutexvar_epi64(backwards, load(u0))),
+            leaf_roots(leaf, _mm512_permutexvar_epi64(backwards, load(u1))),
+        ];
+        let mut columns = transpose_leaves(&load_leaves(block));
+        inverse_rows::<8, LEAVES, false>(p, &mut columns, |s, t, c| roots[c][(2 << s) - 1 - t]);
+        store_leaves(&transpose_leaves(&columns), block);
     }
     for (t, block) in blocks.iter_mut().enumerate() {
-        let layers = pass_layers::<8>(&tables.upper, k - t);
-        let mut rows = load_block(block).map(|row| [row]);
-        inverse_rows::<8, 1, false>(p, &mut rows, |s, t| root(&layers[s][(1 << s) - 1 - t]));
-        store_block(&rows.map(|[row]| row), block);
+        let layers = [0, 1].map(|c| pass_layers::<8>(&tables.upper, k - LEAVES * t - c));
+        let mut rows = load_leaves(block);
+        inverse_rows::<8, LEAVES, false>(p, &mut rows, |s, t, c| root(&layers[c][s][(1 << s) - 1 - t]));
+        store_leaves(&rows, block);
     }
 }
 
-/// Rows of the first pass over a block, so that every later pass has eight.
+/// Rows of the first pass over a block. Sixteen rows come last, at a stride of 512 bytes: at a longer power of two they
+/// would share one set of the first cache, which has fewer ways.
 fn first_rows(block: &[Line]) -> usize {
     match (block.len() / 8).trailing_zeros() {
         1 => 2,
-        layers if layers % 3 == 0 => 8,
-        layers if layers % 3 == 1 => 16,
-        _ => 4,
+        4 => 16,
+        layers if layers % 3 == 2 => 4,
+        _ => 8,
     }
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn forward_block(leaf: &Leaf, block: &mut [Line], tables: &Roots, k: usize) {
+fn forward_block<const LAZY: bool>(leaf: &Leaf, block: &mut [Line], tables: &Roots, k: usize) {
     let rows = first_rows(block);
     match rows {
-        2 => forward_pass::<2, 4>(&leaf.p, block, &tables.upper, k),
-        4 => forward_pass::<4, 4>(&leaf.p, block, &tables.upper, k),
-        8 => forward_pass::<8, 2>(&leaf.p, block, &tables.upper, k),
-        _ => forward_pass::<16, 1>(&leaf.p, block, &tables.upper, k),
+        2 => forward_pass::<2, 4, LAZY>(&leaf.p, block, &tables.upper, k),
+        4 => forward_pass::<4, 4, LAZY>(&leaf.p, block, &tables.upper, k),
+        8 => forward_pass::<8, 2, LAZY>(&leaf.p, block, &tables.upper, k),
+        _ => forward_pass::<16, 1, LAZY>(&leaf.p, block, &tables.upper, k),
     }
     let stride = block.len() / rows;
     if stride == 8 {
-        forward_leaves(leaf, block.as_chunks_mut().0, tables, k * rows);
+        forward_leaves::<LAZY>(leaf, block.as_chunks_mut().0, tables, k * rows);
     } else {
         for (t, block) in block.chunks_exact_mut(stride).enumerate() {
-            forward_block(leaf, block, tables, k * rows + t);
+            forward_block::<LAZY>(leaf, block, tables, k * rows + t);
         }
     }
 }
@@ -379,13 +412,26 @@ fn inverse_block<const TOP: bool>(leaf: &Leaf, block: &mut [Line], tables: &Root
 fn leaf(roots: &Roots) -> Leaf {
     let (q, inverse_q) = (splat(roots.q), splat(roots.inverse_q));
     let p = Prime { q, double: add(q, q) };
-    Leaf { p, inverse_q, i: root(&roots.i), z: root(&roots.z), zi: root(&roots.zi) }
+    Leaf {
+        p,
+        inverse_q,
+        one: root(&roots.upper[0]),
+        i: root(&roots.i),
+        z: root(&roots.z),
+        zi: root(&roots.zi),
+    }
 }
 
 /// in [0, q), out [0, q): coefficients to values in bit-reversed order.
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(in crate::kernel) fn forward(roots: &Roots, a: &mut [u64]) {
-    forward_block(&leaf(roots), a.as_chunks_mut().0, roots, 1);
+    // Layer by layer the bound grows by 2q; products are of words below 2^52.
+    let layers = u64::from(a.len().ilog2());
+    if (2 * layers + 1) * roots.q <= 1 << 52 {
+        forward_block::<true>(&leaf(roots), a.as_chunks_mut().0, roots, 1);
+    } else {
+        forward_block::<false>(&leaf(roots), a.as_chunks_mut().0, roots, 1);
+    }
 }
 
 /// in [0, q), out [0, q): values in bit-reversed order to coefficients.
