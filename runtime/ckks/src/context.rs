@@ -7,15 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cipherloom_ring::{Automorphism, Degree, Evaluation, Limb, Path, Poly};
-use rayon::prelude::*;
+use cipherloom_ring::{Automorphism, Degree, Evaluation, Limb, Path, Poly, Words};
 
 use crate::conversion::{Basis, Conversion};
-use crate::scratch::{Pool, Scratch};
+use crate::parallel;
 use crate::{CkksError, CompactPlaintext, Encoder, GaloisElement, Limbs, Plaintext};
-
-/// Below this many words a loop over limbs stays on its thread: starting a task costs about as much as 2^13 words.
-const PARALLEL_WORDS_MIN: usize = 1 << 14;
 
 /// Ring degree, primes and tables of a parameter set. Built once, shared by `Arc`.
 pub struct Context {
@@ -26,7 +22,6 @@ pub struct Context {
     encoder: Encoder,
     conversions: Cache<Basis, Conversion>,
     automorphisms: Cache<GaloisElement, Automorphism>,
-    scratch: Pool,
 }
 
 type Cache<K, V> = RwLock<BTreeMap<K, Arc<V>>>;
@@ -60,7 +55,6 @@ impl Context {
             encoder,
             conversions: RwLock::default(),
             automorphisms: RwLock::default(),
-            scratch: Pool::default(),
         })
     }
 
@@ -126,8 +120,8 @@ impl Context {
     }
 
     /// A buffer of `limbs` limbs, its content unspecified.
-    pub(crate) fn scratch(&self, limbs: usize) -> Scratch<'_> {
-        self.scratch.take(limbs * self.n())
+    pub(crate) fn scratch(&self, limbs: usize) -> Words {
+        Words::unspecified(limbs * self.n())
     }
 
     /// Does `work` for each item, in parallel where the items are limbs enough. Each thread has `scratch_limbs` limbs.
@@ -137,25 +131,18 @@ impl Context {
         scratch_limbs: usize,
         work: impl Fn(T, &mut [u64]) + Sync,
     ) {
-        let items: Vec<T> = items.collect();
-        if items.len() < 2 || self.n() * items.len() < PARALLEL_WORDS_MIN || rayon::current_num_threads() == 1
-        {
-            let mut scratch = self.scratch(scratch_limbs);
-            items.into_iter().for_each(|item| work(item, &mut scratch));
-        } else {
-            let init = || self.scratch(scratch_limbs);
-            items.into_par_iter().for_each_init(init, |scratch, item| work(item, scratch));
-        }
+        parallel::for_each(self.n(), items, scratch_limbs, work);
     }
 
-    /// Polynomials of `limbs` limbs, each limb written by `fill(part, limb, words)`.
+    /// Polynomials of `limbs` limbs, each limb written by `fill(part, limb, words)`: it must
+    /// write all of its words, which are unspecified before.
     pub(crate) fn fill(
         &self,
         parts: usize,
         limbs: usize,
         fill: impl Fn(usize, usize, &mut [u64]) + Sync,
     ) -> Vec<Poly<Evaluation>> {
-        let mut polys: Vec<_> = (0..parts).map(|_| Poly::zero(self.degree, limbs)).collect();
+        let mut polys: Vec<_> = (0..parts).map(|_| Poly::unspecified(self.degree, limbs)).collect();
         let items = polys.iter_mut().enumerate().flat_map(|(part, poly)| {
             poly.limbs_mut().enumerate().map(move |(limb, words)| (part, limb, words))
         });

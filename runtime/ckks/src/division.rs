@@ -108,7 +108,7 @@ impl Context {
 
         let dropped: Vec<Vec<&[u64]>> =
             (0..parts).map(|part| dropped.chunks_exact(n).skip(part).step_by(parts).collect()).collect();
-        let mut result: Vec<_> = (0..parts).map(|_| Poly::zero(self.degree(), kept)).collect();
+        let mut result: Vec<_> = (0..parts).map(|_| Poly::unspecified(self.degree(), kept)).collect();
         let scratch_limbs = source.scratch_limbs() + usize::from(automorphism.is_some());
         self.for_each(transposed(&mut result).enumerate(), scratch_limbs, |(target, outs), scratch| {
             let limb = self.limb(target);
@@ -137,4 +137,9 @@ impl Context {
 pub(crate) fn transposed(polys: &mut [Poly<Evaluation>]) -> impl Iterator<Item = Vec<&mut [u64]>> {
     let mut limbs: Vec<_> = polys.iter_mut().map(|poly| poly.limbs_mut()).collect();
     std::iter::from_fn(move || limbs.iter_mut().map(Iterator::next).collect::<Option<Vec<_>>>())
+}
+
+/// The two limbs of an item of two polynomials.
+pub(crate) fn pair(limbs: Vec<&mut [u64]>) -> [&mut [u64]; 2] {
+    limbs.try_into().expect("values that are summed have two parts")
 }

@@ -9,10 +9,9 @@ mod embedding;
 use std::sync::Arc;
 
 use cipherloom_ring::{Coefficient, Degree, Limb, Modulus, Poly};
-use rayon::prelude::*;
 
 use self::embedding::Embedding;
-use crate::{CkksError, CompactPlaintext, Limbs, Plaintext};
+use crate::{CkksError, CompactPlaintext, Limbs, Plaintext, parallel};
 
 /// Coefficients to encode are below this in magnitude.
 const COEFFICIENT_MAX: f64 = (1u64 << 62) as f64;
@@ -111,8 +110,8 @@ impl Encoder {
         }
         let basis: Vec<&Limb> =
             self.chain[..limbs].iter().chain(&self.special[..special]).map(AsRef::as_ref).collect();
-        let mut poly = Poly::zero(self.degree, basis.len());
-        poly.as_mut_slice().par_chunks_exact_mut(n).zip(&basis).for_each(|(words, limb)| {
+        let mut poly = Poly::unspecified(self.degree, basis.len());
+        parallel::for_each(n, poly.limbs_mut().zip(&basis), 0, |(words, limb), _| {
             spread(words, coefficients, compact.largest(), limb.modulus());
             limb.forward(words);
         });
@@ -224,6 +223,9 @@ fn spread(out: &mut [u64], coefficients: &[i64], largest: u64, modulus: &Modulus
     let gap = out.len() / coefficients.len();
     let q = modulus.value();
     let wrap = |c: i64| if c < 0 { (c as u64).wrapping_add(q) } else { c as u64 };
+    if gap > 1 {
+        out.fill(0);
+    }
     match (gap, largest < q) {
         (1, true) => out.iter_mut().zip(coefficients).for_each(|(out, &c)| *out = wrap(c)),
         (_, true) => out.iter_mut().step_by(gap).zip(coefficients).for_each(|(out, &c)| *out = wrap(c)),

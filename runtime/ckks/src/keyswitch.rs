@@ -7,11 +7,10 @@
 
 use std::sync::Arc;
 
-use cipherloom_ring::{Evaluation, Poly};
+use cipherloom_ring::{Evaluation, Poly, Words};
 
 use crate::conversion::{Basis, Conversion};
-use crate::division::Source;
-use crate::scratch::Scratch;
+use crate::division::{Source, transposed};
 use crate::{CkksError, Context, EvaluationKey, Gadget, KeyTarget, Limbs};
 
 /// A polynomial's digits at each prime of a key basis.
@@ -31,7 +30,7 @@ pub(crate) struct FreshDigits<'a> {
     limbs: usize,
     input: &'a Poly<Evaluation>,
     /// Coefficients of each limb, scaled for conversion.
-    scaled: Scratch<'a>,
+    scaled: Words,
     conversions: Vec<Arc<Conversion>>,
 }
 
@@ -138,11 +137,13 @@ impl<D: Digits> Source for Switched<'_, D> {
         let digits = self.digits.load(target, scratch);
         let limb = self.context.basis_limb(self.limbs, target);
         let number = if target < self.limbs { target } else { self.key.limbs().0 + target - self.limbs };
+        let (first, second) = sums.split_at_mut(n);
+        let half = |half: fn(&EvaluationKey, usize) -> &Poly<Evaluation>| -> Vec<&[u64]> {
+            (0..digits.len()).map(|digit| half(self.key, digit).limb(number)).collect()
+        };
+        let halves = [half(EvaluationKey::b), half(EvaluationKey::a)];
+        limb.pair_of_sums([first, second], &digits, [&halves[0], &halves[1]]);
         for (part, sum) in sums.chunks_exact_mut(n).enumerate() {
-            let half = |digit: usize| if part == 0 { self.key.b(digit) } else { self.key.a(digit) };
-            let terms: Vec<(&[u64], &[u64])> =
-                digits.iter().enumerate().map(|(digit, words)| (*words, half(digit).limb(number))).collect();
-            limb.sum_of_products(sum, &terms);
             match self.addends[part] {
                 Addend::Plain(addend) if target < self.limbs => {
                     limb.mul_scalar_add(sum, addend.limb(target), self.special.product[target]);
@@ -182,11 +183,17 @@ impl Context {
     pub(crate) fn decompose(&self, input: &Poly<Evaluation>, gadget: Gadget) -> Result<Hoisted, CkksError> {
         let fresh = self.digits(input, gadget)?;
         let limbs = input.limbs();
-        let digits = self.fill(fresh.count(), limbs + gadget.special_limbs, |digit, target, out| {
-            if gadget.digit_range(digit, Limbs(limbs)).contains(&target) {
-                out.copy_from_slice(input.limb(target));
-            } else {
-                fresh.lift(digit, target, out);
+        let basis_limbs = limbs + gadget.special_limbs;
+        let mut digits: Vec<_> =
+            (0..fresh.count()).map(|_| Poly::unspecified(self.degree(), basis_limbs)).collect();
+        // All digits at one prime together: they share the tables of its transform.
+        self.for_each(transposed(&mut digits).enumerate(), 0, |(target, outs), _| {
+            for (digit, out) in outs.into_iter().enumerate() {
+                if gadget.digit_range(digit, Limbs(limbs)).contains(&target) {
+                    out.copy_from_slice(input.limb(target));
+                } else {
+                    fresh.lift(digit, target, out);
+                }
             }
         });
         Ok(Hoisted { gadget, limbs, digits })

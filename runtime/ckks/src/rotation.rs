@@ -5,7 +5,7 @@
 
 use cipherloom_ring::{Evaluation, Poly};
 
-use crate::division::{Division, Source, transposed};
+use crate::division::{Division, Source, pair, transposed};
 use crate::keyswitch::{Addend, Digits, Hoisted};
 use crate::{
     Ciphertext, CkksError, Context, EvaluationKey, Extended, Gadget, GaloisElement, KeyTarget, Limbs,
@@ -90,7 +90,7 @@ impl Context {
         let automorphism = self.automorphism(element)?;
         let special = key.gadget().special_limbs;
         let source = self.switched(hoisted, key, limbs, [Addend::Plain(a.part(0)), Addend::None])?;
-        let mut parts = vec![Poly::zero(self.degree(), limbs + special); 2];
+        let mut parts: Vec<_> = (0..2).map(|_| Poly::unspecified(self.degree(), limbs + special)).collect();
         self.for_each(
             transposed(&mut parts).enumerate(),
             source.scratch_limbs(),
@@ -117,6 +117,8 @@ impl Context {
             if target < limbs {
                 out.copy_from_slice(a.part(part).limb(target));
                 self.limb(target).mul_scalar(out, product.product[target]);
+            } else {
+                out.fill(0);
             }
         });
         Extended::new(parts, special)
@@ -138,12 +140,13 @@ impl Context {
             }
             self.check_plain(plain, Limbs(limbs), special)?;
         }
-        let parts = self.fill(2, limbs + special, |part, target, out| {
-            let products: Vec<(&[u64], &[u64])> = terms
-                .iter()
-                .map(|(a, plain)| (a.part(part).limb(target), plain.limb(target, limbs)))
-                .collect();
-            self.basis_limb(limbs, target).sum_of_products(out, &products);
+        let mut parts: Vec<_> = (0..2).map(|_| Poly::unspecified(self.degree(), limbs + special)).collect();
+        self.for_each(transposed(&mut parts).enumerate(), 0, |(target, outs), _| {
+            let plains: Vec<&[u64]> = terms.iter().map(|(_, plain)| plain.limb(target, limbs)).collect();
+            let part = |part: usize| -> Vec<&[u64]> {
+                terms.iter().map(|(a, _)| a.part(part).limb(target)).collect()
+            };
+            self.basis_limb(limbs, target).pair_of_sums(pair(outs), &plains, [&part(0), &part(1)]);
         });
         Extended::new(parts, special)
     }

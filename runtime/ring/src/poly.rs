@@ -45,6 +45,11 @@ impl<D: Domain> Poly<D> {
         Poly { degree, words: Words::zeroed(degree.n() * limbs), domain: PhantomData }
     }
 
+    /// A polynomial of unspecified words, for a caller who writes every limb before it is read.
+    pub fn unspecified(degree: Degree, limbs: usize) -> Poly<D> {
+        Poly { degree, words: Words::unspecified(degree.n() * limbs), domain: PhantomData }
+    }
+
     /// The polynomial with these words, limb after limb, or `None` where their number is not a multiple of `N`.
     pub fn from_slice(degree: Degree, words: &[u64]) -> Option<Poly<D>> {
         let whole = words.len().is_multiple_of(degree.n());

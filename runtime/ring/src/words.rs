@@ -1,37 +1,116 @@
-//! A buffer of words that starts on a cache line, so that no vector load crosses one.
+//! Buffers of words that start on a cache line and are used again after they are dropped.
 //!
-//! It is a `Vec` with a few spare words in front: safe code, and zeroed memory comes from the allocator untouched.
+//! A polynomial has megabytes; fresh pages for each one would cost more than the arithmetic on it. Dropped buffers
+//! wait in one list of the process, bounded in size, for the next buffer of about their length. Safe code: a buffer is a `Vec` with a
+//! few spare words in front. What [`Words::unspecified`] holds is unspecified, so whoever takes it writes before
+//! reading; debug builds fill it with words that no prime allows.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
 
 const LINE_BYTES: usize = 64;
 const SPARE_WORDS: usize = LINE_BYTES / size_of::<u64>() - 1;
+
+/// Shorter buffers are left to the allocator: it recycles them as well.
+const RECYCLED_WORDS_MIN: usize = 1 << 11;
+/// Most words that wait together: 256 MiB.
+const IDLE_WORDS_MAX: usize = 1 << 25;
 
 /// A heap buffer of 64-bit words aligned to 64 bytes. It dereferences to a slice.
 pub struct Words {
     data: Vec<u64>,
     start: usize,
+    len: usize,
+}
+
+/// Dropped buffers by length.
+struct Idle {
+    buffers: BTreeMap<usize, Vec<Vec<u64>>>,
+    words: usize,
+}
+
+static IDLE: Mutex<Idle> = Mutex::new(Idle { buffers: BTreeMap::new(), words: 0 });
+
+impl Idle {
+    /// A buffer of `len` words or up to a quarter more.
+    fn take(&mut self, len: usize) -> Option<Vec<u64>> {
+        let (&found, same) = self.buffers.range_mut(len..=len + len / 4).next()?;
+        let data = same.pop();
+        if same.is_empty() {
+            self.buffers.remove(&found);
+        }
+        self.words -= data.as_ref().map_or(0, Vec::len);
+        data
+    }
+
+    /// Keeps a buffer. Where there is no room the list starts anew: what waits may be of lengths no longer used.
+    fn give(&mut self, data: Vec<u64>) {
+        if self.words + data.len() > IDLE_WORDS_MAX {
+            (self.buffers, self.words) = (BTreeMap::new(), 0);
+        }
+        if data.len() <= IDLE_WORDS_MAX {
+            self.words += data.len();
+            self.buffers.entry(data.len()).or_default().push(data);
+        }
+    }
 }
 
 impl Words {
     /// `len` zeros.
     pub fn zeroed(len: usize) -> Words {
-        let mut data = vec![0; len + SPARE_WORDS];
-        let past_line = data.as_ptr().addr() % LINE_BYTES;
-        let start = if past_line == 0 { 0 } else { (LINE_BYTES - past_line) / size_of::<u64>() };
-        data.truncate(start + len);
-        Words { data, start }
+        match Words::recycled(len) {
+            Some(mut words) => {
+                words.fill(0);
+                words
+            }
+            None => Words::placed(vec![0; len + SPARE_WORDS], len),
+        }
+    }
+
+    /// `len` words of unspecified content.
+    pub fn unspecified(len: usize) -> Words {
+        let mut words =
+            Words::recycled(len).unwrap_or_else(|| Words::placed(vec![0; len + SPARE_WORDS], len));
+        if cfg!(debug_assertions) {
+            words.fill(u64::MAX);
+        }
+        words
     }
 
     /// Keeps the first `len` words; does nothing where there are fewer.
     pub fn truncate(&mut self, len: usize) {
-        self.data.truncate(self.start + len);
+        self.len = self.len.min(len);
+    }
+
+    fn recycled(len: usize) -> Option<Words> {
+        if len < RECYCLED_WORDS_MIN {
+            return None;
+        }
+        // A poisoned list is a whole list: nothing panics between its changes.
+        let data = IDLE.lock().unwrap_or_else(PoisonError::into_inner).take(len + SPARE_WORDS)?;
+        Some(Words::placed(data, len))
+    }
+
+    fn placed(data: Vec<u64>, len: usize) -> Words {
+        let past_line = data.as_ptr().addr() % LINE_BYTES;
+        let start = if past_line == 0 { 0 } else { (LINE_BYTES - past_line) / size_of::<u64>() };
+        Words { data, start, len }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        if self.data.len() >= RECYCLED_WORDS_MIN + SPARE_WORDS {
+            let data = std::mem::take(&mut self.data);
+            IDLE.lock().unwrap_or_else(PoisonError::into_inner).give(data);
+        }
     }
 }
 
 impl From<&[u64]> for Words {
     fn from(source: &[u64]) -> Words {
-        let mut words = Words::zeroed(source.len());
+        let mut words = Words::unspecified(source.len());
         words.copy_from_slice(source);
         words
     }
@@ -46,13 +125,13 @@ impl Clone for Words {
 impl Deref for Words {
     type Target = [u64];
     fn deref(&self) -> &[u64] {
-        &self.data[self.start..]
+        &self.data[self.start..self.start + self.len]
     }
 }
 
 impl DerefMut for Words {
     fn deref_mut(&mut self) -> &mut [u64] {
-        &mut self.data[self.start..]
+        &mut self.data[self.start..self.start + self.len]
     }
 }
 
@@ -67,5 +146,34 @@ impl Eq for Words {}
 impl std::fmt::Debug for Words {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Words({})", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_and_zeroed_when_asked() {
+        for len in [0, 1, RECYCLED_WORDS_MIN, RECYCLED_WORDS_MIN + 1, 5000, 5001] {
+            for _ in 0..3 {
+                let mut words = Words::unspecified(len);
+                assert_eq!(words.len(), len);
+                words.fill(7);
+                drop(words);
+                let words = Words::zeroed(len);
+                assert_eq!((words.len(), words.as_ptr().addr() % LINE_BYTES), (len, 0));
+                assert!(words.iter().all(|&word| word == 0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_shortened_buffer_is_used_again_at_its_whole_length() {
+        let mut words = Words::zeroed(3 * RECYCLED_WORDS_MIN);
+        words.truncate(10);
+        assert_eq!((words.len(), words.clone().len()), (10, 10));
+        drop(words);
+        assert_eq!(Words::unspecified(3 * RECYCLED_WORDS_MIN).len(), 3 * RECYCLED_WORDS_MIN);
     }
 }

@@ -11,7 +11,7 @@ use cipherloom_ring::{Evaluation, Poly};
 use rayon::prelude::*;
 
 use super::{Checked, Hoisting, LinearSweep};
-use crate::division::{Division, Source, Stored, transposed};
+use crate::division::{Division, Source, Stored, pair, transposed};
 use crate::keyswitch::{Addend, Hoisted};
 use crate::{Ciphertext, CkksError, Context, EvaluationKey, Gadget, Plaintext};
 
@@ -105,17 +105,22 @@ impl<'a> Run<'a> {
             }
             match &mut total {
                 None => {
-                    total = Some(self.context.fill(2, basis_limbs, |part, target, out| {
-                        self.sum_limb(chunk, &plaintexts, part, target, out);
-                    }));
+                    let degree = self.context.degree();
+                    let fresh =
+                        total.insert((0..2).map(|_| Poly::unspecified(degree, basis_limbs)).collect());
+                    let items = transposed(fresh).enumerate();
+                    self.context.for_each(items, 0, |(target, outs), _| {
+                        self.sum_limb(chunk, &plaintexts, target, pair(outs));
+                    });
                 }
                 Some(total) => {
-                    let items = total.iter_mut().enumerate().flat_map(|(part, poly)| {
-                        poly.limbs_mut().enumerate().map(move |(target, words)| (part, target, words))
-                    });
-                    self.context.for_each(items, 1, |(part, target, words), scratch| {
-                        self.sum_limb(chunk, &plaintexts, part, target, scratch);
-                        self.context.basis_limb(self.checked.limbs, target).add(words, scratch);
+                    let items = transposed(total).enumerate();
+                    self.context.for_each(items, 2, |(target, words), scratch| {
+                        let (first, second) = scratch.split_at_mut(self.context.n());
+                        self.sum_limb(chunk, &plaintexts, target, [first, second]);
+                        let limb = self.context.basis_limb(self.checked.limbs, target);
+                        let sums = scratch.chunks_exact(self.context.n());
+                        words.into_iter().zip(sums).for_each(|(words, sum)| limb.add(words, sum));
                     });
                 }
             }
@@ -127,20 +132,21 @@ impl<'a> Run<'a> {
         &self,
         products: &[usize],
         plaintexts: &[Arc<Plaintext>],
-        part: usize,
         target: usize,
-        out: &mut [u64],
+        outs: [&mut [u64]; 2],
     ) {
         let limbs = self.checked.limbs;
-        let mut terms = Vec::with_capacity(products.len());
+        let (mut plains, mut parts) = (Vec::with_capacity(products.len()), [Vec::new(), Vec::new()]);
         for (&product, plaintext) in products.iter().zip(plaintexts) {
             let product = self.sweep.products[product];
-            let baby = &self.babies[&(product.input, product.baby)][part];
-            if target < baby.limbs() {
-                terms.push((baby.limb(target), plaintext.limb(target, limbs)));
+            let baby = &self.babies[&(product.input, product.baby)];
+            // Special limbs of a baby that is not rotated are absent: they are zero.
+            if target < baby[0].limbs() {
+                plains.push(plaintext.limb(target, limbs));
+                parts.iter_mut().zip(baby.iter()).for_each(|(terms, part)| terms.push(part.limb(target)));
             }
         }
-        self.context.basis_limb(limbs, target).sum_of_products(out, &terms);
+        self.context.basis_limb(limbs, target).pair_of_sums(outs, &plains, [&parts[0], &parts[1]]);
     }
 
     /// Adds a sum that no giant step moves.
@@ -189,7 +195,7 @@ impl<'a> Run<'a> {
         let source = context.switched(&digits, key, limbs, [first, Addend::None])?;
         let fresh = total.is_none();
         let total = total.get_or_insert_with(|| {
-            vec![Poly::zero(context.degree(), limbs + output_special); source.parts()]
+            (0..source.parts()).map(|_| Poly::unspecified(context.degree(), limbs + output_special)).collect()
         });
         let scratch_limbs = 1 + source.scratch_limbs();
         context.for_each(transposed(total).enumerate(), scratch_limbs, |(target, outs), scratch| {
