@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 pub struct CircuitBuilder {
     circuit: Circuit,
     types: Vec<ValueType>,
-    origin: u32,
+    origin: Option<u32>,
     layouts: BTreeMap<Layout, LayoutId>,
     tensors: BTreeMap<[u8; 32], TensorId>,
     keys: BTreeMap<(KeyKind, Gadget), KeyId>,
@@ -46,16 +46,14 @@ impl CircuitBuilder {
             certificate: vec![],
             forecast: Forecast::default(),
         };
-        let mut builder = CircuitBuilder {
+        Ok(CircuitBuilder {
             circuit,
             types: vec![],
-            origin: 0,
+            origin: None,
             layouts: BTreeMap::new(),
             tensors: BTreeMap::new(),
             keys: BTreeMap::new(),
-        };
-        builder.origin("");
-        Ok(builder)
+        })
     }
 
     /// Interns a layout.
@@ -104,14 +102,14 @@ impl CircuitBuilder {
         KeyedStep { step, key }
     }
 
-    /// Nodes from here on belong to this layer of the model.
+    /// Nodes from here on belong to this layer of the model (before the first call: to one without a name).
     pub fn origin(&mut self, layer: &str) {
         let origins = &mut self.circuit.origins;
         let index = origins.iter().position(|o| o == layer).unwrap_or_else(|| {
             origins.push(layer.to_owned());
             origins.len() - 1
         });
-        self.origin = index as u32;
+        self.origin = Some(index as u32);
     }
 
     /// Declares an input tensor and yields its ciphertexts.
@@ -276,8 +274,12 @@ impl CircuitBuilder {
     fn push(&mut self, op: Op) -> Result<Vec<ValueId>, LawError> {
         let operands = op.operands().into_iter().map(|v| self.known(v)).collect::<Result<Vec<_>, _>>()?;
         let results = result_types(&self.circuit, &op, &operands)?;
+        if self.origin.is_none() {
+            self.origin("");
+        }
+        let origin = self.origin.unwrap_or(0);
         let first = self.types.len() as u32;
-        let node = Node { op, first: ValueId(first), results: results.len() as u32, origin: self.origin };
+        let node = Node { op, first: ValueId(first), results: results.len() as u32, origin };
         let values = (0..node.results).map(|k| ValueId(first + k)).collect();
         self.circuit.nodes.push(node);
         self.types.extend(results);

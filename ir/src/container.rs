@@ -198,7 +198,7 @@ pub enum ContainerError {
         expected: Kind,
     },
     /// A file of ours, of another kind.
-    #[error("this file holds {found}, expected {expected}")]
+    #[error("the file's kind is '{found}', expected '{expected}'")]
     Kind {
         /// What was wanted.
         expected: Kind,

@@ -36,11 +36,13 @@ mod digest;
 mod expand;
 mod format;
 mod interpret;
+mod json;
 mod layout;
 mod manifest;
 mod map;
 mod op;
 pub mod scheme;
+mod summary;
 mod text;
 mod verify;
 
@@ -63,6 +65,7 @@ pub use map::{
     plain_values_with,
 };
 pub use op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, Product, Source, Step, ValueId};
+pub use summary::{Layer, Port, Summary};
 pub use text::{INLINE_VALUES, TextError, TextProblem, tensor_digest};
 pub use verify::{
     Degree, LawError, MAX_PRODUCT_TERMS, MAX_SCALE_EXPONENT, MAX_VIOLATIONS, Place, ValueType, Verified,

@@ -20,6 +20,7 @@
 
 pub mod bounds;
 mod error;
+mod manifest;
 mod parameters;
 mod plan;
 mod sizes;
@@ -229,7 +230,7 @@ fn verify(
         parameters::check_scales(&circuit.parameters, &mut report);
         report.barrier()?;
     }
-    parameters::check_keys(circuit, &mut report);
+    parameters::check_keys(&circuit.parameters, &circuit.keys, &mut report);
     if let Some(policy) = policy {
         report.check(Place::Parameters, || check_security(circuit, policy));
     }
@@ -238,7 +239,7 @@ fn verify(
     report.barrier()?;
     tables::check_maps(circuit, &mut report);
     tables::check_inputs(circuit, &mut report);
-    tables::check_records(circuit, &mut report);
+    tables::check_records(&circuit.certificate, &circuit.forecast, &mut report);
     report.barrier()?;
     let types = check_nodes(circuit, form, &mut report);
     check_outputs(circuit, &types, &mut report);
@@ -265,18 +266,21 @@ fn check_nodes(circuit: &Circuit, form: Form, report: &mut Report) -> Vec<Option
         let operands: Option<Vec<&ValueType>> =
             node.op.operands().iter().map(|v| types.get(v.0 as usize).and_then(Option::as_ref)).collect();
         let results = operands.and_then(|operands| {
-            report.value(place, || {
+            report.value(place.clone(), || {
                 if form == Form::Final && matches!(node.op, Op::Activation(..)) {
                     return Err(LawError::Draft);
                 }
                 let results = result_types(circuit, &node.op, &operands)?;
-                check_numbering(node, results.len())?;
                 sizes.as_ref().map_or(Ok(()), |s| s.check(&node.op, &operands, &results))?;
                 Ok(results)
             })
         });
+        // Numbering goes on by what the law yields, so that one wrong count is reported once.
         match results {
-            Some(results) => types.extend(results.into_iter().map(Some)),
+            Some(results) => {
+                report.check(place, || check_numbering(node, results.len()));
+                types.extend(results.into_iter().map(Some));
+            }
             None => types.extend((0..node.results).map(|_| None)),
         }
     }
@@ -314,7 +318,8 @@ fn check_numbering(node: &Node, results: usize) -> Result<(), LawError> {
 fn check_outputs(circuit: &Circuit, types: &[Option<ValueType>], report: &mut Report) {
     for (k, output) in circuit.outputs.iter().enumerate() {
         report.check(Place::Output(k), || {
-            tables::check_output(circuit, output)?;
+            let layout = entry("layout", &circuit.layouts, output.layout.0)?;
+            tables::check_output(layout, output.scale, output.range, &output.labels)?;
             let mut values = vec![];
             for v in &output.values {
                 match entry("value", types, v.0)? {
@@ -322,7 +327,7 @@ fn check_outputs(circuit: &Circuit, types: &[Option<ValueType>], report: &mut Re
                     None => return Ok(()),
                 }
             }
-            check_output_values(circuit.layout(output.layout).ciphertexts, &values)
+            check_output_values(layout.ciphertexts, &values)
         });
     }
 }

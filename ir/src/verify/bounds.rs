@@ -5,7 +5,9 @@
 use super::error::{LawError, at_least, at_most};
 use super::{Place, Report};
 use crate::circuit::Circuit;
+use crate::layout::Layout;
 use crate::op::Op;
+use crate::scheme::Parameters;
 
 /// Nodes of a circuit.
 pub const MAX_NODES: u64 = 1 << 20;
@@ -37,6 +39,8 @@ pub const MAX_OPERATORS: u64 = 64;
 pub const MAX_NAME_BYTES: u64 = 4096;
 /// Labels of an output.
 pub const MAX_LABELS: u64 = 1 << 20;
+/// Steps left to the client, per output.
+pub const MAX_CLIENT_STEPS: u64 = 2;
 /// Ciphertext primes.
 pub const MAX_CHAIN: u64 = 64;
 /// Special primes.
@@ -48,12 +52,8 @@ pub(super) fn check(circuit: &Circuit, report: &mut Report) {
     report.check(Place::Circuit, || names(circuit));
     report.check(Place::Circuit, || work(circuit));
     report.check(Place::Circuit, || weights(circuit));
-    for (k, layout) in circuit.layouts.iter().enumerate() {
-        report.check(Place::Layout(k), || {
-            at_most("dimensions", layout.shape.len() as u64, MAX_RANK)?;
-            layout.axes.iter().try_for_each(|a| at_most("digits of an axis", a.len() as u64, MAX_DIGITS))?;
-            at_most("replica digits", layout.replicas.len() as u64, MAX_DIGITS)
-        });
+    for (k, entry) in circuit.layouts.iter().enumerate() {
+        report.check(Place::Layout(k), || layout(entry));
     }
     for (k, map) in circuit.maps.iter().enumerate() {
         report.check(Place::Map(k), || {
@@ -76,23 +76,49 @@ fn tables(circuit: &Circuit) -> Result<(), LawError> {
     at_least("inputs", circuit.inputs.len() as u64, 1)?;
     at_least("outputs", circuit.outputs.len() as u64, 1)?;
     at_least("nodes", circuit.nodes.len() as u64, 1)?;
-    at_least("chain primes", circuit.parameters.chain.len() as u64, 1)?;
-    at_most("chain primes", circuit.parameters.chain.len() as u64, MAX_CHAIN)?;
-    at_most("special primes", circuit.parameters.special.len() as u64, MAX_SPECIAL)
+    primes(&circuit.parameters)
 }
 
 fn names(circuit: &Circuit) -> Result<(), LawError> {
-    let name = |text: &String| at_most("bytes of a name", text.len() as u64, MAX_NAME_BYTES);
     name(&circuit.name)?;
     circuit.tensors.iter().try_for_each(|t| name(&t.name))?;
     circuit.inputs.iter().try_for_each(|i| name(&i.name))?;
-    circuit.origins.iter().try_for_each(name)?;
+    circuit.origins.iter().try_for_each(|o| name(o))?;
     circuit.certificate.iter().try_for_each(|c| name(&c.tensor))?;
-    circuit.outputs.iter().try_for_each(|o| {
-        at_most("labels", o.labels.len() as u64, MAX_LABELS)?;
-        name(&o.name)?;
-        o.labels.iter().try_for_each(name)
-    })
+    circuit.outputs.iter().try_for_each(|o| port(&o.name, &o.labels, o.client_steps.len()))
+}
+
+/// A name is short.
+pub(super) fn name(text: &str) -> Result<(), LawError> {
+    at_most("bytes of a name", text.len() as u64, MAX_NAME_BYTES)
+}
+
+/// The lists of an output are short.
+pub(super) fn port(own: &str, labels: &[String], client_steps: usize) -> Result<(), LawError> {
+    name(own)?;
+    at_most("labels", labels.len() as u64, MAX_LABELS)?;
+    at_most("client steps", client_steps as u64, MAX_CLIENT_STEPS)?;
+    labels.iter().try_for_each(|l| name(l))
+}
+
+/// The lists of a layout are short.
+pub(super) fn layout(layout: &Layout) -> Result<(), LawError> {
+    at_most("dimensions", layout.shape.len() as u64, MAX_RANK)?;
+    layout.axes.iter().try_for_each(|a| at_most("digits of an axis", a.len() as u64, MAX_DIGITS))?;
+    at_most("replica digits", layout.replicas.len() as u64, MAX_DIGITS)
+}
+
+/// The prime lists are neither empty nor long.
+pub(super) fn primes(parameters: &Parameters) -> Result<(), LawError> {
+    at_least("chain primes", parameters.chain.len() as u64, 1)?;
+    at_most("chain primes", parameters.chain.len() as u64, MAX_CHAIN)?;
+    at_most("special primes", parameters.special.len() as u64, MAX_SPECIAL)
+}
+
+/// Slots of these layouts together.
+pub(super) fn slots<'a>(layouts: impl Iterator<Item = &'a Layout>) -> Result<(), LawError> {
+    let slots = layouts.map(|l| u64::from(l.slots) * u64::from(l.ciphertexts));
+    at_most("slots of all layouts", total(slots), MAX_LAYOUT_SLOTS_TOTAL)
 }
 
 fn work(circuit: &Circuit) -> Result<(), LawError> {
@@ -112,8 +138,7 @@ fn work(circuit: &Circuit) -> Result<(), LawError> {
 }
 
 fn weights(circuit: &Circuit) -> Result<(), LawError> {
-    let slots = circuit.layouts.iter().map(|l| u64::from(l.slots) * u64::from(l.ciphertexts));
-    at_most("slots of all layouts", total(slots), MAX_LAYOUT_SLOTS_TOTAL)?;
+    slots(circuit.layouts.iter())?;
     at_most("weights", total(circuit.tensors.iter().map(|t| t.values.len() as u64)), MAX_WEIGHTS)
 }
 

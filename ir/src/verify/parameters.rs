@@ -6,7 +6,6 @@
 use super::error::{LawError, at_least, at_most};
 use super::plan::sorted;
 use super::{Form, Place, Report};
-use crate::circuit::Circuit;
 use crate::scheme::{KeyKind, KeySpec, Level, Parameters, Scale, is_prime};
 
 /// Smallest ring degree, as a power of two (test policies only; security decides what is really used).
@@ -63,10 +62,10 @@ fn usable_prime(prime: u64, log_n: u32) -> Result<(), LawError> {
 
 /// Law 3: keys are sorted and distinct; each has a level of the chain and a gadget that exists; rotation steps
 /// are in (0, slots).
-pub(super) fn check_keys(circuit: &Circuit, report: &mut Report) {
-    report.check(Place::Circuit, || sorted("keys", &circuit.keys));
-    for (k, key) in circuit.keys.iter().enumerate() {
-        report.check(Place::Key(k), || check_key_spec(&circuit.parameters, key));
+pub(super) fn check_keys(parameters: &Parameters, keys: &[KeySpec], report: &mut Report) {
+    report.check(Place::Circuit, || sorted("keys", keys));
+    for (k, key) in keys.iter().enumerate() {
+        report.check(Place::Key(k), || check_key_spec(parameters, key));
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::error::{LawError, at_least, at_most, count, entry, finite, finite_nonzero, ordered_range};
 use super::{Place, Report};
-use crate::circuit::{Circuit, Forecast, InputSpec, OutputSpec};
+use crate::circuit::{Circuit, Forecast, Preprocessing, RangeCertificate};
 use crate::layout::{Digit, Layout};
 use crate::map::{LinearMap, Tensor};
 
@@ -31,7 +31,8 @@ pub(super) fn check_layouts(circuit: &Circuit, report: &mut Report) {
     }
 }
 
-fn check_layout(layout: &Layout, slots: usize) -> Result<(), LawError> {
+/// One layout is well-formed in a ring of so many slots.
+pub(super) fn check_layout(layout: &Layout, slots: usize) -> Result<(), LawError> {
     count("slots of the layout", layout.slots.into(), slots as u64)?;
     Ok(layout.check()?)
 }
@@ -61,42 +62,47 @@ pub(super) fn check_inputs(circuit: &Circuit, report: &mut Report) {
     for (k, input) in circuit.inputs.iter().enumerate() {
         report.check(Place::Input(k), || {
             let layout = entry("layout", &circuit.layouts, input.layout.0)?;
-            check_input(input, layout)
+            check_input(layout, input.range, &input.preprocessing)
         });
     }
 }
 
-fn check_input(input: &InputSpec, layout: &Layout) -> Result<(), LawError> {
-    ordered_range("range", input.range)?;
-    finite_nonzero("preprocessing scale", input.preprocessing.scale)?;
-    let channels = layout.shape.first().copied().unwrap_or(1) as usize;
-    for (what, list) in [("means", &input.preprocessing.mean), ("deviations", &input.preprocessing.std)] {
+/// One input can be preprocessed.
+pub(super) fn check_input(
+    layout: &Layout,
+    range: [f64; 2],
+    preprocessing: &Preprocessing,
+) -> Result<(), LawError> {
+    ordered_range("range", range)?;
+    finite_nonzero("preprocessing scale", preprocessing.scale)?;
+    let channels = layout.shape.first().copied().unwrap_or(1);
+    for (what, list) in [("means", &preprocessing.mean), ("deviations", &preprocessing.std)] {
         if list.len() != 1 {
-            count(what, list.len() as u64, channels as u64)?;
+            count(what, list.len() as u64, channels.into())?;
         }
     }
-    input.preprocessing.mean.iter().try_for_each(|&m| finite("mean", m))?;
-    input.preprocessing.std.iter().try_for_each(|&s| finite_nonzero("standard deviation", s))
+    preprocessing.mean.iter().try_for_each(|&m| finite("mean", m))?;
+    preprocessing.std.iter().try_for_each(|&s| finite_nonzero("standard deviation", s))
 }
 
-/// Law 11, the part that needs no values: outputs name existing layouts, their numbers are finite, and labels
-/// are absent or one per element.
-pub(super) fn check_output(circuit: &Circuit, output: &OutputSpec) -> Result<(), LawError> {
-    let layout = entry("layout", &circuit.layouts, output.layout.0)?;
-    finite_nonzero("scale of the output", output.scale)?;
-    ordered_range("range", output.range)?;
-    if !output.labels.is_empty() {
-        count("labels", output.labels.len() as u64, layout.elements() as u64)?;
-    }
-    at_most("client steps", output.client_steps.len() as u64, 2)
+/// Law 11, the part that needs no values: an output's numbers are finite, and labels are absent or one per
+/// element.
+pub(super) fn check_output(
+    layout: &Layout,
+    scale: f64,
+    range: [f64; 2],
+    labels: &[String],
+) -> Result<(), LawError> {
+    finite_nonzero("scale of the output", scale)?;
+    ordered_range("range", range)?;
+    if labels.is_empty() { Ok(()) } else { count("labels", labels.len() as u64, layout.elements() as u64) }
 }
 
 /// Law 12: certificate and forecast are numbers.
-pub(super) fn check_records(circuit: &Circuit, report: &mut Report) {
-    for (k, certificate) in circuit.certificate.iter().enumerate() {
-        report.check(Place::Certificate(k), || ordered_range("range", certificate.range));
+pub(super) fn check_records(certificate: &[RangeCertificate], forecast: &Forecast, report: &mut Report) {
+    for (k, entry) in certificate.iter().enumerate() {
+        report.check(Place::Certificate(k), || ordered_range("range", entry.range));
     }
-    let Forecast { seconds, precision_bits, .. } = circuit.forecast;
-    report.check(Place::Circuit, || finite("forecast seconds", seconds));
-    report.check(Place::Circuit, || finite("forecast precision", precision_bits));
+    report.check(Place::Circuit, || finite("forecast seconds", forecast.seconds));
+    report.check(Place::Circuit, || finite("forecast precision", forecast.precision_bits));
 }

@@ -1,11 +1,180 @@
-//! Laws.
+//! The verifier: what obeys the laws passes, and each broken law is named with place and numbers.
 
-use crate::samples::{from_choices, key_kinds, sample, verify};
-use cipherloom_ir::scheme::KeyKind;
+use crate::samples::{GADGET, draft, from_choices, key_kinds, parameters, sample, verify};
+use cipherloom_ir::scheme::{KeyKind, Level, SecurityPolicy};
+use cipherloom_ir::*;
 use proptest::prelude::*;
 
 #[test]
 fn the_sample_is_verified() {
     let verified = verify(sample()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(*verified, sample());
+    assert_eq!(verified.value_type(ValueId(0)), &ValueType::canonical(Level(4)));
+    assert_eq!(verify_draft(&sample()), Ok(()));
+}
+
+#[test]
+fn drafts_are_no_circuits_that_run() {
+    assert_eq!(verify_draft(&draft()), Ok(()));
+    let error = verify(draft()).unwrap_err();
+    assert_eq!(error.violations[0].law, LawError::Draft);
+}
+
+#[test]
+fn the_builder_merges_and_sorts_keys() {
+    use KeyKind::*;
+    let kinds = [Relinearization, Rotation(1), Rotation(2), Rotation(8), Rotation(4095), Conjugation];
+    assert_eq!(key_kinds(&sample()), kinds);
+    // Relinearized at levels 3 and lower: one key, at the highest level that is used.
+    assert_eq!(sample().keys[0].level, Level(3));
+}
+
+#[test]
+fn the_builder_reports_the_verifiers_laws() {
+    let mut b = CircuitBuilder::new("b", parameters()).unwrap();
+    let layout = b.layout(crate::samples::image_layout());
+    let x = b.input(crate::samples::input_spec("x", layout)).unwrap()[0];
+    assert_eq!(b.relinearize(x, GADGET).unwrap_err().to_string(), "expected degree 2, found 1");
+    let y = b.mul_scalar(x, 2.0).unwrap();
+    assert_eq!(b.add(x, y).unwrap_err().to_string(), "expected scale Δ4, found Δ4^2");
+    assert_eq!(b.neg(ValueId(9)), Err(LawError::Undefined(ValueId(9))));
+    assert!(matches!(b.mul_scalar(x, f64::NAN), Err(LawError::Number { .. })));
+    assert_eq!(b.drop_level(x, Level(4)), Err(LawError::NotBelow { from: Level(4), to: Level(4) }));
+}
+
+type Mutation = (&'static str, fn(&mut Circuit));
+
+fn plan(circuit: &mut Circuit) -> &mut LinearPlan {
+    match &mut circuit.nodes[1].op {
+        Op::Linear(plan) => plan,
+        other => panic!("node 1 is {}", other.name()),
+    }
+}
+
+const MUTATIONS: &[Mutation] = &[
+    ("bounds: name", |c| c.name = "x".repeat(5000)),
+    ("bounds: no outputs", |c| c.outputs.clear()),
+    ("bounds: values", |c| c.nodes[22].results = u32::MAX),
+    ("bounds: slots", |c| c.layouts[0].ciphertexts = u32::MAX),
+    ("bounds: rank", |c| c.layouts[0].shape = vec![1; 9]),
+    ("bounds: chain", |c| c.parameters.chain.clear()),
+    ("parameters: ring", |c| c.parameters.log_n = 40),
+    ("parameters: composite", |c| c.parameters.chain[1] = 16384 * 6 + 1),
+    ("parameters: not 1 mod 2N", |c| c.parameters.chain[1] = 1_000_003),
+    ("parameters: refused range", |c| c.parameters.chain[1] = (1 << 50) + 1),
+    ("parameters: large", |c| c.parameters.chain[1] = u64::MAX),
+    ("parameters: twice", |c| c.parameters.special[0] = c.parameters.chain[1]),
+    ("parameters: scale", |c| c.parameters.log_scale = u32::MAX),
+    ("keys: unsorted", |c| c.keys.swap(0, 1)),
+    ("keys: level", |c| c.keys[0].level = Level(9)),
+    ("keys: gadget", |c| c.keys[0].gadget.special_limbs = 2),
+    ("keys: step", |c| c.keys[4].kind = KeyKind::Rotation(4096)),
+    ("security", |c| c.parameters.log_n = 12),
+    ("tensor: size", |c| c.tensors[0].values.push(0.0)),
+    ("tensor: NaN", |c| c.tensors[1].values[3] = f32::NAN),
+    ("layout: overlap", |c| c.layouts[0].axes[1][0].stride = 1),
+    ("layout: cover", |c| c.layouts[1].axes[0][0].extent = 3),
+    ("layout: beyond", |c| c.layouts[1].axes[0][0].stride = 4000),
+    ("layout: slots", |c| c.layouts[1].slots = 2048),
+    ("map: layout", |c| c.maps[0].output = LayoutId(7)),
+    ("map: tensor", |c| c.maps[2].operators[0] = Operator::Dense { weight: TensorId(77) }),
+    ("map: shape", |c| c.maps[2].operators[0] = Operator::Dense { weight: TensorId(0) }),
+    ("map: output", |c| c.maps[4].operators.push(Operator::View { input: vec![4], axes: vec![] })),
+    ("map: factor", |c| c.maps[0].scale = f64::INFINITY),
+    ("input: range", |c| c.inputs[0].range = [1.0, 0.0]),
+    ("input: deviation", |c| c.inputs[0].preprocessing.std = vec![0.0]),
+    ("input: means", |c| c.inputs[0].preprocessing.mean = vec![0.0; 3]),
+    ("order: use", |c| c.nodes[3].op = Op::Mul(ValueId(2), ValueId(3))),
+    ("order: number", |c| c.nodes[3].first = ValueId(4)),
+    ("order: results", |c| c.nodes[1].results = 2),
+    ("order: origin", |c| c.nodes[3].origin = 44),
+    ("op: input", |c| c.nodes[0].op = Op::Input { input: 0, ciphertext: 1 }),
+    ("op: levels", |c| c.nodes[8].op = Op::Add(ValueId(4), ValueId(2))),
+    ("op: degree", |c| c.nodes[7].op = Op::Rescale(ValueId(5))),
+    ("op: scale", |c| c.nodes[7].op = Op::Neg(ValueId(6))),
+    ("op: level 0", |c| c.nodes[15].op = Op::Rescale(ValueId(14))),
+    ("op: key kind", |c| c.nodes[16].op = Op::Conjugate(ValueId(15), KeyId(0))),
+    ("op: key level", |c| c.keys[0].level = Level(2)),
+    ("op: constant", |c| c.nodes[18].op = Op::AddPlain(ValueId(17), Plain::Constant(f64::NAN))),
+    ("op: empty sum", |c| c.nodes[5].op = Op::SumOfProducts(vec![])),
+    ("plan: unsorted", |c| plan(c).products.swap(0, 1)),
+    ("plan: twice", |c| plan(c).products[1].baby = 0),
+    ("plan: baby", |c| plan(c).products[3].baby = 9),
+    ("plan: source", |c| plan(c).products[3].source = 9),
+    ("plan: unused", |c| plan(c).products.truncate(3)),
+    ("plan: no sources", |c| plan(c).sources.clear()),
+    ("plan: outputs", |c| plan(c).outputs = 3),
+    ("plan: key of step 0", |c| plan(c).babies[0].key = Some(KeyId(1))),
+    ("plan: step without key", |c| plan(c).babies[1].key = None),
+    ("plan: other step", |c| plan(c).babies[1].step = Step(3)),
+    ("plan: steps unsorted", |c| plan(c).babies.swap(1, 2)),
+    ("plan: gadgets", |c| c.keys[1].gadget.digit_limbs = 2),
+    ("sizes", |c| c.parameters.log_scale = 33),
+    ("output: ciphertexts", |c| c.outputs[1].values.truncate(1)),
+    ("output: scale", |c| c.outputs[0].values[0] = ValueId(19)),
+    ("output: value", |c| c.outputs[0].values[0] = ValueId(1 << 20)),
+    ("output: labels", |c| c.outputs[0].labels.truncate(3)),
+    ("output: factor", |c| c.outputs[0].scale = 0.0),
+    ("certificate", |c| c.certificate[0].range[1] = f64::NAN),
+    ("forecast", |c| c.forecast.seconds = f64::INFINITY),
+    ("uses", |c| c.nodes[17].op = Op::Neg(ValueId(16))),
+];
+
+#[test]
+fn every_broken_law_is_named() {
+    let report: Vec<String> = MUTATIONS
+        .iter()
+        .map(|(name, mutate)| {
+            let mut circuit = sample();
+            mutate(&mut circuit);
+            let error = verify(circuit).expect_err(name);
+            let lines: Vec<String> = error.to_string().lines().map(|l| format!("    {l}\n")).collect();
+            format!("{name}\n{}", lines.concat())
+        })
+        .collect();
+    insta::assert_snapshot!("laws", report.concat());
+}
+
+#[test]
+fn several_violations_are_reported_together() {
+    let mut circuit = sample();
+    circuit.nodes[8].op = Op::Add(ValueId(4), ValueId(2));
+    circuit.nodes[13].op = Op::Adjust(ValueId(0), Level(4));
+    circuit.outputs[0].labels.pop();
+    assert_eq!(verify(circuit).unwrap_err().violations.len(), 3);
+}
+
+#[test]
+fn manifests_obey_the_same_laws() {
+    let policy = SecurityPolicy::standard_128();
+    let good = Manifest::of(&sample()).unwrap();
+    assert_eq!(good.verify(&policy), Ok(()));
+    assert_eq!(good.outputs.iter().map(|o| o.level).collect::<Vec<_>>(), vec![Level(0); 3]);
+    let mutations: [fn(&mut Manifest); 6] = [
+        |m| m.parameters.log_n = 12,
+        |m| m.keys.swap(0, 1),
+        |m| m.inputs[0].layout.axes[1][0].stride = 1,
+        |m| m.outputs[0].level = Level(5),
+        |m| m.outputs[0].range = [f64::NAN, 0.0],
+        |m| m.parameters.chain.clear(),
+    ];
+    for mutate in mutations {
+        let mut manifest = good.clone();
+        mutate(&mut manifest);
+        assert!(manifest.verify(&policy).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// What the builder accepts, the verifier accepts, save for what needs a real modulus.
+    #[test]
+    fn built_circuits_are_verified(choices in prop::collection::vec(any::<(u8, u16)>(), 0..60)) {
+        let circuit = from_choices(&choices);
+        prop_assert_eq!(verify_draft(&circuit), Ok(()));
+        if let Err(error) = verify(circuit) {
+            let sizes = error.violations.iter().all(|v| matches!(v.law, LawError::ScaleSize { .. }));
+            prop_assert!(sizes, "{}", error);
+        }
+    }
 }

@@ -1,0 +1,63 @@
+//! The laws of a manifest: those of its circuit that can be checked without it.
+
+use super::error::at_most;
+use super::{Form, Place, Report, VerifyError, bounds, parameters, tables};
+use crate::manifest::Manifest;
+use crate::scheme::SecurityPolicy;
+
+impl Manifest {
+    /// Checks bounds, parameters, keys, security under this policy, layouts, inputs, outputs and records; whoever
+    /// reads a manifest from a file does this before anything else.
+    pub fn verify(&self, policy: &SecurityPolicy) -> Result<(), VerifyError> {
+        let mut report = Report { violations: vec![] };
+        self.check_bounds(&mut report);
+        report.barrier()?;
+        parameters::check(&self.parameters, Form::Final, &mut report);
+        report.barrier()?;
+        parameters::check_scales(&self.parameters, &mut report);
+        parameters::check_keys(&self.parameters, &self.keys, &mut report);
+        report.check(Place::Parameters, || Ok(policy.check(&self.parameters, &self.keys).map(drop)?));
+        let slots = self.parameters.slots();
+        for (k, input) in self.inputs.iter().enumerate() {
+            report.check(Place::Input(k), || {
+                tables::check_layout(&input.layout, slots)?;
+                tables::check_input(&input.layout, input.range, &input.preprocessing)
+            });
+        }
+        for (k, output) in self.outputs.iter().enumerate() {
+            report.check(Place::Output(k), || {
+                tables::check_layout(&output.layout, slots)?;
+                at_most("level of the output", output.level.0.into(), self.parameters.top().0.into())?;
+                tables::check_output(&output.layout, output.scale, output.range, &output.labels)
+            });
+        }
+        tables::check_records(&self.certificate, &self.forecast, &mut report);
+        report.barrier()
+    }
+
+    fn check_bounds(&self, report: &mut Report) {
+        report.check(Place::Circuit, || {
+            bounds::name(&self.name)?;
+            bounds::primes(&self.parameters)?;
+            at_most("keys", self.keys.len() as u64, bounds::MAX_KEYS)?;
+            at_most("inputs", self.inputs.len() as u64, bounds::MAX_PORTS)?;
+            at_most("outputs", self.outputs.len() as u64, bounds::MAX_PORTS)?;
+            at_most("certificates", self.certificate.len() as u64, bounds::MAX_TABLE)?;
+            self.certificate.iter().try_for_each(|c| bounds::name(&c.tensor))?;
+            let inputs = self.inputs.iter().map(|i| &i.layout);
+            bounds::slots(inputs.chain(self.outputs.iter().map(|o| &o.layout)))
+        });
+        for (k, input) in self.inputs.iter().enumerate() {
+            report.check(Place::Input(k), || {
+                bounds::name(&input.name)?;
+                bounds::layout(&input.layout)
+            });
+        }
+        for (k, output) in self.outputs.iter().enumerate() {
+            report.check(Place::Output(k), || {
+                bounds::port(&output.name, &output.labels, output.client_steps.len())?;
+                bounds::layout(&output.layout)
+            });
+        }
+    }
+}
