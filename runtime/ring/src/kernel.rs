@@ -1,156 +1,19 @@
-//! The table of kernels and the choice between their paths.
+//! The kernels and the choice between their paths. All unsafe code of the workspace stands in this folder.
 //!
-//! Each path is a file with the same functions. [`Kernel`] is the proof that the processor has a path's instructions:
-//! only [`Kernel::detect`] makes one, and its methods are the only calls into the paths. All unsafe code of the
-//! workspace stands in this folder.
-//!
-//! - [`scalar`]: portable, every prime; the readable twin.
+//! - `dispatch`: the table of kernels, and the proof that the processor has a path's instructions.
+//! - `scalar`: portable, every prime; the readable twin.
 //! - `lanes`: the vector kernels, written once over 52-bit lanes, for primes below `2^50`.
-//! - `ifma`, `avx2`: the lane operations of the two vector paths.
+//! - `ifma`, `avx2`: the lane operations of the two vector paths; `ifma` also has a transform.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod dispatch;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 mod scalar;
 
-use crate::modulus::Factor;
-#[cfg(target_arch = "x86_64")]
-use crate::roots::{self, Roots};
-use crate::{Modulus, Path};
-
+pub(crate) use dispatch::{BlockOrders, Kernel};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use ifma::Detected as IfmaDetected;
-
-/// A path that this processor was seen to have.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kernel {
-    #[cfg(target_arch = "x86_64")]
-    Ifma(ifma::Detected),
-    #[cfg(target_arch = "x86_64")]
-    Avx2(avx2::Detected),
-    Scalar,
-}
-
-/// In-block orders of an automorphism on groups of eight evaluation words, by the group's rotation.
-pub(crate) type BlockOrders = [[u64; 8]; 8];
-
-impl Kernel {
-    /// The path, if the processor has it.
-    pub(crate) fn detect(path: Path) -> Option<Kernel> {
-        match path {
-            #[cfg(target_arch = "x86_64")]
-            Path::Ifma => ifma::Detected::new().map(Kernel::Ifma),
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx2 => avx2::Detected::new().map(Kernel::Avx2),
-            Path::Scalar => Some(Kernel::Scalar),
-            #[cfg(not(target_arch = "x86_64"))]
-            Path::Ifma | Path::Avx2 => None,
-        }
-    }
-
-    /// The path whose instructions run.
-    pub(crate) fn path(self) -> Path {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Ifma(_) => Path::Ifma,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(_) => Path::Avx2,
-            Kernel::Scalar => Path::Scalar,
-        }
-    }
-
-    /// The kernels for operands below this prime: vector paths end at 50 bits.
-    pub(crate) fn for_modulus(self, modulus: &Modulus) -> Kernel {
-        if modulus.bits() > 50 { Kernel::Scalar } else { self }
-    }
-
-    /// Products that a wide sum holds beside one reduced residue.
-    pub(crate) fn wide_terms_max(self) -> usize {
-        match self {
-            Kernel::Scalar => scalar::WIDE_TERMS_MAX,
-            #[cfg(target_arch = "x86_64")]
-            _ => lanes::WIDE_TERMS_MAX,
-        }
-    }
-
-    /// in [0, q), out [0, q): the weight of a base conversion in the form that [`Kernel::convert`] reads.
-    pub(crate) fn prepare_weight(self, modulus: &Modulus, weight: u64) -> u64 {
-        let _ = modulus;
-        match self {
-            Kernel::Scalar => weight,
-            #[cfg(target_arch = "x86_64")]
-            _ => modulus.mul(weight, roots::RADIX),
-        }
-    }
-}
-
-/// One line per kernel; the dispatch to the paths is derived from it.
-macro_rules! kernels {
-    ($($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*);)*) => {
-        impl Kernel {
-            $($(#[$doc])* pub(crate) fn $name(self, $($arg: $type),*) {
-                match self {
-                    // SAFETY: a `Detected` is made only after its instructions were found on this processor.
-                    #[cfg(target_arch = "x86_64")]
-                    Kernel::Ifma(_) => unsafe { ifma::$name($($arg),*) },
-                    // SAFETY: as above.
-                    #[cfg(target_arch = "x86_64")]
-                    Kernel::Avx2(_) => unsafe { avx2::$name($($arg),*) },
-                    Kernel::Scalar => scalar::$name($($arg),*),
-                }
-            })*
-        }
-    };
-}
-
-kernels! {
-    /// in [0, q), out [0, q): `a += b`.
-    fn add_limbs(m: &Modulus, a: &mut [u64], b: &[u64]);
-    /// in [0, q), out [0, q): `a -= b`.
-    fn sub_limbs(m: &Modulus, a: &mut [u64], b: &[u64]);
-    /// in [0, q), out [0, q): `a = -a`.
-    fn neg_limb(m: &Modulus, a: &mut [u64]);
-    /// in [0, q), out [0, q): `a *= b`.
-    fn mul(m: &Modulus, a: &mut [u64], b: &[u64]);
-    /// in [0, q), out [0, q): `acc += a b`.
-    fn mul_add(m: &Modulus, acc: &mut [u64], a: &[u64], b: &[u64]);
-    /// in [0, q), out [0, q): `a = s a + c`.
-    fn scale_offset(m: &Modulus, a: &mut [u64], s: &Factor, c: u64);
-    /// in [0, q), out [0, q): `acc += s a`.
-    fn mul_scalar_add(m: &Modulus, acc: &mut [u64], a: &[u64], s: &Factor);
-    /// in [0, q), out [0, q): `a = s (a - b)`.
-    fn sub_mul_scalar(m: &Modulus, a: &mut [u64], b: &[u64], s: &Factor);
-    /// in [0, from), out [0, q): the centred lift of `a`, reduced.
-    fn reduce_from(m: &Modulus, out: &mut [u64], a: &[u64], from: &Modulus);
-    /// in [0, q), out: the sum with one more product per coefficient.
-    fn accumulate(m: &Modulus, low: &mut [u64], high: &mut [u64], a: &[u64], b: &[u64]);
-    /// in: any sum, out: the same sum modulo q in a form that counts as no term.
-    fn fold(m: &Modulus, low: &mut [u64], high: &mut [u64]);
-    /// in: any sum, out [0, q); the sum becomes zero.
-    fn reduce_wide(m: &Modulus, low: &mut [u64], high: &mut [u64], out: &mut [u64]);
-    /// in [0, q), out [0, q): `out = sum a_k b_k`.
-    fn sum_of_products(m: &Modulus, out: &mut [u64], terms: &[(&[u64], &[u64])]);
-    /// in: inputs below 2^60 (vector paths: 2^50), out [0, q): `out = offset + sum inputs_i weights_i`.
-    fn convert(m: &Modulus, out: &mut [u64], inputs: &[&[u64]], weights: &[u64], offset: u64);
-    /// in any, out the same words in another order: `out[8b + r] = a[8 (blocks[b] / 8) + orders[blocks[b] % 8][r]]`.
-    fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &BlockOrders);
-}
-
-/// The transform kernels that this path has; the others take the transform crate.
-#[cfg(target_arch = "x86_64")]
-impl ifma::Detected {
-    /// in [0, q), out [0, q): coefficients to values in bit-reversed order.
-    pub(crate) fn forward(self, roots: &Roots, a: &mut [u64]) {
-        // SAFETY: a `Detected` is made only after its instructions were found on this processor.
-        unsafe { ifma::transform::forward(roots, a) }
-    }
-
-    /// in [0, q), out [0, q): values in bit-reversed order to coefficients.
-    pub(crate) fn inverse(self, roots: &Roots, a: &mut [u64]) {
-        // SAFETY: as above.
-        unsafe { ifma::transform::inverse(roots, a) }
-    }
-}

@@ -8,9 +8,10 @@
 //!   `q = (1+f) 2^(k-1)`, `s = k-2` for `f < 1/2` and `k-1` otherwise, the first two are together below 1 for every
 //!   `k <= 50`: the remainder is below `2q`.
 //! - `by_factor` (Shoup): with `w' = floor(w 2^52 / q)`, `x w - floor(x w' / 2^52) q` is in `[0, 2q)` for `x < 2^52`.
-//! - Montgomery's, in `convert`: weights carry a factor `2^52`; `m = T / q mod 2^52` makes the low words of `T` and
-//!   `m q` equal, so `(T - m q) / 2^52` is the difference of the high words. Sums of at most 4 inputs below `2^50`
-//!   stay below `2^52 q`, of at most 12 below `3 * 2^52 q`.
+//! - Montgomery's, for sums: `m = T / q mod 2^52` makes the low words of `T` and `m q` equal, so `(T - m q) / 2^52` is
+//!   the difference of the high words, with no borrow. In `convert` the weights carry the factor `2^52` that this
+//!   takes away, and sums of at most 4 inputs below `2^50` stay below `2^52 q`, of at most 8 below `2 * 2^52 q`.
+//!   In `reduce_words` a product by `2^52` gives the factor back.
 //!
 //! A wide sum is two words per coefficient, `low + 2^52 high`: low words grow by less than `2^52` per product, high
 //! words by less than `2^48`.
@@ -193,11 +194,11 @@ macro_rules! lane_kernels {
             }
         }
 
-        /// What reduces a wide sum: `2^52` and `2^104` as factors.
+        /// What reduces a wide sum.
         #[derive(Clone, Copy)]
         struct Wides {
             p: Prime,
-            one: Factors,
+            inverse: Lanes,
             radix: Factors,
             radix_squared: Factors,
         }
@@ -208,24 +209,27 @@ macro_rules! lane_kernels {
             let radix = m.reduce(RADIX);
             Wides {
                 p: prime(m),
-                one: factors(&m.factor(1)),
+                inverse: splat(inverse52(m.value())),
                 radix: factors(&m.factor(radix)),
                 radix_squared: factors(&m.factor(m.mul(radix, radix))),
             }
         }
 
-        /// in `low, high < 2^63`, out [0, q).
+        /// in `low, high < 2^63`, or `high < 2^51` where `SHORT`, out [0, q).
         #[target_feature(enable = $features)]
         #[inline]
-        fn reduce_words(w: &Wides, words: (Lanes, Lanes)) -> Lanes {
-            let p = &w.p;
-            let word1 = add(words.1, shift_right(words.0, 52));
-            let word0 = by_factor(p, and(words.0, p.mask), &w.one);
-            let word2 = by_factor(p, shift_right(word1, 52), &w.radix_squared);
-            let word1 = by_factor(p, and(word1, p.mask), &w.radix);
-            let (double, sum) = (add(p.q, p.q), add(add(word0, word1), word2));
-            // [0, 6q): 4q, 2q and q are taken off in turn.
-            reduce_once(reduce_once(reduce_once(sum, add(double, double)), double), p.q)
+        fn reduce_words<const SHORT: bool>(w: &Wides, words: (Lanes, Lanes)) -> Lanes {
+            let (p, zero) = (&w.p, splat(0));
+            // The sum over 2^52, up to multiples of q: below 2^51 + 8 + 2^50, or below 2^63 + 2^50 + 2^11.
+            let quotient = low(zero, and(words.0, p.mask), w.inverse);
+            let carried = add(add(words.1, shift_right(words.0, 52)), p.q);
+            let scaled = sub(carried, high(zero, quotient, p.q));
+            if SHORT {
+                return reduce_once(by_factor(p, scaled, &w.radix), p.q);
+            }
+            let word0 = by_factor(p, and(scaled, p.mask), &w.radix);
+            let word1 = by_factor(p, shift_right(scaled, 52), &w.radix_squared);
+            reduce_once(reduce_once(add(word0, word1), add(p.q, p.q)), p.q)
         }
 
         #[target_feature(enable = $features)]
@@ -233,7 +237,7 @@ macro_rules! lane_kernels {
             let (w, zero) = (wides(m), splat(0));
             let sums = lows.as_chunks_mut::<LANES>().0.iter_mut().zip(highs.as_chunks_mut::<LANES>().0);
             for (sum_low, sum_high) in sums {
-                store(sum_low, reduce_words(&w, (load(sum_low), load(sum_high))));
+                store(sum_low, reduce_words::<false>(&w, (load(sum_low), load(sum_high))));
                 store(sum_high, zero);
             }
         }
@@ -243,30 +247,59 @@ macro_rules! lane_kernels {
             let (w, zero) = (wides(m), splat(0));
             let sums = lows.as_chunks_mut::<LANES>().0.iter_mut().zip(highs.as_chunks_mut::<LANES>().0);
             for (out, (sum_low, sum_high)) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
-                store(out, reduce_words(&w, (load(sum_low), load(sum_high))));
+                store(out, reduce_words::<false>(&w, (load(sum_low), load(sum_high))));
                 store(sum_low, zero);
                 store(sum_high, zero);
             }
         }
 
+        /// Vectors that go through the terms together: their words of one term are neighbours in memory.
+        const SUM_TILE: usize = 4;
+        /// Most products whose high words stay below `2^51`.
+        const SHORT_SUM_TERMS: usize = 8;
+
         #[target_feature(enable = $features)]
         pub(super) fn sum_of_products(m: &Modulus, out: &mut [u64], terms: &[(&[u64], &[u64])]) {
-            let (w, zero) = (wides(m), splat(0));
-            for (j, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-                let mut words = (zero, zero);
-                for chunk in terms.chunks(WIDE_TERMS_MAX) {
-                    for (a, b) in chunk {
-                        let (x, y) = (load(&a.as_chunks().0[j]), load(&b.as_chunks().0[j]));
-                        words = (low(words.0, x, y), high(words.1, x, y));
-                    }
-                    words = (reduce_words(&w, words), zero);
-                }
-                store(out, words.0);
+            let short = terms.len() <= SHORT_SUM_TERMS;
+            match (out.len().is_multiple_of(SUM_TILE * LANES), short) {
+                (true, true) => sum_tiles::<SUM_TILE, true>(m, out, terms),
+                (true, false) => sum_tiles::<SUM_TILE, false>(m, out, terms),
+                (false, _) => sum_tiles::<1, false>(m, out, terms),
             }
         }
 
-        /// Most inputs of one pass of `convert`; longer sums are taken in groups.
-        const CONVERT_GROUP: usize = 12;
+        /// Sums in tiles of `T` vectors.
+        #[target_feature(enable = $features)]
+        fn sum_tiles<const T: usize, const SHORT: bool>(
+            m: &Modulus,
+            out: &mut [u64],
+            terms: &[(&[u64], &[u64])],
+        ) {
+            let (w, zero) = (wides(m), splat(0));
+            let tiles = |words| <[u64]>::as_chunks::<LANES>(words).0.as_chunks::<T>().0;
+            let terms: Vec<_> = terms.iter().map(|(a, b)| (tiles(a), tiles(b))).collect();
+            for (j, out) in out.as_chunks_mut::<LANES>().0.as_chunks_mut::<T>().0.iter_mut().enumerate() {
+                let mut sums = [(zero, zero); T];
+                for chunk in terms.chunks(WIDE_TERMS_MAX) {
+                    for (a, b) in chunk {
+                        for (words, (a, b)) in sums.iter_mut().zip(a[j].iter().zip(&b[j])) {
+                            let (x, y) = (load(a), load(b));
+                            *words = (low(words.0, x, y), high(words.1, x, y));
+                        }
+                    }
+                    for words in &mut sums {
+                        *words = (reduce_words::<SHORT>(&w, *words), zero);
+                    }
+                }
+                for (out, words) in out.iter_mut().zip(&sums) {
+                    store(out, words.0);
+                }
+            }
+        }
+
+        /// Most inputs of one pass of `convert`; longer sums are taken in groups. More streams at once than this are slower:
+        /// limbs lie at powers of two and share one set of the first cache.
+        const CONVERT_GROUP: usize = 8;
 
         #[target_feature(enable = $features)]
         pub(super) fn convert(m: &Modulus, out: &mut [u64], inputs: &[&[u64]], weights: &[u64], offset: u64) {
@@ -296,10 +329,6 @@ macro_rules! lane_kernels {
                 5 => convert_pass::<5, ADD>(m, out, inputs, weights, offset),
                 6 => convert_pass::<6, ADD>(m, out, inputs, weights, offset),
                 7 => convert_pass::<7, ADD>(m, out, inputs, weights, offset),
-                8 => convert_pass::<8, ADD>(m, out, inputs, weights, offset),
-                9 => convert_pass::<9, ADD>(m, out, inputs, weights, offset),
-                10 => convert_pass::<10, ADD>(m, out, inputs, weights, offset),
-                11 => convert_pass::<11, ADD>(m, out, inputs, weights, offset),
                 _ => convert_pass::<CONVERT_GROUP, ADD>(m, out, inputs, weights, offset),
             }
         }
@@ -332,7 +361,7 @@ macro_rules! lane_kernels {
                 }
                 let quotient = low(zero, and(words.0, splat(MASK52)), inverse);
                 let carried = add(words.1, shift_right(words.0, 52));
-                // (0, 2q) for K <= 4, (0, 4q) for K <= 12.
+                // (0, 2q) for K <= 4, (0, 3q) for K <= 8.
                 let mut residue = add(sub(carried, high(zero, quotient, q)), q);
                 if K > 4 {
                     residue = reduce_once(residue, double);

@@ -98,6 +98,6 @@ pub(super) fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &Block
     let (targets, _) = out.as_chunks_mut::<8>();
     for (target, &block) in targets.iter_mut().zip(blocks) {
         let source = &sources[block as usize / 8];
-        *target = orders[block as usize % 8].map(|r| source[r as usize]);
+        *target = orders[block as usize % 8].map(|r| source[r as usize % 8]);
     }
 }
