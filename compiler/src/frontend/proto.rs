@@ -13,6 +13,10 @@ use tract_onnx::prelude::Framework;
 /// Elements of one tensor, at most: 1 GiB of float32.
 const MAX_ELEMENTS: u64 = 1 << 28;
 
+/// Operators whose result can dwarf their operands; tract evaluates them on constants while it reads.
+const GROWING: &[&str] =
+    &["ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample"];
+
 /// A decoded, checked model.
 pub(super) struct Source {
     pub model: ModelProto,
@@ -49,6 +53,7 @@ pub(super) fn read(mut bytes: &[u8]) -> Result<Source, FrontendError> {
     let opset = operator_set(&model)?;
     check_tensors(graph)?;
     check_names(graph)?;
+    check_growth(graph)?;
     let (input, dims) = the_input(graph)?;
     let mut source = Source { opset, input, dims, model };
     mend(&mut source);
@@ -197,6 +202,33 @@ fn check_names(graph: &GraphProto) -> Result<(), FrontendError> {
         Some(o) => Err(invalid(format!("output `{}` is defined by no node", o.name))),
         None => Ok(()),
     }
+}
+
+/// Sizes that stand in the file itself must be ones that memory can hold.
+fn check_growth(graph: &GraphProto) -> Result<(), FrontendError> {
+    let growing = graph.node.iter().filter(|n| GROWING.contains(&n.op_type.as_str()));
+    let sizes = growing.flat_map(|n| &n.input).filter_map(|i| constant(graph, i).map(|t| (i, t)));
+    let bad: Vec<BadTensor> = sizes
+        .filter(|(_, t)| {
+            let product = integers(t).iter().try_fold(1u64, |n, v| n.checked_mul(v.unsigned_abs().max(1)));
+            product.is_none_or(|n| n > MAX_ELEMENTS)
+        })
+        .map(|(name, _)| BadTensor {
+            tensor: name.clone(),
+            reason: format!("as a size it asks for more than {MAX_ELEMENTS} values"),
+        })
+        .collect();
+    if bad.is_empty() { Ok(()) } else { Err(FrontendError::Weights { tensors: bad }) }
+}
+
+/// Values of an int64 tensor; none of another type.
+fn integers(t: &TensorProto) -> Vec<i64> {
+    if t.data_type != DataType::Int64 as i32 {
+        return Vec::new();
+    }
+    let raw = t.raw_data.chunks_exact(8);
+    let raw = raw.map(|b| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]));
+    raw.chain(t.int64_data.iter().copied()).collect()
 }
 
 fn the_input(graph: &GraphProto) -> Result<(String, Vec<Declared>), FrontendError> {

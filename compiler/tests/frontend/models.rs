@@ -19,7 +19,7 @@ fn third_party(name: &str) -> Option<PathBuf> {
         std::env::var_os("CIPHERLOOM_DATA").map_or_else(|| workspace().join("../shared/data"), PathBuf::from);
     let path = data.join("models").join(name);
     if !path.exists() {
-        println!("skipped: {} is absent (set CIPHERLOOM_DATA)", path.display());
+        eprintln!("skipped: {} is absent (set CIPHERLOOM_DATA)", path.display());
         return None;
     }
     Some(path)

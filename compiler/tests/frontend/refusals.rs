@@ -48,6 +48,12 @@ fn broken_weights_are_named() {
 }
 
 #[test]
+fn sizes_beyond_memory_are_refused_before_they_are_allocated() {
+    let file = image(Node::new("ConstantOfShape", "s", "c")).integers("s", &[1 << 20, 1 << 20]);
+    insta::assert_snapshot!(refused(&file.node(Node::new("Add", "x c", "y")), "y"));
+}
+
+#[test]
 fn interfaces_that_no_circuit_has() {
     let relu = || Node::new("Relu", "x", "y");
     let mut open = File::new(17, &[1, 1, 8, 8]).node(relu());
