@@ -122,16 +122,14 @@ fn damaged_files_give_errors_and_no_panic() {
         .random("g", &[12, 4])
         .metadata("cipherloom.ranges", r#"{"x":[0,1]}"#);
     let whole = file.bytes("y");
-    for end in 0..whole.len() {
+    for end in (0..whole.len()).step_by(3) {
         // A cut between top-level fields may leave a smaller, sound model.
         let _ = load_bytes(&whole[..end], &LoadOptions::default());
     }
     for k in 0..whole.len() {
-        for bit in [0, 3, 6, 7] {
-            let mut flipped = whole.clone();
-            flipped[k] ^= 1 << bit;
-            let _ = load_bytes(&flipped, &LoadOptions::default());
-        }
+        let mut flipped = whole.clone();
+        flipped[k] ^= 1 << (k % 8);
+        let _ = load_bytes(&flipped, &LoadOptions::default());
     }
     for foreign in [&b"\x89PNG\r\n\x1a\n"[..], b"", b"PK\x03\x04", &[0xff; 64], b"cipherloom"] {
         let error = load_bytes(foreign, &LoadOptions::default()).expect_err("not a model");
