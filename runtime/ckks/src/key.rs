@@ -85,7 +85,7 @@ impl KeyShape {
         };
         within("limbs", self.limbs.0, context.chain().len())?;
         within("special primes", self.gadget.special_limbs, context.special().len())?;
-        within("limbs per digit", self.gadget.digit_limbs, self.limbs.0)?;
+        within("limbs per digit", self.gadget.digit_limbs, context.chain().len())?;
         let two_n = 2 * context.n() as u64;
         match self.target {
             KeyTarget::Galois(GaloisElement(element))

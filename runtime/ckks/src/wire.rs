@@ -202,7 +202,7 @@ pub fn read_evaluation_key(context: &Context, input: &mut impl Read) -> Result<E
         element => KeyTarget::Galois(GaloisElement(element)),
     };
     let limbs = from.count("limbs of a key", context.chain().len())?;
-    let digit_limbs = from.count("limbs per digit of a key", limbs)?;
+    let digit_limbs = from.count("limbs per digit of a key", context.chain().len())?;
     let special_limbs = from.count("special primes of a key", context.special().len())?;
     let shape = KeyShape { target: kind, limbs: Limbs(limbs), gadget: Gadget { digit_limbs, special_limbs } };
     shape.check(context)?;

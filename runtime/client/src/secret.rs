@@ -5,11 +5,11 @@
 use crate::ClientError;
 use crate::randomness::Randomness;
 use crate::sample::{SmallPoly, residues, ternary_poly};
-use cipherloom_ckks::{Context, WireError};
+use cipherloom_ckks::{CkksError, Context, WireError};
 use cipherloom_ring::{Degree, Limb};
 use rayon::prelude::*;
 use std::io::{ErrorKind, Read, Write};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Words of a polynomial that depends on the secret.
 pub(crate) type SecretWords = Zeroizing<Vec<u64>>;
@@ -68,25 +68,21 @@ impl SecretKey {
         let mut header = [0; 4];
         fill(&mut header)?;
         let log_n = u32::from_le_bytes(header);
-        let out_of_range = |what, found, min, max| WireError::OutOfRange { what, found, min, max };
-        let degree = Degree::new(log_n)
-            .map_err(|_| out_of_range("log2 of the ring degree", log_n.into(), LOG_N_MIN, LOG_N_MAX))?;
+        let degree = Degree::new(log_n).map_err(CkksError::from)?;
         let mut packed = Zeroizing::new(vec![0; degree.n() / 4]);
         fill(&mut packed)?;
         let digits = packed.iter().flat_map(|byte| [0, 2, 4, 6].map(|shift| byte >> shift & 3));
         let mut coefficients = Zeroizing::new(Vec::with_capacity(degree.n()));
         coefficients.extend(digits.map(|digit| digit as i8 - 1));
         if coefficients.iter().any(|s| *s > 1) {
-            return Err(out_of_range("a coefficient of the secret key", 3, 0, 2).into());
+            let what = "a coefficient of the secret key";
+            return Err(WireError::OutOfRange { what, found: 3, min: 0, max: 2 }.into());
         }
         Ok(SecretKey { degree, coefficients })
     }
 }
 
 const SECRET_KEY: &str = "a secret key";
-/// Ring degrees that the ring crate accepts, for the error message.
-const LOG_N_MIN: u64 = 4;
-const LOG_N_MAX: u64 = 17;
 
 /// A small polynomial in evaluation form, limb after limb of `basis`.
 pub(crate) fn evaluate(small: &[i8], basis: &[&Limb]) -> SecretWords {
@@ -96,12 +92,6 @@ pub(crate) fn evaluate(small: &[i8], basis: &[&Limb]) -> SecretWords {
         limb.forward(words);
     });
     out
-}
-
-impl Drop for SecretKey {
-    fn drop(&mut self) {
-        self.coefficients.zeroize();
-    }
 }
 
 impl std::fmt::Debug for SecretKey {

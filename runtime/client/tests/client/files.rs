@@ -48,7 +48,7 @@ fn files_carry_everything() {
     let mut sent = ContainerReader::open(Cursor::new(input_file), Kind::EncryptedInput).unwrap();
     let payload = sent.read_section(0, u64::MAX).unwrap();
     let received = read_ciphertext(context, &mut payload.as_slice()).unwrap();
-    assert_eq!([received.clone()], input.expand(context).unwrap()[..]);
+    assert_eq!(std::slice::from_ref(&received), input.expand(context).unwrap());
 
     let output = EncryptedOutput { circuit: input.circuit, ciphertexts: vec![received] };
     let back = client.read_output(Cursor::new(output_file(context, &output))).unwrap();

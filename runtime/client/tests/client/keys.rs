@@ -73,7 +73,7 @@ fn keys_satisfy_their_equation() {
         KeyTarget::Galois(GaloisElement::conjugation(context.degree())),
     ];
     for (target, (limbs, digit_limbs, special_limbs)) in
-        targets.into_iter().flat_map(|t| [(5, 2, 3), (3, 1, 1), (4, 4, 2)].map(|shape| (t, shape)))
+        targets.into_iter().flat_map(|t| [(5, 2, 3), (3, 1, 1), (4, 4, 2), (2, 5, 1)].map(|shape| (t, shape)))
     {
         let gadget = Gadget { digit_limbs, special_limbs };
         let shape = KeyShape { target, limbs: Limbs(limbs), gadget };
