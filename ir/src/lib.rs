@@ -27,6 +27,18 @@
 //!
 //! A value that reaches an output or an op that needs the canonical scale must have it exactly. Plaintext scales
 //! therefore follow from the law and are never stored.
+//!
+//! # Forms
+//!
+//! | form | made by | read by |
+//! |---|---|---|
+//! | in memory, checked node by node | [`CircuitBuilder`] | everyone |
+//! | verified | [`Verified::new`] | the runtime, which takes nothing else |
+//! | draft (exact functions, no real modulus) | [`verify_draft`] | exact meaning |
+//! | file | [`Circuit::to_bytes`] | [`Circuit::from_bytes`]; its digest is [`Circuit::digest`] |
+//! | text | [`Circuit::to_text`] | [`Circuit::from_text`], beside the weights |
+//! | manifest, without the model | [`Manifest::of`] | the client; [`Manifest::verify`] |
+//! | summary, JSON | [`Summary::of`], [`Circuit::to_json`] | people and tools |
 #![forbid(unsafe_code)]
 
 mod builder;

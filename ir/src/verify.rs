@@ -14,6 +14,7 @@
 //! 11. **Outputs**: one canonical value per ciphertext of the layout, all at one level; labels fit.
 //! 12. **Records**: certificate and forecast are finite.
 //! 13. **Uses**: every key is used.
+//! 14. **Memory**: the ciphertexts alive at once stay within a bound (`memory`).
 //!
 //! Broken laws are collected, with their places; an operation on a value whose own operation is broken is not
 //! reported again. Promises: a [`Verified`] circuit can be executed without a panic, in bounded memory.
@@ -21,6 +22,7 @@
 pub mod bounds;
 mod error;
 mod manifest;
+mod memory;
 mod parameters;
 mod plan;
 mod sizes;
@@ -127,18 +129,24 @@ impl std::error::Error for VerifyError {}
 pub struct Verified {
     circuit: Circuit,
     types: Vec<ValueType>,
+    peak_value_bytes: u64,
 }
 
 impl Verified {
     /// Checks every law under this security policy.
     pub fn new(circuit: Circuit, policy: &SecurityPolicy) -> Result<Verified, VerifyError> {
-        let types = verify(&circuit, Form::Final, Some(policy))?;
-        Ok(Verified { circuit, types })
+        let (types, peak_value_bytes) = verify(&circuit, Form::Final, Some(policy))?;
+        Ok(Verified { circuit, types, peak_value_bytes })
     }
 
     /// Level, degree and scale of a value.
     pub fn value_type(&self, value: ValueId) -> &ValueType {
         &self.types[value.0 as usize]
+    }
+
+    /// Ciphertext bytes alive at once when the nodes run in order; keys, plaintexts and working space come on top.
+    pub fn peak_value_bytes(&self) -> u64 {
+        self.peak_value_bytes
     }
 
     /// The circuit, no longer protected.
@@ -220,7 +228,7 @@ fn verify(
     circuit: &Circuit,
     form: Form,
     policy: Option<&SecurityPolicy>,
-) -> Result<Vec<ValueType>, VerifyError> {
+) -> Result<(Vec<ValueType>, u64), VerifyError> {
     let mut report = Report { violations: vec![] };
     bounds::check(circuit, &mut report);
     report.barrier()?;
@@ -245,7 +253,10 @@ fn verify(
     check_outputs(circuit, &types, &mut report);
     check_uses(circuit, &mut report);
     report.barrier()?;
-    Ok(types.into_iter().flatten().collect())
+    let types: Vec<ValueType> = types.into_iter().flatten().collect();
+    let peak = report.value(Place::Circuit, || memory::check_peak(circuit, &types));
+    report.barrier()?;
+    Ok((types, peak.unwrap_or(0)))
 }
 
 /// Law 4.

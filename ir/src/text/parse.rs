@@ -1,13 +1,15 @@
-//! Parsing circuits.
+//! Parsing circuits: table entries here, operations in `ops`.
+
+mod ops;
 
 use super::cursor::Cursor;
-use super::{TextError, TextProblem, plan, tensor_digest};
+use super::{TextError, TextProblem, tensor_digest};
 use crate::circuit::{
     Circuit, ClientStep, Forecast, InputSpec, Node, OutputSpec, Preprocessing, RangeCertificate,
 };
 use crate::layout::{Gap, Layout, LayoutId};
-use crate::map::{LinearMap, MapId, Operator, Tensor, TensorId, ViewAxis, Window};
-use crate::op::{Activation, KeyId, Op, Plain, Step, ValueId};
+use crate::map::{LinearMap, Operator, Tensor, TensorId, ViewAxis, Window};
+use crate::op::ValueId;
 use crate::scheme::{Gadget, KeyKind, KeySpec, Level, Parameters};
 use std::collections::BTreeMap;
 
@@ -118,7 +120,7 @@ impl<'a> Reader<'a> {
         let Some(next) = next else { return Err(c.expected("values in order")) };
         let results = next - first;
         c.expect("=")?;
-        let op = op(c, results)?;
+        let op = ops::op(c, results)?;
         self.next = next;
         self.circuit.nodes.push(Node { op, first: ValueId(first), results, origin: self.layer });
         Ok(())
@@ -337,98 +339,4 @@ fn output(c: &mut Cursor<'_>) -> Result<OutputSpec, TextProblem> {
 
 fn value(c: &mut Cursor<'_>) -> Result<ValueId, TextProblem> {
     c.numbered("v").map(ValueId)
-}
-
-fn op(c: &mut Cursor<'_>, results: u32) -> Result<Op, TextProblem> {
-    let start = c.clone();
-    let name = c.take_word();
-    if name == "linear" {
-        return Ok(Op::Linear(plan::parse(c, results)?));
-    }
-    if results != 1 {
-        *c = start;
-        return Err(c.expected("'linear', which alone has several results"));
-    }
-    let key = |c: &mut Cursor<'_>| c.numbered("k").map(KeyId);
-    let level = |c: &mut Cursor<'_>| c.expect("to").and_then(|()| c.number()).map(Level);
-    Ok(match name {
-        "input" => {
-            let input = c.numbered("i")?;
-            c.expect(".")?;
-            Op::Input { input, ciphertext: c.number()? }
-        }
-        "add" => Op::Add(value(c)?, value(c)?),
-        "sub" => Op::Sub(value(c)?, value(c)?),
-        "neg" => Op::Neg(value(c)?),
-        "add_plain" => Op::AddPlain(value(c)?, plain(c)?),
-        "mul_plain" => Op::MulPlain(value(c)?, plain(c)?),
-        "mul_scalar" => Op::MulScalar(value(c)?, c.float()?),
-        "mul" => Op::Mul(value(c)?, value(c)?),
-        "sum_of_products" => Op::SumOfProducts(pairs(c)?),
-        "relinearize" => Op::Relinearize(value(c)?, key(c)?),
-        "rescale" => Op::Rescale(value(c)?),
-        "relinearize_rescale" => Op::RelinearizeRescale(value(c)?, key(c)?),
-        "drop_level" => Op::DropLevel(value(c)?, level(c)?),
-        "adjust" => Op::Adjust(value(c)?, level(c)?),
-        "rotate" => Op::Rotate(value(c)?, c.keyed_step()?),
-        "conjugate" => Op::Conjugate(value(c)?, key(c)?),
-        "activation" => Op::Activation(value(c)?, activation(c)?),
-        _ => {
-            *c = start;
-            return Err(c.expected("an operation"));
-        }
-    })
-}
-
-fn pairs(c: &mut Cursor<'_>) -> Result<Vec<(ValueId, ValueId)>, TextProblem> {
-    let mut out = vec![];
-    while !c.done() {
-        if !out.is_empty() {
-            c.expect("+")?;
-        }
-        let first = value(c)?;
-        c.expect("*")?;
-        out.push((first, value(c)?));
-    }
-    Ok(out)
-}
-
-fn plain(c: &mut Cursor<'_>) -> Result<Plain, TextProblem> {
-    if c.eat("constant") {
-        return Ok(Plain::Constant(c.float()?));
-    }
-    if !c.eat("diagonal") {
-        let tensor = TensorId(c.numbered("t")?);
-        c.expect("in")?;
-        let layout = layout_id(c)?;
-        c.expect(".")?;
-        let ciphertext = c.number()?;
-        c.expect("times")?;
-        return Ok(Plain::Tensor { tensor, layout, ciphertext, scale: c.float()? });
-    }
-    let map = MapId(c.numbered("m")?);
-    let mut part = |what| {
-        c.expect(what)?;
-        c.number()
-    };
-    let (output, input) = (part("output")?, part("input")?);
-    Ok(Plain::Diagonal { map, output, input, step: Step(part("step")?), giant: Step(part("giant")?) })
-}
-
-fn activation(c: &mut Cursor<'_>) -> Result<Activation, TextProblem> {
-    if c.eat("leaky_relu") {
-        return Ok(Activation::LeakyRelu(c.float()?));
-    }
-    if c.eat("clip") {
-        return Ok(Activation::Clip(c.float()?, c.float()?));
-    }
-    let functions = [
-        ("relu", Activation::Relu),
-        ("sigmoid", Activation::Sigmoid),
-        ("tanh", Activation::Tanh),
-        ("silu", Activation::Silu),
-        ("gelu", Activation::Gelu),
-        ("softplus", Activation::Softplus),
-    ];
-    c.choice("a function", &functions)
 }

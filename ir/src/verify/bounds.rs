@@ -29,6 +29,9 @@ pub const MAX_KEYS: u64 = 1 << 12;
 pub const MAX_PORTS: u64 = 256;
 /// Slots of all layouts together, over all of their ciphertexts.
 pub const MAX_LAYOUT_SLOTS_TOTAL: u64 = 1 << 30;
+/// Bytes of ciphertexts alive at once; whoever runs a circuit holds its own memory against
+/// [`Verified::peak_value_bytes`](super::Verified::peak_value_bytes).
+pub const MAX_LIVE_BYTES: u64 = 1 << 40;
 /// Dimensions of a tensor or layout.
 pub const MAX_RANK: u64 = 8;
 /// Digits of one axis, of the replicas or of a fold.

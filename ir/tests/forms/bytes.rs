@@ -49,6 +49,25 @@ fn the_format_is_pinned() {
 }
 
 #[test]
+fn product_lists_are_small() {
+    let sizes = [1u32, 2].map(|stride| {
+        let mut circuit = sample();
+        let Op::Linear(plan) = &mut circuit.nodes[1].op else { panic!("node 1 is a plan") };
+        let step = |s| KeyedStep { step: Step(s), key: None };
+        plan.babies = (0..64).map(step).collect();
+        plan.giants = (0..64).map(step).collect();
+        let all = (0..64 * 64).step_by(stride as usize);
+        let product = |k: u32| Product { output: 0, giant: k / 64, source: 0, input: 0, baby: k % 64 };
+        plan.products = all.map(product).collect();
+        let bytes = circuit.to_bytes();
+        assert_eq!(Circuit::from_bytes(&bytes).unwrap(), circuit);
+        bytes.len() - sample().to_bytes().len()
+    });
+    // 128 steps of up to 3 bytes; then a run for each giant step, or two bytes for each of 2,048 products.
+    assert!(sizes[0] < 128 * 3 + 64 * 4 && sizes[1] < 128 * 3 + 2048 * 2 + 16, "{sizes:?}");
+}
+
+#[test]
 fn every_truncation_is_refused() {
     let circuit = sample().to_bytes();
     let manifest = Manifest::of(&sample()).unwrap().to_bytes();

@@ -11,6 +11,8 @@ fn the_sample_is_verified() {
     assert_eq!(*verified, sample());
     assert_eq!(verified.value_type(ValueId(0)), &ValueType::canonical(Level(4)));
     assert_eq!(verify_draft(&sample()), Ok(()));
+    // v0 (5 limbs), v2 (4 limbs) and v4, v5 (3 and 3 · 4 / 2 limbs' worth) live at once, two polynomials each.
+    assert_eq!(verified.peak_value_bytes(), (5 + 4 + 3 + 6) * 2 * 8192 * 8);
 }
 
 #[test]
