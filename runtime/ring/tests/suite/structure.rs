@@ -142,6 +142,12 @@ fn polynomials_keep_limbs_apart_and_on_cache_lines() {
     assert!(poly.limbs_iter().all(|limb| limb.as_ptr().addr() % 64 == 0));
     let mut copy = poly.clone();
     assert_eq!(copy, poly);
+    let limbs = [97, 193, 257].map(|q| Arc::new(Limb::new(degree, q, Path::best()).expect("a good prime")));
+    let values = copy.clone().into_evaluation(&limbs);
+    let mut limb = [7; 16];
+    limbs[1].forward(&mut limb);
+    assert_eq!((values.limb(0), values.limb(1)), (&[0; 16][..], &limb[..]));
+    assert_eq!(values.into_coefficient(&limbs), copy);
     copy.truncate(2);
     assert_eq!((copy.limbs(), copy.as_slice().len()), (2, 32));
     assert_eq!(Poly::from_slice(degree, poly.as_slice()), Some(poly));

@@ -39,6 +39,26 @@ fn every_degree_agrees_with_the_definition_at_a_few_indices() {
     }
 }
 
+/// Our own transforms and the transform crate, which serves the other paths, index by index.
+#[test]
+fn every_degree_agrees_between_paths() {
+    for log_n in 4..=16 {
+        let lazy = (1 << 52) / (2 * u64::from(log_n) + 1);
+        let small = [prime_from(0, log_n), prime_below(1 << 40, log_n), prime_below(lazy, log_n)];
+        for q in small.into_iter().chain([prime_from(lazy, log_n), prime_below(1 << 50, log_n)]) {
+            let inputs = [residues(1 << log_n, q, 6), vec![q - 1; 1 << log_n]];
+            let outputs = on_every_path(log_n, q).into_iter().map(|limb| {
+                let mut all = [inputs.clone(), inputs.clone()].concat();
+                all[..2].iter_mut().for_each(|a| limb.forward(a));
+                all[2..].iter_mut().for_each(|a| limb.inverse(a));
+                all
+            });
+            let outputs: Vec<_> = outputs.collect();
+            assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]), "2^{log_n}, {q}");
+        }
+    }
+}
+
 #[test]
 fn transforms_carry_extreme_inputs() {
     for log_n in [4, 7, 12, 15] {
