@@ -3,13 +3,13 @@
 //! Promises: a pure function of the circuit (a `.loom` alone yields it) that holds no weight and no geometry of
 //! the network beyond the layouts of inputs and outputs and the list of keys.
 
-use crate::circuit::{Circuit, ClientStep, Forecast, Preprocessing, RangeCertificate};
+use crate::circuit::{Circuit, ClientStep, Forecast, InputSpec, OutputSpec, Preprocessing, RangeCertificate};
 use crate::container::{Container, Kind, in_memory};
 use crate::digest::Digest;
 use crate::format::{FormatError, decode, encode};
-use crate::layout::Layout;
+use crate::layout::{Layout, LayoutId};
 use crate::scheme::{KeySpec, Level, Parameters};
-use crate::verify::{LawError, value_types};
+use crate::verify::{LawError, entry, value_types};
 use serde::{Deserialize, Serialize};
 
 /// The client's description of a circuit.
@@ -68,31 +68,37 @@ pub struct ManifestOutput {
 const DESCRIPTION: u32 = 1;
 
 impl Manifest {
-    /// The manifest of a circuit; an error only if the circuit breaks an op law.
+    /// The manifest of a circuit; an error only if the circuit breaks a law.
     pub fn of(circuit: &Circuit) -> Result<Manifest, LawError> {
         let types = value_types(circuit)?;
-        let inputs = circuit.inputs.iter().map(|input| ManifestInput {
-            name: input.name.clone(),
-            layout: circuit.layout(input.layout).clone(),
-            preprocessing: input.preprocessing.clone(),
-            range: input.range,
-        });
-        let outputs = circuit.outputs.iter().map(|output| ManifestOutput {
-            name: output.name.clone(),
-            layout: circuit.layout(output.layout).clone(),
-            level: output.values.first().map_or(Level(0), |v| types[v.0 as usize].level),
-            scale: output.scale,
-            range: output.range,
-            labels: output.labels.clone(),
-            client_steps: output.client_steps.clone(),
-        });
+        let layout = |id: LayoutId| entry("layout", &circuit.layouts, id.0).cloned();
+        let input = |input: &InputSpec| -> Result<ManifestInput, LawError> {
+            Ok(ManifestInput {
+                name: input.name.clone(),
+                layout: layout(input.layout)?,
+                preprocessing: input.preprocessing.clone(),
+                range: input.range,
+            })
+        };
+        let output = |output: &OutputSpec| -> Result<ManifestOutput, LawError> {
+            let first = output.values.first().map_or(u32::MAX, |v| v.0);
+            Ok(ManifestOutput {
+                name: output.name.clone(),
+                layout: layout(output.layout)?,
+                level: entry("value", &types, first)?.level,
+                scale: output.scale,
+                range: output.range,
+                labels: output.labels.clone(),
+                client_steps: output.client_steps.clone(),
+            })
+        };
         Ok(Manifest {
             name: circuit.name.clone(),
             circuit: circuit.digest(),
             parameters: circuit.parameters.clone(),
             keys: circuit.keys.clone(),
-            inputs: inputs.collect(),
-            outputs: outputs.collect(),
+            inputs: circuit.inputs.iter().map(input).collect::<Result<_, _>>()?,
+            outputs: circuit.outputs.iter().map(output).collect::<Result<_, _>>()?,
             certificate: circuit.certificate.clone(),
             forecast: circuit.forecast,
         })
