@@ -136,25 +136,18 @@ impl Limb {
         self.kernel.sum_of_products(&self.modulus, out, terms);
     }
 
-    /// in [0, q), out [0, q): `outs[i] = sum of a_k b[i]_k`: two sums that share a factor, which is read once from memory.
+    /// in [0, q), out [0, q): `outs[i] = sum of a_k b[i]_k`: two sums that share a factor, which is read once from
+    /// memory.
+    ///
+    /// # Panics
+    /// Where `a` and each of `b` are not equally many.
     pub fn pair_of_sums(&self, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
-        /// Words of a step: a few terms of it stay in the first-level cache from one sum to the other.
-        const STEP: usize = 512;
         outs.iter().for_each(|out| self.check_length(out));
         for terms in b {
             assert_eq!(a.len(), terms.len(), "one product per shared factor");
             terms.iter().chain(a).for_each(|words| self.check(words));
         }
-        let [first, second] = outs;
-        let mut products = Vec::with_capacity(a.len());
-        for (step, outs) in first.chunks_mut(STEP).zip(second.chunks_mut(STEP)).enumerate() {
-            let range = step * STEP..step * STEP + outs.0.len();
-            for (out, b) in [outs.0, outs.1].into_iter().zip(b) {
-                products.clear();
-                products.extend(a.iter().zip(b).map(|(a, b)| (&a[range.clone()], &b[range.clone()])));
-                self.kernel.sum_of_products(&self.modulus, out, &products);
-            }
-        }
+        self.kernel.pair_of_sums(&self.modulus, outs, a, b);
     }
 
     /// in [0, q): adds `a b` to the sum, index by index. Any number of terms.

@@ -114,6 +114,12 @@ impl Modulus {
     /// in any, out [0, q).
     #[inline]
     pub fn reduce_u128(&self, a: u128) -> u64 {
+        self.divide(a).1
+    }
+
+    /// in any: the quotient modulo `2^64` and the remainder in [0, q).
+    #[inline]
+    fn divide(&self, a: u128) -> (u64, u64) {
         let (a0, a1) = (a as u64, (a >> 64) as u64);
         let (r0, r1) = (self.ratio as u64, (self.ratio >> 64) as u64);
         let wide = |x: u64, y: u64| u128::from(x) * u128::from(y);
@@ -121,7 +127,9 @@ impl Modulus {
         // the quotient modulo 2^64 only.
         let middle = wide(a1, r0).wrapping_add(wide(a0, r1)).wrapping_add(wide(a0, r0) >> 64);
         let estimate = a1.wrapping_mul(r1).wrapping_add((middle >> 64) as u64);
-        reduce_once(a0.wrapping_sub(estimate.wrapping_mul(self.q)), self.q)
+        let rest = a0.wrapping_sub(estimate.wrapping_mul(self.q));
+        let reduced = reduce_once(rest, self.q);
+        (estimate.wrapping_add(u64::from(reduced != rest)), reduced)
     }
 
     /// in any, out [0, q).
@@ -147,7 +155,7 @@ impl Modulus {
     /// in any: a factor prepared for many products.
     pub(crate) fn factor(&self, value: u64) -> Factor {
         let value = self.reduce(value);
-        let quotient = |bits: u32| ((u128::from(value) << bits) / u128::from(self.q)) as u64;
+        let quotient = |bits: u32| self.divide(u128::from(value) << bits).0;
         Factor {
             value,
             quotient64: quotient(64),

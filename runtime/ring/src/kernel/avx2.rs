@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::lane_kernels;
+use super::lanes::{lane_kernels, lane_sums};
 use super::{BlockOrders, scalar};
 
 /// Proof that the processor has the instructions.
@@ -115,6 +115,7 @@ fn add_if_negative(a: Lanes, q: Lanes) -> Lanes {
 }
 
 lane_kernels!("avx2");
+lane_sums!("avx2");
 
 /// A permutation moves words and computes nothing: the portable kernel, compiled for AVX2.
 #[target_feature(enable = "avx2")]

@@ -7,7 +7,7 @@ pub(super) mod transform;
 use std::arch::x86_64::*;
 
 use super::BlockOrders;
-use super::lanes::lane_kernels;
+use super::lanes::{lane_kernels, lane_sums};
 
 /// Proof that the processor has the instructions.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +102,7 @@ fn add_if_negative(a: Lanes, q: Lanes) -> Lanes {
 }
 
 lane_kernels!("avx512f,avx512ifma");
+lane_sums!("avx512f,avx512ifma");
 
 #[target_feature(enable = "avx512f")]
 pub(super) fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &BlockOrders) {

@@ -12,15 +12,14 @@
 //!   the difference of the high words, with no borrow. In `convert` the weights carry the factor `2^52` that this
 //!   takes away, and sums of at most 4 inputs below `2^50` stay below `2^52 q`, of at most 8 below `2 * 2^52 q`.
 //!   In `reduce_words` a product by `2^52` gives the factor back.
-//!
-//! A wide sum is two words per coefficient, `low + 2^52 high`: low words grow by less than `2^52` per product, high
-//! words by less than `2^48`.
+
+mod sums;
+
+pub(super) use sums::{WIDE_TERMS_MAX, lane_sums};
 
 use crate::Modulus;
 use crate::roots::RADIX;
 
-/// Products that a wide sum holds beside one reduced residue: low words stay below `2^63`.
-pub(super) const WIDE_TERMS_MAX: usize = 1024;
 /// The low word of a lane.
 pub(super) const MASK52: u64 = RADIX - 1;
 
@@ -47,9 +46,9 @@ impl Barrett {
 macro_rules! lane_kernels {
     ($features:literal) => {
         use crate::Modulus;
-        use crate::kernel::lanes::{Barrett, MASK52, WIDE_TERMS_MAX};
+        use crate::kernel::lanes::{Barrett, MASK52};
         use crate::modulus::Factor;
-        use crate::roots::{RADIX, inverse52};
+        use crate::roots::inverse52;
 
         /// Constants of one prime, in every lane.
         #[derive(Clone, Copy)]
@@ -180,120 +179,6 @@ macro_rules! lane_kernels {
                 let shifted = reduce_once(add(load(a), half), from);
                 let residue = reduce_once(by_factor(&p, shifted, &one), p.q);
                 store(out, add_if_negative(sub(residue, half_reduced), p.q));
-            }
-        }
-
-        #[target_feature(enable = $features)]
-        pub(super) fn accumulate(_m: &Modulus, lows: &mut [u64], highs: &mut [u64], a: &[u64], b: &[u64]) {
-            let factors = a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0);
-            let sums = lows.as_chunks_mut::<LANES>().0.iter_mut().zip(highs.as_chunks_mut::<LANES>().0);
-            for ((sum_low, sum_high), (a, b)) in sums.zip(factors) {
-                let (x, y) = (load(a), load(b));
-                store(sum_low, low(load(sum_low), x, y));
-                store(sum_high, high(load(sum_high), x, y));
-            }
-        }
-
-        /// What reduces a wide sum.
-        #[derive(Clone, Copy)]
-        struct Wides {
-            p: Prime,
-            inverse: Lanes,
-            radix: Factors,
-            radix_squared: Factors,
-        }
-
-        #[target_feature(enable = $features)]
-        #[inline]
-        fn wides(m: &Modulus) -> Wides {
-            let radix = m.reduce(RADIX);
-            Wides {
-                p: prime(m),
-                inverse: splat(inverse52(m.value())),
-                radix: factors(&m.factor(radix)),
-                radix_squared: factors(&m.factor(m.mul(radix, radix))),
-            }
-        }
-
-        /// in `low, high < 2^63`, or `high < 2^51` where `SHORT`, out [0, q).
-        #[target_feature(enable = $features)]
-        #[inline]
-        fn reduce_words<const SHORT: bool>(w: &Wides, words: (Lanes, Lanes)) -> Lanes {
-            let (p, zero) = (&w.p, splat(0));
-            // The sum over 2^52, up to multiples of q: below 2^51 + 8 + 2^50, or below 2^63 + 2^50 + 2^11.
-            let quotient = low(zero, and(words.0, p.mask), w.inverse);
-            let carried = add(add(words.1, shift_right(words.0, 52)), p.q);
-            let scaled = sub(carried, high(zero, quotient, p.q));
-            if SHORT {
-                return reduce_once(by_factor(p, scaled, &w.radix), p.q);
-            }
-            let word0 = by_factor(p, and(scaled, p.mask), &w.radix);
-            let word1 = by_factor(p, shift_right(scaled, 52), &w.radix_squared);
-            reduce_once(reduce_once(add(word0, word1), add(p.q, p.q)), p.q)
-        }
-
-        #[target_feature(enable = $features)]
-        pub(super) fn fold(m: &Modulus, lows: &mut [u64], highs: &mut [u64]) {
-            let (w, zero) = (wides(m), splat(0));
-            let sums = lows.as_chunks_mut::<LANES>().0.iter_mut().zip(highs.as_chunks_mut::<LANES>().0);
-            for (sum_low, sum_high) in sums {
-                store(sum_low, reduce_words::<false>(&w, (load(sum_low), load(sum_high))));
-                store(sum_high, zero);
-            }
-        }
-
-        #[target_feature(enable = $features)]
-        pub(super) fn reduce_wide(m: &Modulus, lows: &mut [u64], highs: &mut [u64], out: &mut [u64]) {
-            let (w, zero) = (wides(m), splat(0));
-            let sums = lows.as_chunks_mut::<LANES>().0.iter_mut().zip(highs.as_chunks_mut::<LANES>().0);
-            for (out, (sum_low, sum_high)) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
-                store(out, reduce_words::<false>(&w, (load(sum_low), load(sum_high))));
-                store(sum_low, zero);
-                store(sum_high, zero);
-            }
-        }
-
-        /// Vectors that go through the terms together: their words of one term are neighbours in memory.
-        const SUM_TILE: usize = 4;
-        /// Most products whose high words stay below `2^51`.
-        const SHORT_SUM_TERMS: usize = 8;
-
-        #[target_feature(enable = $features)]
-        pub(super) fn sum_of_products(m: &Modulus, out: &mut [u64], terms: &[(&[u64], &[u64])]) {
-            let short = terms.len() <= SHORT_SUM_TERMS;
-            match (out.len().is_multiple_of(SUM_TILE * LANES), short) {
-                (true, true) => sum_tiles::<SUM_TILE, true>(m, out, terms),
-                (true, false) => sum_tiles::<SUM_TILE, false>(m, out, terms),
-                (false, _) => sum_tiles::<1, false>(m, out, terms),
-            }
-        }
-
-        /// Sums in tiles of `T` vectors.
-        #[target_feature(enable = $features)]
-        fn sum_tiles<const T: usize, const SHORT: bool>(
-            m: &Modulus,
-            out: &mut [u64],
-            terms: &[(&[u64], &[u64])],
-        ) {
-            let (w, zero) = (wides(m), splat(0));
-            let tiles = |words| <[u64]>::as_chunks::<LANES>(words).0.as_chunks::<T>().0;
-            let terms: Vec<_> = terms.iter().map(|(a, b)| (tiles(a), tiles(b))).collect();
-            for (j, out) in out.as_chunks_mut::<LANES>().0.as_chunks_mut::<T>().0.iter_mut().enumerate() {
-                let mut sums = [(zero, zero); T];
-                for chunk in terms.chunks(WIDE_TERMS_MAX) {
-                    for (a, b) in chunk {
-                        for (words, (a, b)) in sums.iter_mut().zip(a[j].iter().zip(&b[j])) {
-                            let (x, y) = (load(a), load(b));
-                            *words = (low(words.0, x, y), high(words.1, x, y));
-                        }
-                    }
-                    for words in &mut sums {
-                        *words = (reduce_words::<SHORT>(&w, *words), zero);
-                    }
-                }
-                for (out, words) in out.iter_mut().zip(&sums) {
-                    store(out, words.0);
-                }
             }
         }
 

@@ -85,6 +85,13 @@ pub(super) fn sum_of_products(m: &Modulus, out: &mut [u64], terms: &[(&[u64], &[
     }
 }
 
+pub(super) fn pair_of_sums(m: &Modulus, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
+    for (out, b) in outs.into_iter().zip(b) {
+        let terms: Vec<_> = a.iter().copied().zip(b.iter().copied()).collect();
+        sum_of_products(m, out, &terms);
+    }
+}
+
 pub(super) fn convert(m: &Modulus, out: &mut [u64], inputs: &[&[u64]], weights: &[u64], offset: u64) {
     debug_assert!(inputs.len() <= WIDE_TERMS_MAX);
     for (j, out) in out.iter_mut().enumerate() {

@@ -99,6 +99,15 @@ fn sums_of_products_of_any_length() {
                 limb.sum_of_products(&mut out, &terms);
                 assert_eq!(out, right, "{limb:?}, {len} terms");
 
+                let (a, b): (Vec<&[u64]>, Vec<&[u64]>) = terms.iter().copied().unzip();
+                let (mut first, mut second) = (vec![1; n], vec![1; n]);
+                limb.pair_of_sums([&mut first, &mut second], &a, [&b, &b]);
+                assert_eq!((&first, &second), (&right, &right), "{limb:?}, {len} terms, pair");
+                limb.pair_of_sums([&mut first, &mut second], &a, [&b, &a]);
+                let squares: Vec<_> = a.iter().map(|&a| (a, a)).collect();
+                limb.sum_of_products(&mut out, &squares);
+                assert_eq!((&first, &second), (&right, &out), "{limb:?}, {len} terms, pair");
+
                 let mut wide = Wide::zeroed(n);
                 for _ in 0..2 {
                     terms.iter().for_each(|(a, b)| limb.accumulate(&mut wide, a, b));

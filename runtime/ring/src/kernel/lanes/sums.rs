@@ -1,0 +1,179 @@
+//! Sums of products over 52-bit lanes, reduced once; [`lane_sums`] goes beside `lane_kernels`, whose items it uses.
+//!
+//! A wide sum is two words per coefficient, `low + 2^52 high`: low words grow by less than `2^52` per product, high
+//! words by less than `2^48`.
+
+/// Products that a wide sum holds beside one reduced residue: low words stay below `2^63`.
+pub(in crate::kernel) const WIDE_TERMS_MAX: usize = 1024;
+
+/// Expands the kernels of sums for a file that has `lane_kernels`.
+macro_rules! lane_sums {
+    ($features:literal) => {
+        use crate::kernel::lanes::WIDE_TERMS_MAX;
+        use crate::roots::RADIX;
+
+        #[target_feature(enable = $features)]
+        pub(super) fn accumulate(_m: &Modulus, lows: &mut [u64], highs: &mut [u64], a: &[u64], b: &[u64]) {
+            let factors = a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0);
+            let sums = lows.as_chunks_mut::<LANES>().0.iter_mut().zip(highs.as_chunks_mut::<LANES>().0);
+            for ((sum_low, sum_high), (a, b)) in sums.zip(factors) {
+                let (x, y) = (load(a), load(b));
+                store(sum_low, low(load(sum_low), x, y));
+                store(sum_high, high(load(sum_high), x, y));
+            }
+        }
+
+        /// What reduces a wide sum.
+        #[derive(Clone, Copy)]
+        struct Wides {
+            p: Prime,
+            inverse: Lanes,
+            radix: Factors,
+            radix_squared: Factors,
+        }
+
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn wides(m: &Modulus) -> Wides {
+            let radix = m.reduce(RADIX);
+            Wides {
+                p: prime(m),
+                inverse: splat(inverse52(m.value())),
+                radix: factors(&m.factor(radix)),
+                radix_squared: factors(&m.factor(m.mul(radix, radix))),
+            }
+        }
+
+        /// in `low, high < 2^63`, or `high < 2^51` where `SHORT`, out [0, q).
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn reduce_words<const SHORT: bool>(w: &Wides, words: (Lanes, Lanes)) -> Lanes {
+            let (p, zero) = (&w.p, splat(0));
+            // The sum over 2^52, up to multiples of q: below 2^51 + 8 + 2^50, or below 2^63 + 2^50 + 2^11.
+            let quotient = low(zero, and(words.0, p.mask), w.inverse);
+            let carried = add(add(words.1, shift_right(words.0, 52)), p.q);
+            let scaled = sub(carried, high(zero, quotient, p.q));
+            if SHORT {
+                return reduce_once(by_factor(p, scaled, &w.radix), p.q);
+            }
+            let word0 = by_factor(p, and(scaled, p.mask), &w.radix);
+            let word1 = by_factor(p, shift_right(scaled, 52), &w.radix_squared);
+            reduce_once(reduce_once(add(word0, word1), add(p.q, p.q)), p.q)
+        }
+
+        #[target_feature(enable = $features)]
+        pub(super) fn fold(m: &Modulus, lows: &mut [u64], highs: &mut [u64]) {
+            let (w, zero) = (wides(m), splat(0));
+            let sums = lows.as_chunks_mut::<LANES>().0.iter_mut().zip(highs.as_chunks_mut::<LANES>().0);
+            for (sum_low, sum_high) in sums {
+                store(sum_low, reduce_words::<false>(&w, (load(sum_low), load(sum_high))));
+                store(sum_high, zero);
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        pub(super) fn reduce_wide(m: &Modulus, lows: &mut [u64], highs: &mut [u64], out: &mut [u64]) {
+            let (w, zero) = (wides(m), splat(0));
+            let sums = lows.as_chunks_mut::<LANES>().0.iter_mut().zip(highs.as_chunks_mut::<LANES>().0);
+            for (out, (sum_low, sum_high)) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
+                store(out, reduce_words::<false>(&w, (load(sum_low), load(sum_high))));
+                store(sum_low, zero);
+                store(sum_high, zero);
+            }
+        }
+
+        /// Vectors that go through the terms together: their words of one term are neighbours in memory.
+        const SUM_TILE: usize = 4;
+        /// Most products whose high words stay below `2^51`.
+        const SHORT_SUM_TERMS: usize = 8;
+
+        #[target_feature(enable = $features)]
+        pub(super) fn sum_of_products(m: &Modulus, out: &mut [u64], terms: &[(&[u64], &[u64])]) {
+            let short = terms.len() <= SHORT_SUM_TERMS;
+            match (out.len().is_multiple_of(SUM_TILE * LANES), short) {
+                (true, true) => sum_tiles::<SUM_TILE, true>(m, out, terms),
+                (true, false) => sum_tiles::<SUM_TILE, false>(m, out, terms),
+                (false, _) => sum_tiles::<1, false>(m, out, terms),
+            }
+        }
+
+        /// Sums in tiles of `T` vectors.
+        #[target_feature(enable = $features)]
+        fn sum_tiles<const T: usize, const SHORT: bool>(
+            m: &Modulus,
+            out: &mut [u64],
+            terms: &[(&[u64], &[u64])],
+        ) {
+            let (w, zero) = (wides(m), splat(0));
+            let tiles = |words| <[u64]>::as_chunks::<LANES>(words).0.as_chunks::<T>().0;
+            let terms: Vec<_> = terms.iter().map(|(a, b)| (tiles(a), tiles(b))).collect();
+            for (j, out) in out.as_chunks_mut::<LANES>().0.as_chunks_mut::<T>().0.iter_mut().enumerate() {
+                let mut sums = [(zero, zero); T];
+                for chunk in terms.chunks(WIDE_TERMS_MAX) {
+                    for (a, b) in chunk {
+                        for (words, (a, b)) in sums.iter_mut().zip(a[j].iter().zip(&b[j])) {
+                            let (x, y) = (load(a), load(b));
+                            *words = (low(words.0, x, y), high(words.1, x, y));
+                        }
+                    }
+                    for words in &mut sums {
+                        *words = (reduce_words::<SHORT>(&w, *words), zero);
+                    }
+                }
+                for (out, words) in out.iter_mut().zip(&sums) {
+                    store(out, words.0);
+                }
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        pub(super) fn pair_of_sums(m: &Modulus, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
+            if a.len() <= SHORT_SUM_TERMS {
+                pair_tiles::<true>(m, outs, a, b);
+            } else {
+                pair_tiles::<false>(m, outs, a, b);
+            }
+        }
+
+        /// Vectors of each sum of a pair that go through the terms together.
+        const PAIR_TILE: usize = 2;
+
+        #[target_feature(enable = $features)]
+        fn pair_tiles<const SHORT: bool>(
+            m: &Modulus,
+            outs: [&mut [u64]; 2],
+            a: &[&[u64]],
+            b: [&[&[u64]]; 2],
+        ) {
+            let (w, zero) = (wides(m), splat(0));
+            let tiles = |words| <[u64]>::as_chunks::<LANES>(words).0.as_chunks::<PAIR_TILE>().0;
+            let shared = a.iter().zip(b[0].iter().zip(b[1]));
+            let terms: Vec<_> = shared.map(|(a, (b, c))| (tiles(a), tiles(b), tiles(c))).collect();
+            let [first, second] =
+                outs.map(|out| out.as_chunks_mut::<LANES>().0.as_chunks_mut::<PAIR_TILE>().0);
+            for (j, (first, second)) in first.iter_mut().zip(second).enumerate() {
+                let mut sums = [[(zero, zero); 2]; PAIR_TILE];
+                for chunk in terms.chunks(WIDE_TERMS_MAX) {
+                    for (a, b, c) in chunk {
+                        for (words, (a, (b, c))) in
+                            sums.iter_mut().zip(a[j].iter().zip(b[j].iter().zip(&c[j])))
+                        {
+                            let (x, y, z) = (load(a), load(b), load(c));
+                            words[0] = (low(words[0].0, x, y), high(words[0].1, x, y));
+                            words[1] = (low(words[1].0, x, z), high(words[1].1, x, z));
+                        }
+                    }
+                    for words in sums.iter_mut().flatten() {
+                        *words = (reduce_words::<SHORT>(&w, *words), zero);
+                    }
+                }
+                for (words, (first, second)) in sums.iter().zip(first.iter_mut().zip(second)) {
+                    store(first, words[0].0);
+                    store(second, words[1].0);
+                }
+            }
+        }
+    };
+}
+
+pub(in crate::kernel) use lane_sums;
