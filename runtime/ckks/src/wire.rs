@@ -238,6 +238,9 @@ pub fn expect_end(input: &mut impl Read) -> Result<(), WireError> {
     }
 }
 
+/// Residues are moved as whole words; a buffer ends with one spare word.
+const WORD_BYTES: usize = size_of::<u64>();
+
 struct Writer<'a, W> {
     what: &'static str,
     out: &'a mut W,
@@ -258,9 +261,12 @@ impl<W: Write> Writer<'_, W> {
         let mut packed = Vec::new();
         for (limb, words) in basis.iter().zip(poly.limbs_iter()) {
             let width = residue_bytes(limb.modulus());
-            packed.clear();
-            words.iter().for_each(|word| packed.extend_from_slice(&word.to_le_bytes()[..width]));
-            self.bytes(&packed)?;
+            packed.resize(words.len() * width + WORD_BYTES, 0);
+            for (k, word) in words.iter().enumerate() {
+                // The zero bytes above a residue are overwritten by the next one.
+                packed[k * width..k * width + WORD_BYTES].copy_from_slice(&word.to_le_bytes());
+            }
+            self.bytes(&packed[..words.len() * width])?;
         }
         Ok(())
     }
@@ -304,10 +310,12 @@ impl<R: Read> Reader<'_, R> {
         let mut packed = Vec::new();
         for (limb, words) in basis.iter().zip(poly.limbs_mut()) {
             let (q, width) = (limb.modulus().value(), residue_bytes(limb.modulus()));
-            packed.resize(words.len() * width, 0);
-            self.fill(&mut packed)?;
-            for (word, bytes) in words.iter_mut().zip(packed.chunks_exact(width)) {
-                *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            packed.resize(words.len() * width + WORD_BYTES, 0);
+            self.fill(&mut packed[..words.len() * width])?;
+            let mask = u64::MAX >> (u64::BITS as usize - 8 * width);
+            for (k, word) in words.iter_mut().enumerate() {
+                let window = packed[k * width..k * width + WORD_BYTES].try_into();
+                *word = u64::from_le_bytes(window.expect("a window of WORD_BYTES")) & mask;
             }
             if let Some(&word) = words.iter().find(|word| **word >= q) {
                 return Err(WireError::NotReduced { q, word });

@@ -124,3 +124,32 @@ pub(crate) fn masked(
     });
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cipherloom_ckks::{Gadget, wire::write_evaluation_key};
+    use cipherloom_ring::Path;
+
+    #[test]
+    fn keys_do_not_depend_on_the_number_of_threads() {
+        // Primes 1 modulo 2^14: two pieces of errors, several limbs.
+        let [chain, special] = [&[1_073_692_673, 1_073_643_521, 1_073_479_681][..], &[1_073_430_529]];
+        let context = Context::new(13, chain, special, Path::best()).expect("primes");
+        let gadget = Gadget { digit_limbs: 2, special_limbs: 1 };
+        let shape = KeyShape { target: KeyTarget::Relinearization, limbs: Limbs(3), gadget };
+        let bytes = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| {
+                let mut randomness = Randomness::from_seed(&[3; 32]);
+                let secret = SecretKey::generate(context.degree(), &mut randomness);
+                let generator = KeyGenerator::new(&context, &secret).expect("one ring");
+                let key = generator.evaluation_key(shape, &mut randomness).expect("shape");
+                let mut bytes = Vec::new();
+                write_evaluation_key(&context, &key, &mut bytes).expect("memory");
+                bytes
+            })
+        };
+        assert_eq!(bytes(1), bytes(3));
+    }
+}

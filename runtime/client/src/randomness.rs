@@ -31,7 +31,7 @@ impl Randomness {
         Randomness::from_seed(seed)
     }
 
-    fn from_seed(seed: &[u8; SEED_BYTES]) -> Randomness {
+    pub(crate) fn from_seed(seed: &[u8; SEED_BYTES]) -> Randomness {
         let mut hasher = Zeroizing::new(blake3::Hasher::new_derive_key(CONTEXT));
         hasher.update(seed);
         let stream = Zeroizing::new(hasher.finalize_xof());
