@@ -126,25 +126,19 @@ macro_rules! lane_sums {
             }
         }
 
-        #[target_feature(enable = $features)]
-        pub(super) fn pair_of_sums(m: &Modulus, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
-            if a.len() <= SHORT_SUM_TERMS {
-                pair_tiles::<true>(m, outs, a, b);
-            } else {
-                pair_tiles::<false>(m, outs, a, b);
-            }
-        }
-
         /// Vectors of each sum of a pair that go through the terms together.
         const PAIR_TILE: usize = 2;
 
+        /// Short sums in one sweep; with more terms there are too many streams for the first cache, so one by one.
         #[target_feature(enable = $features)]
-        fn pair_tiles<const SHORT: bool>(
-            m: &Modulus,
-            outs: [&mut [u64]; 2],
-            a: &[&[u64]],
-            b: [&[&[u64]]; 2],
-        ) {
+        pub(super) fn pair_of_sums(m: &Modulus, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
+            if a.len() > SHORT_SUM_TERMS {
+                for (out, b) in outs.into_iter().zip(b) {
+                    let terms: Vec<_> = a.iter().copied().zip(b.iter().copied()).collect();
+                    sum_of_products(m, out, &terms);
+                }
+                return;
+            }
             let (w, zero) = (wides(m), splat(0));
             let tiles = |words| <[u64]>::as_chunks::<LANES>(words).0.as_chunks::<PAIR_TILE>().0;
             let shared = a.iter().zip(b[0].iter().zip(b[1]));
@@ -152,24 +146,18 @@ macro_rules! lane_sums {
             let [first, second] =
                 outs.map(|out| out.as_chunks_mut::<LANES>().0.as_chunks_mut::<PAIR_TILE>().0);
             for (j, (first, second)) in first.iter_mut().zip(second).enumerate() {
-                let mut sums = [[(zero, zero); 2]; PAIR_TILE];
-                for chunk in terms.chunks(WIDE_TERMS_MAX) {
-                    for (a, b, c) in chunk {
-                        for (words, (a, (b, c))) in
-                            sums.iter_mut().zip(a[j].iter().zip(b[j].iter().zip(&c[j])))
-                        {
-                            let (x, y, z) = (load(a), load(b), load(c));
-                            words[0] = (low(words[0].0, x, y), high(words[0].1, x, y));
-                            words[1] = (low(words[1].0, x, z), high(words[1].1, x, z));
-                        }
-                    }
-                    for words in sums.iter_mut().flatten() {
-                        *words = (reduce_words::<SHORT>(&w, *words), zero);
+                let (mut left, mut right) = ([(zero, zero); PAIR_TILE], [(zero, zero); PAIR_TILE]);
+                for (a, b, c) in &terms {
+                    let (a, b, c) = (&a[j], &b[j], &c[j]);
+                    for i in 0..PAIR_TILE {
+                        let (x, y, z) = (load(&a[i]), load(&b[i]), load(&c[i]));
+                        left[i] = (low(left[i].0, x, y), high(left[i].1, x, y));
+                        right[i] = (low(right[i].0, x, z), high(right[i].1, x, z));
                     }
                 }
-                for (words, (first, second)) in sums.iter().zip(first.iter_mut().zip(second)) {
-                    store(first, words[0].0);
-                    store(second, words[1].0);
+                for i in 0..PAIR_TILE {
+                    store(&mut first[i], reduce_words::<true>(&w, left[i]));
+                    store(&mut second[i], reduce_words::<true>(&w, right[i]));
                 }
             }
         }
