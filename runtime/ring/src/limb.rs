@@ -150,6 +150,24 @@ impl Limb {
         self.kernel.pair_of_sums(&self.modulus, outs, a, b);
     }
 
+    /// Words in which several long sums over the same factors are best taken: a few tens of terms stay in the second-level
+    /// cache from one sum to the next.
+    pub const STEP_WORDS: usize = 512;
+
+    /// [`Limb::pair_of_sums`] at the indices from `start` on that `outs` have room for; factors are whole limbs.
+    ///
+    /// # Panics
+    /// As [`Limb::pair_of_sums`]; where `outs` reach beyond the limb.
+    pub fn pair_of_sums_from(&self, start: usize, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
+        let range = start..start + outs[0].len();
+        assert_eq!(outs[1].len(), range.len(), "both sums at the same indices");
+        let part = |factors: &[&[u64]]| -> Vec<&[u64]> {
+            assert_eq!(a.len(), factors.len(), "one product per shared factor");
+            factors.iter().map(|words| &words[range.clone()]).collect()
+        };
+        self.kernel.pair_of_sums(&self.modulus, outs, &part(a), [&part(b[0]), &part(b[1])]);
+    }
+
     /// in [0, q): adds `a b` to the sum, index by index. Any number of terms.
     ///
     /// # Panics

@@ -40,10 +40,6 @@ impl World {
         World { context, secret, randomness: Mutex::new(randomness) }
     }
 
-    pub fn all_limbs(&self) -> Limbs {
-        Limbs(self.context.chain().len())
-    }
-
     pub fn prime(&self, i: usize) -> f64 {
         self.context.limb(i).modulus().value() as f64
     }

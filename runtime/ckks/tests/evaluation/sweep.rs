@@ -7,7 +7,7 @@ use cipherloom_ckks::{
     RotationStep, SweepProduct,
 };
 
-use crate::harness::{SCALE, World, add, mul, rotated};
+use crate::harness::{SCALE, World, add, mul, rotated, scaled};
 
 const GADGET: Gadget = Gadget { digit_limbs: 2, special_limbs: 2 };
 
@@ -144,30 +144,39 @@ fn a_sweep_equals_its_expansion() {
 }
 
 #[test]
-fn many_products_are_summed_in_chunks() {
-    let world = World::new(6, 3, 2);
+fn sums_too_long_for_one_batch_are_taken_in_pieces() {
+    // 2^24 words hold the plaintexts of 819 products over these five primes.
+    let world = World::new(12, 3, 2);
     let (context, limbs) = (&world.context, Limbs(3));
-    let a = world.values(1);
+    let (a, weights) = (world.values(1), world.values(2));
     let x = world.encrypt(&a, limbs);
     let key = world.rotation_key(1, limbs, GADGET);
-    let weights = world.values(2);
     let plain = Arc::new(context.encoder().encode_complex(&weights, SCALE, limbs, 2).unwrap());
     let plaintext = |_: usize| Ok(plain.clone());
+    let still = SweepProduct { output: 0, giant: 0, input: 0, baby: 0 };
+    let moved = SweepProduct { output: 1, giant: 1, input: 0, baby: 1 };
+    let mut products = vec![SweepProduct { output: 1, ..still }; 10];
+    products.extend(vec![still; 1000]);
+    products.extend(vec![moved; 1000]);
     let sweep = LinearSweep {
         inputs: vec![&x],
         babies: vec![(RotationStep(0), None), (RotationStep(1), Some(&key))],
-        giants: vec![(RotationStep(0), None)],
-        products: vec![SweepProduct { output: 0, giant: 0, input: 0, baby: 1 }; 150],
-        outputs: 1,
+        giants: vec![(RotationStep(0), None), (RotationStep(1), Some(&key))],
+        products,
+        outputs: 2,
         hoisting: Hoisting::Double,
         rescale: true,
         plaintext: &plaintext,
     };
-    let scale = SCALE * SCALE / world.prime(2);
-    let expected = mul(&rotated(&a, 1), &weights);
-    let expected: Vec<_> = expected.iter().map(|v| Complex { re: 150.0 * v.re, im: 150.0 * v.im }).collect();
-    let error = world.error(&context.linear(&sweep).unwrap()[0], scale, &expected);
-    assert!(error < 1e-5, "error {error:e}");
+    let outputs = context.linear(&sweep).unwrap();
+    let moved = rotated(&mul(&rotated(&a, 1), &weights), 1);
+    let expected =
+        [scaled(&mul(&a, &weights), 1000.0), add(&scaled(&moved, 1000.0), &scaled(&mul(&a, &weights), 10.0))];
+    for (output, expected) in outputs.iter().zip(&expected) {
+        // Every term brings the same error.
+        let error = world.error(output, SCALE * SCALE / world.prime(2), expected);
+        assert!(error < 1e-5, "error {error:e}");
+    }
 }
 
 #[test]
