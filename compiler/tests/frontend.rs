@@ -1,5 +1,7 @@
 //! The frontend against tract: every operator on small models, whole models, and what is refused.
 
+#[path = "frontend/circuits.rs"]
+mod circuits;
 #[path = "frontend/models.rs"]
 mod models;
 #[path = "frontend/onnx.rs"]

@@ -90,7 +90,15 @@ fn image_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Option
     let grid = input.grid?;
     let before = pixel_strides(input, grid)?;
     let by = image_stride(operators)?;
-    (shape.len() == 3).then_some((grid, [before[0] * by[0], before[1] * by[1]]))
+    let stride = [before[0] * by[0], before[1] * by[1]];
+    // An output that padding made larger than the grid stands elsewhere.
+    let fits = |pixels: u32, stride: u32, unit: u32, room: u32| {
+        let gap = 1 << (stride / unit).max(1).ilog2();
+        (pixels - 1) * stride + gap * unit <= room
+    };
+    let inside =
+        |s: &[u32]| fits(s[1], stride[0], grid.pitch, grid.block) && fits(s[2], stride[1], 1, grid.pitch);
+    (shape.len() == 3 && inside(shape)).then_some((grid, stride))
 }
 
 /// A kernel without folds.

@@ -1,0 +1,54 @@
+//! What the frontend yields, the stages behind it take: exact meaning of draft circuits against the graph's.
+
+use crate::input;
+use crate::onnx::{File, Node};
+use cipherloom_compiler::frontend::{LoadOptions, load_bytes};
+use cipherloom_compiler::graph::evaluate;
+use cipherloom_compiler::{CompileOptions, Purpose, compile};
+use cipherloom_ir::Exact;
+
+#[track_caller]
+fn check(file: &File, output: &str) {
+    let model = load_bytes(&file.bytes(output), &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+    let options = CompileOptions { purpose: Purpose::Draft, ..CompileOptions::default() };
+    let circuit = compile(&model.graph, &options).unwrap_or_else(|e| panic!("{e}")).circuit;
+    let x: Vec<f64> = input(&model, 5).iter().map(|v| f64::from(*v)).collect();
+    let expected = evaluate::scores(&model.graph, &x);
+    let exact = Exact::new(&circuit).unwrap_or_else(|e| panic!("{e}"));
+    let found = exact.run(&circuit, &[x]).unwrap_or_else(|e| panic!("{e}")).remove(0);
+    assert_eq!(expected.len(), found.len());
+    for (e, f) in expected.iter().zip(&found) {
+        assert!((e - f).abs() <= 1e-5, "{e} {f}");
+    }
+}
+
+fn image(node: Node) -> File {
+    File::new(17, &[1, 4, 6, 7]).node(node)
+}
+
+#[test]
+fn images_that_padding_makes_larger() {
+    check(&image(Node::new("Pad", "x p", "y")).integers("p", &[0, 1, 2, 0, 0, 2, 0, 3]), "y");
+    let conv = Node::new("Conv", "x w", "y").ints("pads", &[4, 4, 4, 4]);
+    check(&image(conv).random("w", &[2, 4, 3, 3]), "y");
+}
+
+#[test]
+fn concatenation_of_columns() {
+    let wide = image(Node::new("Relu", "x", "r")).node(Node::new("Concat", "r x", "y").int("axis", -1));
+    check(&wide, "y");
+}
+
+#[test]
+fn moved_axes_before_a_dense_map() {
+    let moved = image(Node::new("Conv", "x w b", "s")).random("w", &[2, 4, 3, 3]).random("b", &[2]);
+    let moved = moved.node(Node::new("Transpose", "s", "t").ints("perm", &[0, 2, 3, 1]));
+    let moved = moved.node(Node::new("Flatten", "t", "f")).node(Node::new("Gemm", "f g", "y"));
+    check(&moved.random("g", &[40, 3]), "y");
+}
+
+#[test]
+fn a_channel_gate() {
+    let gate = image(Node::new("GlobalAveragePool", "x", "g")).node(Node::new("Sigmoid", "g", "s"));
+    check(&gate.node(Node::new("Mul", "x s", "y")), "y");
+}
