@@ -158,14 +158,22 @@ impl Limb {
     ///
     /// # Panics
     /// As [`Limb::pair_of_sums`]; where `outs` reach beyond the limb.
-    pub fn pair_of_sums_from(&self, start: usize, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
+    pub fn pair_of_sums_from<'a>(
+        &self,
+        start: usize,
+        outs: [&mut [u64]; 2],
+        a: &[&'a [u64]],
+        b: [&[&'a [u64]]; 2],
+    ) {
         let range = start..start + outs[0].len();
         assert_eq!(outs[1].len(), range.len(), "both sums at the same indices");
-        let part = |factors: &[&[u64]]| -> Vec<&[u64]> {
-            assert_eq!(a.len(), factors.len(), "one product per shared factor");
-            factors.iter().map(|words| &words[range.clone()]).collect()
-        };
-        self.kernel.pair_of_sums(&self.modulus, outs, &part(a), [&part(b[0]), &part(b[1])]);
+        let part = |words: &&'a [u64]| &words[range.clone()];
+        let a: Vec<&[u64]> = a.iter().map(part).collect();
+        let b = b.map(|terms| {
+            assert_eq!(a.len(), terms.len(), "one product per shared factor");
+            terms.iter().map(part).collect::<Vec<_>>()
+        });
+        self.kernel.pair_of_sums(&self.modulus, outs, &a, [&b[0], &b[1]]);
     }
 
     /// in [0, q): adds `a b` to the sum, index by index. Any number of terms.
