@@ -1,0 +1,134 @@
+//! The encrypted meaning of circuits: each node calls the engine with what the circuit says.
+
+use crate::error::RuntimeError;
+use crate::evaluator::Frame;
+use crate::keys::KeySet;
+use crate::plaintexts::Plaintexts;
+use cipherloom_ckks::{self as ckks, Ciphertext, CkksError, EvaluationKey, Limbs, RotationStep};
+use cipherloom_ir::scheme::Level;
+use cipherloom_ir::{Hoisting, KeyedStep, LinearPlan, Node, Op, Plain, ValueType};
+use std::sync::{Arc, OnceLock};
+
+/// Everything that node evaluation reads.
+pub(crate) struct Encrypted<'a> {
+    pub(crate) frame: &'a Frame,
+    pub(crate) keys: &'a KeySet,
+    pub(crate) plaintexts: &'a Plaintexts,
+    pub(crate) inputs: &'a [Vec<Ciphertext>],
+}
+
+impl Encrypted<'_> {
+    /// Results of one node.
+    pub(crate) fn apply(
+        &self,
+        index: usize,
+        operands: &[Arc<Ciphertext>],
+    ) -> Result<Vec<Ciphertext>, RuntimeError> {
+        let node = &self.frame.circuit.nodes[index];
+        let origin = || self.frame.circuit.origins[node.origin as usize].clone();
+        if let Op::Activation(..) = node.op {
+            return Err(RuntimeError::Draft { node: index, origin: origin(), op: "activation" });
+        }
+        let failed = OnceLock::new();
+        let plaintext = |k: usize| {
+            self.plaintexts.get(self.frame, index, k).map_err(|e| {
+                // The engine's error type cannot carry this one: it is kept aside and reported instead.
+                let _ = failed.set(e);
+                CkksError::Empty
+            })
+        };
+        self.evaluate(node, operands, &plaintext).map_err(|source| match failed.get() {
+            Some(e) => RuntimeError::Plaintext { node: index, origin: origin(), what: e.to_string() },
+            None => RuntimeError::Engine { node: index, origin: origin(), source },
+        })
+    }
+
+    fn evaluate(
+        &self,
+        node: &Node,
+        x: &[Arc<Ciphertext>],
+        plaintext: &ckks::SweepPlaintexts<'_>,
+    ) -> Result<Vec<Ciphertext>, CkksError> {
+        let c = &self.frame.context;
+        let one = |r: Result<Ciphertext, CkksError>| r.map(|v| vec![v]);
+        match &node.op {
+            Op::Input { input, ciphertext } => {
+                Ok(vec![self.inputs[*input as usize][*ciphertext as usize].clone()])
+            }
+            Op::Add(..) => one(c.add(&x[0], &x[1])),
+            Op::Sub(..) => one(c.sub(&x[0], &x[1])),
+            Op::Neg(..) => one(c.neg(&x[0])),
+            Op::AddPlain(..) => one(c.add_plain(&x[0], plaintext(0)?.as_ref())),
+            Op::MulPlain(_, Plain::Constant(value)) | Op::MulScalar(_, value) => {
+                let operand = self.operand(node);
+                let scale = self.frame.scales.plain(operand.level, &operand.scale);
+                one(c.mul_scalar(&x[0], (value * scale).round()))
+            }
+            Op::MulPlain(..) => one(c.mul_plain(&x[0], plaintext(0)?.as_ref())),
+            Op::Mul(..) => one(c.mul(&x[0], &x[1])),
+            Op::SumOfProducts(_) => {
+                let pairs: Vec<(&Ciphertext, &Ciphertext)> =
+                    x.chunks_exact(2).map(|p| (&*p[0], &*p[1])).collect();
+                one(c.sum_of_products(&pairs))
+            }
+            Op::Relinearize(_, key) => one(c.relinearize(&x[0], self.keys.get(*key))),
+            Op::Rescale(_) => one(c.rescale(&x[0])),
+            Op::RelinearizeRescale(_, key) => one(c.relinearize_rescale(&x[0], self.keys.get(*key))),
+            Op::DropLevel(_, to) => one(c.drop_to(&x[0], Limbs(to.limbs()))),
+            Op::Adjust(_, to) => one(c.adjust(&x[0], self.adjust_factor(node, *to), Limbs(to.limbs()))),
+            Op::Rotate(_, step) => one(match self.key(step) {
+                Some(key) => c.rotate(&x[0], key),
+                None => Ok((*x[0]).clone()),
+            }),
+            Op::Conjugate(_, key) => one(c.conjugate(&x[0], self.keys.get(*key))),
+            Op::Linear(plan) => self.linear(plan, x, plaintext),
+            Op::Activation(..) => unreachable!("drafts are refused before"),
+        }
+    }
+
+    fn linear(
+        &self,
+        plan: &LinearPlan,
+        x: &[Arc<Ciphertext>],
+        plaintext: &ckks::SweepPlaintexts<'_>,
+    ) -> Result<Vec<Ciphertext>, CkksError> {
+        let mut firsts = Vec::with_capacity(plan.sources.len());
+        let mut next = 0;
+        for source in &plan.sources {
+            firsts.push(next);
+            next += source.values.len();
+        }
+        let keyed = |s: &KeyedStep| (RotationStep(s.step.0), self.key(s));
+        let products = plan.products.iter().map(|p| ckks::SweepProduct {
+            output: p.output as usize,
+            giant: p.giant as usize,
+            input: firsts[p.source as usize] + p.input as usize,
+            baby: p.baby as usize,
+        });
+        self.frame.context.linear(&ckks::LinearSweep {
+            inputs: x.iter().map(|v| &**v).collect(),
+            babies: plan.babies.iter().map(keyed).collect(),
+            giants: plan.giants.iter().map(keyed).collect(),
+            products: products.collect(),
+            outputs: plan.outputs as usize,
+            hoisting: match plan.hoisting {
+                Hoisting::Single => ckks::Hoisting::Single,
+                Hoisting::Double => ckks::Hoisting::Double,
+            },
+            rescale: plan.rescale,
+            plaintext,
+        })
+    }
+
+    fn operand(&self, node: &Node) -> &ValueType {
+        self.frame.circuit.value_type(node.op.operands()[0])
+    }
+
+    fn adjust_factor(&self, node: &Node, to: Level) -> u64 {
+        self.frame.scales.adjust_factor(&self.operand(node).scale, to)
+    }
+
+    fn key(&self, step: &KeyedStep) -> Option<&EvaluationKey> {
+        step.key.map(|k| self.keys.get(k))
+    }
+}

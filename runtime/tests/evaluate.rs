@@ -1,0 +1,190 @@
+//! Encrypted evaluation against the exact meaning of the same circuit, at a small ring.
+
+use cipherloom_client::{Client, EncryptedOutput};
+use cipherloom_ir::scheme::{ChainRequest, Gadget, Level, Parameters, SecurityPolicy};
+use cipherloom_ir::*;
+use cipherloom_ring::Path;
+use cipherloom_runtime::{Evaluator, Options, RuntimeError, Silent, Trace};
+
+const GADGET: Gadget = Gadget { digit_limbs: 2, special_limbs: 2 };
+
+fn parameters() -> Parameters {
+    let spec = ChainRequest { log_n: 10, levels: 6, log_scale: 34, base_bits: 46 };
+    spec.parameters(GADGET.digit_limbs).unwrap()
+}
+
+fn vector(slots: u32) -> Layout {
+    Layout {
+        shape: vec![slots],
+        slots,
+        ciphertexts: 1,
+        axes: vec![vec![Digit { extent: slots, stride: 1 }]],
+        replicas: vec![],
+        gap: Gap::Zero,
+    }
+}
+
+/// Every op once: a dense map as a plan (both forms), products, scalars, rotations, conjugation, level changes.
+fn circuit(hoisting: Hoisting) -> Circuit {
+    let parameters = parameters();
+    let special = parameters.special.len() as u32;
+    let gadget = Gadget { special_limbs: special, ..GADGET };
+    let slots = parameters.slots() as u32;
+    let top = parameters.top();
+    let mut b = CircuitBuilder::new("ops", parameters).unwrap();
+    let layout = b.layout(vector(slots));
+    let range = [-1.0, 1.0];
+    let preprocessing = Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] };
+    let x = b.input(InputSpec { name: "x".into(), layout, preprocessing, range }).unwrap()[0];
+    // A circulant 5-tap filter over the slots: diagonals 0..5.
+    let taps: Vec<f32> = (0..5).map(|k| 0.3 - 0.1 * k as f32).collect();
+    let weight = b.tensor(Tensor { name: "taps".into(), shape: vec![1, 1, 1, 5], values: taps });
+    let window =
+        Window { kernel: [1, 5], stride: [1, 1], dilation: [1, 1], pad_before: [0, 0], pad_after: [0, 4] };
+    let convolution = Operator::Convolution { input: [1, 1, slots], window, groups: 1, weight };
+    let image = Layout {
+        shape: vec![1, 1, slots],
+        axes: vec![vec![], vec![], vector(slots).axes[0].clone()],
+        ..vector(slots)
+    };
+    let image = b.layout(image);
+    let map = b.map(LinearMap {
+        operators: vec![convolution],
+        scale: 0.5,
+        input: image,
+        output: image,
+        fold: vec![],
+    });
+    let babies = (0..2).map(|k| b.keyed_step(Step(k), top, gadget)).collect();
+    let giants = [0, 2, 4].map(|k| b.keyed_step(Step(k), top, gadget)).to_vec();
+    let product = |giant: u32, baby: u32| Product { output: 0, giant, source: 0, input: 0, baby };
+    let products = vec![product(0, 0), product(0, 1), product(1, 0), product(1, 1), product(2, 0)];
+    let sources = vec![Source { map, values: vec![x] }];
+    let plan = LinearPlan { sources, babies, giants, products, outputs: 1, hoisting, rescale: true };
+    let y = b.linear(plan).unwrap()[0];
+    let bias = b.tensor(Tensor {
+        name: "bias".into(),
+        shape: vec![slots],
+        values: (0..slots).map(|i| (i % 3) as f32 * 0.1).collect(),
+    });
+    let bias = Plain::Tensor { tensor: bias, layout, ciphertext: 0, scale: 2.0 };
+    let y = b.add_plain(y, bias.clone()).unwrap();
+    let square = b.mul(y, y).unwrap();
+    let square = b.relinearize_rescale(square, gadget).unwrap();
+    let scaled = b.mul_scalar(y, -0.75).unwrap();
+    let scaled = b.rescale(scaled).unwrap();
+    let sum = b.add(square, scaled).unwrap();
+    let turned = b.rotate(sum, Step(3), gadget).unwrap();
+    let difference = b.sub(turned, sum).unwrap();
+    let z = b.mul_plain(difference, bias).unwrap();
+    let z = b.rescale(z).unwrap();
+    let low = b.adjust(sum, Level(top.0 - 3)).unwrap();
+    let pairs = b.sum_of_products(vec![(z, low), (low, low)]).unwrap();
+    let pairs = b.relinearize(pairs, gadget).unwrap();
+    let pairs = b.rescale(pairs).unwrap();
+    let conjugated = b.conjugate(pairs, gadget).unwrap();
+    let negated = b.neg(conjugated).unwrap();
+    let shifted = b.add_plain(negated, Plain::Constant(0.25)).unwrap();
+    let dropped = b.drop_level(shifted, Level(1)).unwrap();
+    let last = b.mul_scalar(dropped, 0.5).unwrap();
+    let last = b.rescale(last).unwrap();
+    let output = OutputSpec {
+        name: "y".into(),
+        layout,
+        values: vec![last],
+        scale: 1.0,
+        range: [-4.0, 4.0],
+        labels: vec![],
+        client_steps: vec![],
+    };
+    b.output(output).unwrap();
+    b.finish()
+}
+
+fn policy() -> SecurityPolicy {
+    SecurityPolicy::insecure_for_tests()
+}
+
+struct Ready {
+    client: Client,
+    secret: cipherloom_client::SecretKey,
+    evaluator: Evaluator,
+    exact: Vec<f64>,
+    inputs: Vec<Vec<cipherloom_ckks::Ciphertext>>,
+}
+
+fn ready(hoisting: Hoisting, options: Options) -> Ready {
+    let verified = Verified::new(circuit(hoisting), &policy()).unwrap();
+    let client = Client::new(Manifest::of(&verified).unwrap(), &policy(), Path::best()).unwrap();
+    let secret = client.generate_secret().unwrap();
+    let keys = client.evaluation_keys(&secret).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+    let values: Vec<f64> = (0..verified.slots()).map(|i| ((i * 37 % 101) as f64 - 50.0) / 50.0).collect();
+    let exact = Exact::new(&verified).unwrap().run(&verified, &[&values]).unwrap().remove(0);
+    let encrypted = client.encrypt(&secret, &[&values]).unwrap();
+    let context = Evaluator::context(&verified, &options).unwrap();
+    let inputs = vec![encrypted.ciphertexts.into_iter().map(|c| c.expand(&context).unwrap()).collect()];
+    let evaluator = Evaluator::new(verified, context, keys, options).unwrap();
+    Ready { client, secret, evaluator, exact, inputs }
+}
+
+fn decrypted(r: &Ready, answer: Vec<Vec<cipherloom_ckks::Ciphertext>>) -> Vec<f64> {
+    let circuit = r.client.manifest().circuit;
+    let encrypted = EncryptedOutput { circuit, ciphertexts: answer.into_iter().flatten().collect() };
+    r.client.decrypt(&r.secret, &encrypted).unwrap().remove(0).values
+}
+
+#[test]
+fn every_op_means_what_the_specification_says() {
+    for hoisting in [Hoisting::Single, Hoisting::Double] {
+        let mut r = ready(hoisting, Options::default());
+        let trace = Trace::default();
+        let answer = r.evaluator.run(&r.inputs.clone(), &trace).unwrap();
+        assert_eq!(trace.rows().len(), r.evaluator.circuit().nodes.len());
+        for (slot, (a, b)) in decrypted(&r, answer).iter().zip(&r.exact).enumerate() {
+            assert!((a - b).abs() < 1e-4, "{hoisting:?}, slot {slot}: {a} instead of {b}");
+        }
+    }
+}
+
+#[test]
+fn tiers_threads_and_paths_give_the_same_bytes() {
+    let mut r = ready(Hoisting::Double, Options::default());
+    let wanted = r.evaluator.run(&r.inputs.clone(), &Silent).unwrap();
+    let same = |answer: &Vec<Vec<cipherloom_ckks::Ciphertext>>| {
+        let parts = |c: &cipherloom_ckks::Ciphertext| {
+            c.parts().iter().map(|p| p.as_slice().to_vec()).collect::<Vec<_>>()
+        };
+        answer.iter().flatten().map(parts).collect::<Vec<_>>()
+    };
+    for threads in [1, 2, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let inputs = r.inputs.clone();
+        let answer = pool.install(|| r.evaluator.run(&inputs, &Silent)).unwrap();
+        assert!(same(&answer) == same(&wanted), "{threads} threads");
+    }
+    for budget in [0, 8 << 10, 40 << 10, 1 << 20] {
+        r.evaluator.set_plaintext_budget(budget);
+        let inputs = r.inputs.clone();
+        let answer = r.evaluator.run(&inputs, &Silent).unwrap();
+        assert!(same(&answer) == same(&wanted), "budget of {budget} bytes");
+    }
+}
+
+#[test]
+fn what_does_not_belong_together_is_an_error() {
+    let mut r = ready(Hoisting::Single, Options::default());
+    assert!(matches!(
+        r.evaluator.run(&[], &Silent),
+        Err(RuntimeError::InputCount { wanted: 1, found: 0, .. })
+    ));
+    let context = Evaluator::context(r.evaluator.circuit(), &Options::default()).unwrap();
+    let low = context.drop_to(&r.inputs[0][0], cipherloom_ckks::Limbs(2)).unwrap();
+    assert!(matches!(r.evaluator.run(&[vec![low]], &Silent), Err(RuntimeError::WrongInput { .. })));
+    let verified = r.evaluator.circuit().clone();
+    let mut keys = r.client.evaluation_keys(&r.secret).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+    keys.swap(0, 1);
+    let swapped = Evaluator::new(verified.clone(), context.clone(), keys, Options::default());
+    assert!(matches!(swapped.err(), Some(RuntimeError::WrongKey { index: 0, .. })));
+    let none = Evaluator::new(verified, context, vec![], Options::default());
+    assert!(matches!(none.err(), Some(RuntimeError::KeyCount { found: 0, .. })));
+}
