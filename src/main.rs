@@ -1,1 +1,8 @@
-fn main() {}
+//! The one command; all logic stands in the library and under `command`.
+#![forbid(unsafe_code)]
+
+mod command;
+
+fn main() -> std::process::ExitCode {
+    command::main()
+}

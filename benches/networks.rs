@@ -1,0 +1,86 @@
+//! The shipped networks, end to end by the command: one process compiles, makes keys and encrypts, another one
+//! evaluates (its time and peak memory are the rows), a third decrypts.
+//!
+//! `cargo bench --bench networks -- [MODEL] [--record]`; rows go to `benches/results/networks.json`.
+
+#[allow(dead_code, reason = "each bench uses its part of the harness")]
+mod harness;
+
+use harness::{Arguments, Row, root};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+
+/// Model, threads, evaluations of which the median counts.
+const NETWORKS: [(&str, usize, usize); 5] =
+    [("lola", 1, 21), ("mlp", 1, 21), ("cryptonets", 1, 21), ("lenet", 1, 7), ("lenet5-relu", 2, 5)];
+
+fn main() {
+    let arguments = Arguments::parse();
+    let mut rows = Vec::new();
+    for (model, threads, repeat) in NETWORKS {
+        if arguments.wants(model) {
+            rows.extend(network(model, threads, repeat));
+        }
+    }
+    harness::finish(&arguments, "networks", &rows);
+}
+
+fn network(model: &str, threads: usize, repeat: usize) -> Vec<Row> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let onnx = root().join(format!("models/{model}.onnx")).display().to_string();
+    let image = root().join("models/samples/digit-3.png").display().to_string();
+    let (loom, manifest) = (at("m.loom"), at("m.manifest"));
+    let compiled = command(&["compile", &onnx, "-o", &loom, "--manifest", &manifest]);
+    command(&["keygen", &manifest, "--secret", &at("secret"), "--keys", &at("keys")]);
+    command(&["encrypt", &manifest, "--secret", &at("secret"), &image, "-o", &at("in")]);
+    let run = command(&[
+        "run",
+        &loom,
+        "--keys",
+        &at("keys"),
+        &at("in"),
+        "-o",
+        &at("out"),
+        "--threads",
+        &threads.to_string(),
+        "--repeat",
+        &repeat.to_string(),
+    ]);
+    let answer = command(&["decrypt", &manifest, "--secret", &at("secret"), &at("out")]);
+    let number = |v: &Value, path: &str| {
+        v.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} in {v}"))
+    };
+    let more = json!({
+        "log_n": compiled["log_n"], "log_qp": compiled["log_qp"], "levels": compiled["levels"],
+        "rotations": compiled["rotations"], "rotation_keys": compiled["rotation_keys"],
+        "precision_bits_forecast": compiled["forecast"]["precision_bits"],
+        "forecast_s": compiled["forecast"]["seconds"], "compile_s": compiled["compile_seconds"],
+        "load_s": run["seconds"]["load"], "prepare_s": run["seconds"]["prepare"],
+        "key_bytes": file_bytes(&at("keys")), "loom_bytes": compiled["file_bytes"],
+        "upload_bytes": file_bytes(&at("in")), "download_bytes": file_bytes(&at("out")),
+        "class": answer["class"],
+    });
+    let name = model.replace('-', "_");
+    let peak_gib = number(&run, "/peak_memory_bytes") / f64::from(1u32 << 30);
+    vec![
+        Row { name: format!("{name}_run_s"), value: number(&run, "/seconds/run"), unit: "s", threads, more },
+        Row { name: format!("{name}_run_gib"), value: peak_gib, unit: "gib", threads, more: json!({}) },
+    ]
+}
+
+fn command(arguments: &[&str]) -> Value {
+    let out = Command::new(env!("CARGO_BIN_EXE_cipherloom"))
+        .arg("--json")
+        .args(arguments)
+        .output()
+        .expect("the command starts");
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_str(&text).expect("--json prints one object")
+}
+
+fn file_bytes(path: &str) -> u64 {
+    std::fs::metadata(Path::new(path)).map_or(0, |m| m.len())
+}

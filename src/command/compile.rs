@@ -1,0 +1,139 @@
+//! `compile`: an ONNX model to a circuit and its manifest.
+
+use super::report::{Output, Report, bytes_text};
+use cipherloom::compiler::{CompileOptions, Packing};
+use cipherloom::{Access, Compiled, Error, Kind, Model, data, files};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Arguments of `compile`.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// ONNX model.
+    model: PathBuf,
+    /// Circuit to write (default: the model's name with .loom, in this folder).
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// Manifest to write (default: beside the circuit, with .manifest).
+    #[arg(long)]
+    manifest: Option<PathBuf>,
+    /// Data to measure value ranges on (npz, npy, IDX or an image), in place of the model's own ranges.
+    #[arg(long, value_name = "DATA")]
+    calibrate: Option<PathBuf>,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+/// What the user may choose about a compilation.
+#[derive(clap::Args)]
+pub(super) struct Choices {
+    /// Bits of precision at the output: -log2(largest error / largest output).
+    #[arg(long, value_name = "BITS", default_value_t = 10.0, value_parser = precision)]
+    precision: f64,
+    /// How layouts are chosen.
+    #[arg(long, value_enum, default_value = "dynamic")]
+    packing: PackingName,
+    /// Degree of the polynomials that stand for ReLU and other activations.
+    #[arg(long, value_name = "DEGREE", default_value = "4", value_parser = ["2", "3", "4", "8"])]
+    activation_degree: String,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PackingName {
+    /// Dynamic program over layouts and kernels.
+    Dynamic,
+    /// Fixed multiplexed layouts.
+    Multiplexed,
+}
+
+fn precision(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(bits) if (1.0..=30.0).contains(&bits) => Ok(bits),
+        _ => Err("a number of bits from 1 to 30 is wanted".into()),
+    }
+}
+
+impl Choices {
+    pub(super) fn options(&self) -> CompileOptions {
+        CompileOptions {
+            precision_bits: self.precision,
+            packing: match self.packing {
+                PackingName::Dynamic => Packing::DynamicProgram,
+                PackingName::Multiplexed => Packing::Multiplexed,
+            },
+            activation_degree: self.activation_degree.parse().expect("one of the listed degrees"),
+            ..CompileOptions::default()
+        }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
+    let mut model = Model::open(&arguments.model)?;
+    for note in &model.frontend().notes {
+        output.remark(&format!("note: {note}"));
+    }
+    if let Some(path) = &arguments.calibrate {
+        let dataset = data::read(path, &model.input_shape())?;
+        output.step(&format!("measuring ranges on {} samples", dataset.samples.len()));
+        model.calibrate(&dataset.samples)?;
+    }
+    let compiled = model.compile(&arguments.choices.options())?;
+    for warning in &compiled.report.warnings {
+        output.remark(&format!("warning: {warning}"));
+    }
+    let stem = arguments.model.file_stem().unwrap_or_default();
+    let circuit = arguments.output.clone().unwrap_or_else(|| Path::new(stem).with_extension("loom"));
+    let manifest = arguments.manifest.clone().unwrap_or_else(|| circuit.with_extension("manifest"));
+    if circuit == manifest {
+        let what = "circuit and manifest would have the same name";
+        return Err(Error::new(Kind::Usage, circuit.display(), what).remedy("give --manifest another path"));
+    }
+    let circuit_bytes = compiled.circuit.to_bytes();
+    let manifest_bytes = compiled.manifest.to_bytes();
+    files::write_bytes(&circuit, Access::Shared, &circuit_bytes)?;
+    files::write_bytes(&manifest, Access::Shared, &manifest_bytes)?;
+    let facts = facts(&compiled, circuit_bytes.len(), manifest_bytes.len());
+    let text = format!("{}\nwrote {} and {}", summary(&compiled), circuit.display(), manifest.display());
+    Ok(Report::new(text, facts))
+}
+
+/// The compilation for programs.
+pub(super) fn facts(compiled: &Compiled, file_bytes: usize, manifest_bytes: usize) -> Value {
+    let (c, r) = (&compiled.circuit, &compiled.report);
+    json!({
+        "model": c.name,
+        "file_bytes": file_bytes,
+        "manifest_bytes": manifest_bytes,
+        "log_n": c.parameters.log_n,
+        "log_qp": r.log_qp,
+        "log_qp_bound": r.log_qp_bound,
+        "levels": c.parameters.top().0,
+        "rotations": r.rotations,
+        "rotation_keys": r.rotation_keys,
+        "compile_seconds": compiled.compile_seconds,
+        "forecast": c.forecast,
+    })
+}
+
+/// The compilation for people.
+pub(super) fn summary(compiled: &Compiled) -> String {
+    let (c, r) = (&compiled.circuit, &compiled.report);
+    let f = &c.forecast;
+    format!(
+        "{}: N = 2^{}, log QP {:.1} of at most {:.0} for 128 bits (ePrint 2024/463), {} levels, {} rotations, {} rotation keys\n\
+         forecast: {:.3} s on one thread, {} memory, {} keys, {} up, {} down, {:.1} bits of precision",
+        c.name,
+        c.parameters.log_n,
+        r.log_qp,
+        r.log_qp_bound,
+        c.parameters.top().0,
+        r.rotations,
+        r.rotation_keys,
+        f.seconds,
+        bytes_text(f.memory_bytes),
+        bytes_text(f.key_bytes),
+        bytes_text(f.upload_bytes),
+        bytes_text(f.download_bytes),
+        f.precision_bits,
+    )
+}

@@ -1,0 +1,97 @@
+//! `inspect`: what a circuit or a manifest holds.
+
+use super::report::{Report, bytes_text};
+use cipherloom::ir::{Manifest, container::Kind as FileKind};
+use cipherloom::{Error, Kind, circuits, files};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Arguments of `inspect`.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Circuit (.loom) or manifest.
+    file: PathBuf,
+    /// Print the whole circuit in text form.
+    #[arg(long)]
+    text: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
+    let bytes = files::read(&arguments.file)?;
+    let place = arguments.file.display().to_string();
+    let magic: Option<[u8; 8]> = bytes.get(..8).and_then(|b| b.try_into().ok());
+    match magic.and_then(FileKind::of_magic) {
+        Some(FileKind::Circuit) => {
+            let circuit = circuits::circuit(&place, &bytes)?;
+            if arguments.text {
+                let text = circuit.to_text();
+                return Ok(Report::new(text.trim_end().to_owned(), json!({ "text": text })));
+            }
+            let manifest = circuits::manifest_of(&place, &circuit)?;
+            let mut report = manifest_report(&manifest);
+            let mut ops: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+            circuit.nodes.iter().for_each(|n| *ops.entry(n.op.name()).or_default() += 1);
+            let list: Vec<String> = ops.iter().map(|(op, n)| format!("{n} {op}")).collect();
+            report.text += &format!("\nnodes      {}: {}", circuit.nodes.len(), list.join(", "));
+            report.json.insert("nodes".into(), json!(circuit.nodes.len()));
+            report.json.insert("ops".into(), json!(ops));
+            Ok(report)
+        }
+        Some(FileKind::Manifest) => Ok(manifest_report(&circuits::manifest(&place, &bytes)?)),
+        Some(other) => Err(Error::new(Kind::BadInput, place, format!("is a file of {other}"))
+            .remedy("inspect takes circuits and manifests")),
+        None => Err(Error::new(Kind::BadInput, place, "is not a Cipherloom file")
+            .remedy("inspect takes the .loom and .manifest files that compile writes")),
+    }
+}
+
+fn manifest_report(m: &Manifest) -> Report {
+    let shape = |s: &[u32]| s.iter().map(u32::to_string).collect::<Vec<_>>().join("x");
+    let mut lines = vec![
+        format!("model      {}", m.name),
+        format!("circuit    {}", m.circuit.short()),
+        format!(
+            "ring       N = 2^{}, {} levels, scale 2^{}, {} special primes",
+            m.parameters.log_n,
+            m.parameters.top().0,
+            m.parameters.log_scale,
+            m.parameters.special.len()
+        ),
+        format!("keys       {} ({})", m.keys.len(), bytes_text(m.forecast.key_bytes)),
+    ];
+    for i in &m.inputs {
+        let [low, high] = i.range;
+        lines.push(format!(
+            "input      {}: {}, values in [{low}, {high}], {} ciphertext(s)",
+            i.name,
+            shape(&i.layout.shape),
+            i.layout.ciphertexts
+        ));
+    }
+    for o in &m.outputs {
+        let [low, high] = o.range;
+        let steps = if o.client_steps.is_empty() {
+            String::new()
+        } else {
+            format!(", the client applies {:?}", o.client_steps)
+        };
+        lines.push(format!(
+            "output     {}: {}, values in [{low}, {high}]{steps}",
+            o.name,
+            shape(&o.layout.shape)
+        ));
+    }
+    let f = &m.forecast;
+    lines.push(format!(
+        "forecast   {:.3} s on one thread, {} memory, {} up, {} down, {:.1} bits of precision",
+        f.seconds,
+        bytes_text(f.memory_bytes),
+        bytes_text(f.upload_bytes),
+        bytes_text(f.download_bytes),
+        f.precision_bits
+    ));
+    Report::new(
+        lines.join("\n"),
+        serde_json::to_value(m).unwrap_or_else(|e| json!({ "error": e.to_string() })),
+    )
+}

@@ -1,0 +1,53 @@
+//! `keygen`: a secret key, owner-only, and the evaluation keys that a manifest lists.
+
+use super::report::{Output, Report, bytes_text};
+use cipherloom::{Error, circuits, files, session};
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Arguments of `keygen`.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Manifest of the circuit.
+    manifest: PathBuf,
+    /// Secret key to write; it stays with the client.
+    #[arg(long, value_name = "FILE", default_value = "secret.key")]
+    secret: PathBuf,
+    /// Evaluation keys to write, for the server.
+    #[arg(long, value_name = "FILE", default_value = "eval.keys")]
+    keys: PathBuf,
+    /// Replace an existing secret key.
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
+    let start = Instant::now();
+    let place = arguments.manifest.display().to_string();
+    let manifest = circuits::manifest(&place, &files::read(&arguments.manifest)?)?;
+    session::refuse_to_replace(&arguments.secret, arguments.force)?;
+    let client = session::client(&place, manifest)?;
+    let count = client.key_shapes().len();
+    output.step(&format!("making {count} keys, {}", bytes_text(session::key_file_bytes(&client))));
+    let secret = client.generate_secret().map_err(|e| session::client_error(&place, &e))?;
+    session::write_keys(&arguments.keys, &client, &secret)?;
+    session::write_secret(&arguments.secret, &client, &secret)?;
+    let key_bytes = std::fs::metadata(&arguments.keys).map_or(0, |m| m.len());
+    let text = format!(
+        "{count} evaluation keys, {}: {} (for the server)\nsecret key: {} (keep it)",
+        bytes_text(key_bytes),
+        arguments.keys.display(),
+        arguments.secret.display()
+    );
+    Ok(Report::new(
+        text,
+        json!({
+            "keys": count,
+            "key_bytes": key_bytes,
+            "log_qp": client.security().log_qp,
+            "seconds": { "keygen": start.elapsed().as_secs_f64() },
+            "peak_memory_bytes": cipherloom::memory::peak_bytes(),
+        }),
+    ))
+}

@@ -1,0 +1,81 @@
+//! What a subcommand prints: text for people, one JSON object for programs, errors with their remedy.
+
+use cipherloom::Error;
+use serde_json::{Map, Value, json};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+/// The outcome of a subcommand.
+pub(super) struct Report {
+    /// Text for people, without a trailing newline; empty prints nothing.
+    pub(super) text: String,
+    /// The same for programs.
+    pub(super) json: Map<String, Value>,
+}
+
+impl Report {
+    pub(super) fn new(text: String, json: Value) -> Report {
+        let Value::Object(json) = json else { unreachable!("reports are JSON objects") };
+        Report { text, json }
+    }
+}
+
+/// How to print.
+pub(super) struct Output {
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+    pub(super) verbose: u8,
+}
+
+impl Output {
+    /// Prints a report and ends with code 0 (or 6 if standard output cannot be written).
+    pub(super) fn report(&self, report: &Report) -> ExitCode {
+        let text = match self.json {
+            true => Value::Object(report.json.clone()).to_string(),
+            false if report.text.is_empty() => return ExitCode::SUCCESS,
+            false => report.text.clone(),
+        };
+        match writeln!(std::io::stdout(), "{text}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(6),
+        }
+    }
+
+    /// Prints an error, on standard error (text) or standard output (JSON).
+    pub(super) fn error(&self, error: &Error) -> ExitCode {
+        if self.json {
+            let _ = writeln!(std::io::stdout(), "{}", json!(error));
+        } else {
+            let mut err = std::io::stderr();
+            let _ = writeln!(err, "error: {}: {}", error.place, error.what);
+            if !error.remedy.is_empty() {
+                let _ = writeln!(err, "  help: {}", error.remedy);
+            }
+        }
+        ExitCode::from(error.kind.exit_code())
+    }
+
+    /// A remark on standard error.
+    pub(super) fn remark(&self, text: &str) {
+        if !self.quiet && !self.json {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// A step of a longer command: a line where a person is watching, or with `--verbose`.
+    pub(super) fn step(&self, text: &str) {
+        if !self.quiet && !self.json && (self.verbose > 0 || std::io::stderr().is_terminal()) {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+}
+
+/// Bytes for people.
+pub(super) fn bytes_text(bytes: u64) -> String {
+    match bytes {
+        b if b < 10_000 => format!("{b} B"),
+        b if b < 10_000_000 => format!("{:.1} kB", b as f64 / 1e3),
+        b if b < 10_000_000_000 => format!("{:.1} MB", b as f64 / 1e6),
+        b => format!("{:.1} GB", b as f64 / 1e9),
+    }
+}

@@ -1,0 +1,89 @@
+//! One error for all that a user can meet: what kind, where, what, and what to do.
+
+use serde::Serialize;
+
+/// Kind of a failure; decides the exit code of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Wrong arguments.
+    Usage,
+    /// A file, image or model that cannot be read.
+    BadInput,
+    /// A model that is understood but cannot be compiled.
+    UnsupportedModel,
+    /// Files that do not belong together.
+    Mismatch,
+    /// Memory, disk, permissions.
+    Resources,
+    /// A bug of ours.
+    Internal,
+}
+
+impl Kind {
+    /// Exit code of the command.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Usage => 2,
+            Kind::BadInput => 3,
+            Kind::UnsupportedModel => 4,
+            Kind::Mismatch => 5,
+            Kind::Resources => 6,
+            Kind::Internal => 70,
+        }
+    }
+}
+
+/// A failure as a user sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct Error {
+    /// Kind.
+    pub kind: Kind,
+    /// File, node or argument.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it; empty where `what` says it.
+    pub remedy: String,
+}
+
+impl Error {
+    /// An error of this kind at this place.
+    pub fn new(kind: Kind, place: impl ToString, what: impl ToString) -> Error {
+        Error { kind, place: place.to_string(), what: what.to_string(), remedy: String::new() }
+    }
+
+    /// The same with advice.
+    pub fn remedy(mut self, remedy: impl ToString) -> Error {
+        self.remedy = remedy.to_string();
+        self
+    }
+
+    /// An I/O failure on a path: missing input is bad input, the rest are resources.
+    pub fn io(path: &std::path::Path, error: &std::io::Error) -> Error {
+        let kind = match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Kind::BadInput,
+            _ => Kind::Resources,
+        };
+        Error::new(kind, path.display(), error)
+    }
+}
+
+impl From<crate::data::DataError> for Error {
+    fn from(e: crate::data::DataError) -> Error {
+        use crate::data::DataError;
+        match &e {
+            DataError::Io { path, source } => Error::io(path, source),
+            DataError::UnknownFormat { path, .. }
+            | DataError::Malformed { path, .. }
+            | DataError::Shape { path, .. }
+            | DataError::NotFinite { path, .. } => {
+                let text = e.to_string();
+                let what = text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned();
+                Error::new(Kind::BadInput, path.display(), what)
+            }
+        }
+    }
+}

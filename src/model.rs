@@ -1,0 +1,146 @@
+//! Models and their circuits: ONNX in, verified circuit out.
+
+use crate::data::{Sample, Values};
+use crate::error::{Error, Kind};
+use cipherloom_compiler::frontend::{self, FrontendError, LoadOptions};
+use cipherloom_compiler::{CompileError, CompileOptions, Report};
+use cipherloom_ir::scheme::SecurityPolicy;
+use cipherloom_ir::{Circuit, Manifest, Preprocessing, Verified};
+use std::path::Path;
+use std::time::Instant;
+
+/// A loaded ONNX model.
+pub struct Model {
+    inner: frontend::Model,
+    place: String,
+}
+
+/// A compiled model.
+pub struct Compiled {
+    /// The circuit, for the server.
+    pub circuit: Verified,
+    /// The client's view of it.
+    pub manifest: Manifest,
+    /// What the compiler chose and predicts.
+    pub report: Report,
+    /// Wall-clock time of the compilation, load and verification included.
+    pub compile_seconds: f64,
+}
+
+impl Model {
+    /// Loads an ONNX file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
+        let path = path.as_ref();
+        let place = path.display().to_string();
+        let inner = frontend::load(path, &LoadOptions::default()).map_err(|e| model_error(&place, &e))?;
+        Ok(Model { inner, place })
+    }
+
+    /// Shape of one input, without the batch axis.
+    pub fn input_shape(&self) -> Vec<u32> {
+        let graph = &self.inner.graph;
+        graph.input.as_ref().map_or(vec![], |i| graph.node(i.node).shape.clone())
+    }
+
+    /// From raw bytes to the model's input.
+    pub fn preprocessing(&self) -> Preprocessing {
+        let input = self.inner.graph.input.as_ref();
+        input.map_or(Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] }, |i| {
+            i.preprocessing.clone()
+        })
+    }
+
+    /// The frontend's view: graph, reference evaluation, metadata, notes.
+    pub fn frontend(&self) -> &frontend::Model {
+        &self.inner
+    }
+
+    /// Measures the ranges of all tensors on samples (float model inputs or raw bytes), in place of the model's own.
+    pub fn calibrate(&mut self, samples: &[Sample]) -> Result<(), Error> {
+        let shape: Vec<usize> =
+            std::iter::once(1).chain(self.input_shape().iter().map(|&d| d as usize)).collect();
+        let preprocessing = self.preprocessing();
+        let images: Vec<_> = samples
+            .iter()
+            .map(|s| {
+                let values = slot_values(s, &preprocessing, &self.input_shape());
+                let values = values.into_iter().map(|v| v as f32).collect();
+                ndarray::ArrayD::from_shape_vec(shape.clone(), values)
+                    .map_err(|e| Error::new(Kind::BadInput, "calibration data", e))
+            })
+            .collect::<Result<_, _>>()?;
+        self.inner.calibrate(&images).map_err(|e| model_error(&self.place, &e))
+    }
+
+    /// Compiles to a circuit of at least 128-bit security.
+    pub fn compile(&self, options: &CompileOptions) -> Result<Compiled, Error> {
+        let start = Instant::now();
+        let compiled = cipherloom_compiler::compile(&self.inner.graph, options)
+            .map_err(|e| compile_error(&self.place, &e))?;
+        let circuit = Verified::new(compiled.circuit, &SecurityPolicy::standard_128())
+            .map_err(|e| Error::new(Kind::Internal, &self.place, e).remedy("please report the model"))?;
+        let manifest = Manifest::of(&circuit).map_err(|e| Error::new(Kind::Internal, &self.place, e))?;
+        Ok(Compiled {
+            circuit,
+            manifest,
+            report: compiled.report,
+            compile_seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Compiles to a draft with exact activations: it can be interpreted, not run encrypted.
+    pub fn draft(&self, options: &CompileOptions) -> Result<Circuit, Error> {
+        let options = CompileOptions { purpose: cipherloom_compiler::Purpose::Draft, ..options.clone() };
+        let compiled = cipherloom_compiler::compile(&self.inner.graph, &options)
+            .map_err(|e| compile_error(&self.place, &e))?;
+        Ok(compiled.circuit)
+    }
+
+    /// Output of the original model on one sample (`tract`), flattened.
+    pub fn clear_scores(&self, sample: &Sample) -> Result<Vec<f32>, Error> {
+        let shape: Vec<usize> =
+            std::iter::once(1).chain(self.input_shape().iter().map(|&d| d as usize)).collect();
+        let values = slot_values(sample, &self.preprocessing(), &self.input_shape());
+        let values = values.into_iter().map(|v| v as f32).collect();
+        let input = ndarray::ArrayD::from_shape_vec(shape, values)
+            .map_err(|e| Error::new(Kind::BadInput, &self.place, e))?;
+        let output = self.inner.reference.run(&input).map_err(|e| model_error(&self.place, &e))?;
+        Ok(output.iter().copied().collect())
+    }
+}
+
+/// A sample as the model's input values: bytes are preprocessed, floats are taken as they are.
+pub fn slot_values(sample: &Sample, preprocessing: &Preprocessing, shape: &[u32]) -> Vec<f64> {
+    let Values::Bytes(bytes) = &sample.values else {
+        let Values::Floats(values) = &sample.values else { return vec![] };
+        return values.iter().map(|&v| f64::from(v)).collect();
+    };
+    let per_channel: usize = shape.iter().skip(1).map(|&d| d as usize).product::<usize>().max(1);
+    let pick =
+        |list: &[f64], c: usize, default: f64| list.get(c).or(list.first()).copied().unwrap_or(default);
+    let value = |(i, byte): (usize, &u8)| {
+        let c = i / per_channel;
+        let (mean, std) = (pick(&preprocessing.mean, c, 0.0), pick(&preprocessing.std, c, 1.0));
+        (f64::from(*byte) * preprocessing.scale - mean) / std
+    };
+    bytes.iter().enumerate().map(value).collect()
+}
+
+fn model_error(place: &str, error: &FrontendError) -> Error {
+    let kind = match error {
+        FrontendError::Unsupported { .. } => Kind::UnsupportedModel,
+        FrontendError::Read { source, .. } => return Error::io(Path::new(place), source),
+        _ => Kind::BadInput,
+    };
+    Error::new(kind, place, error)
+}
+
+fn compile_error(place: &str, error: &CompileError) -> Error {
+    let text = error.to_string();
+    let (what, remedy) = text.split_once("; remedy: ").unwrap_or((&text, ""));
+    let kind = match error {
+        CompileError::Internal(_) => Kind::Internal,
+        _ => Kind::UnsupportedModel,
+    };
+    Error::new(kind, place, what).remedy(remedy)
+}

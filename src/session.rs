@@ -1,0 +1,271 @@
+//! The steps between compilation and answer, for client and server, in memory or through files.
+//!
+//! Everything secret stays in `Client` and `SecretKey`; [`Server`] holds neither and takes neither.
+
+use crate::data::Sample;
+use crate::error::{Error, Kind};
+use crate::files::{self, Access};
+use crate::model::slot_values;
+use cipherloom_ckks::{Ciphertext, Context, EvaluationKey};
+use cipherloom_client::{Client, ClientError, EncryptedInput, EncryptedOutput, Scores, SecretKey};
+use cipherloom_ir::scheme::SecurityPolicy;
+use cipherloom_ir::{Circuit, Digest, Exact, Manifest, Verified};
+use cipherloom_ring::Path as KernelPath;
+use cipherloom_runtime::files::FileError;
+use cipherloom_runtime::{Evaluator, Options, RuntimeError, Silent, Trace};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The client of a manifest; refuses parameters below 128 bits. `place` names the manifest in errors.
+pub fn client(place: &str, manifest: Manifest) -> Result<Client, Error> {
+    Client::new(manifest, &SecurityPolicy::standard_128(), KernelPath::best())
+        .map_err(|e| client_error(place, &e))
+}
+
+/// All evaluation keys in memory, in the circuit's order.
+pub fn evaluation_keys(client: &Client, secret: &SecretKey) -> Result<Vec<EvaluationKey>, Error> {
+    let place = &client.manifest().name;
+    let keys = client.evaluation_keys(secret).map_err(|e| client_error(place, &e))?;
+    keys.map(|k| k.map_err(|e| client_error(place, &e))).collect()
+}
+
+/// Encrypts a sample; the second part says which inputs leave the range the circuit was made for.
+pub fn encrypt(
+    client: &Client,
+    secret: &SecretKey,
+    sample: &Sample,
+) -> Result<(EncryptedInput, Vec<String>), Error> {
+    let manifest = client.manifest();
+    let input =
+        manifest.inputs.first().ok_or_else(|| Error::new(Kind::BadInput, &manifest.name, "has no input"))?;
+    let values = vec![slot_values(sample, &input.preprocessing, &input.layout.shape)];
+    let outside = client.outside_range(&values);
+    let warnings = outside.iter().map(|o| {
+        format!(
+            "element {} of input {} is {}, outside [{}, {}]: do not trust the answer",
+            o.index, o.input, o.value, o.range[0], o.range[1]
+        )
+    });
+    let encrypted = client.encrypt(secret, &values).map_err(|e| client_error(&manifest.name, &e))?;
+    Ok((encrypted, warnings.collect()))
+}
+
+/// Decrypts an answer to the scores of the first output.
+pub fn decrypt(client: &Client, secret: &SecretKey, answer: Vec<Vec<Ciphertext>>) -> Result<Scores, Error> {
+    let circuit = client.manifest().circuit;
+    let ciphertexts = answer.into_iter().flatten().collect();
+    first_scores(client, secret, &EncryptedOutput { circuit, ciphertexts })
+}
+
+fn first_scores(client: &Client, secret: &SecretKey, answer: &EncryptedOutput) -> Result<Scores, Error> {
+    let name = &client.manifest().name;
+    let scores = client.decrypt(secret, answer).map_err(|e| client_error(name, &e))?;
+    scores.into_iter().next().ok_or_else(|| Error::new(Kind::BadInput, name, "has no output"))
+}
+
+/// Scores of the exact meaning of a circuit on a sample: what encrypted evaluation aims at.
+pub fn exact_scores(circuit: &Circuit, exact: &Exact, sample: &Sample) -> Result<Vec<f64>, Error> {
+    let name = &circuit.name;
+    let input = circuit.inputs.first().ok_or_else(|| Error::new(Kind::BadInput, name, "has no input"))?;
+    let shape = &circuit.layout(input.layout).shape;
+    let values = slot_values(sample, &input.preprocessing, shape);
+    let outputs = exact.run(circuit, &[values]).map_err(|e| Error::new(Kind::Internal, name, e))?;
+    outputs.into_iter().next().ok_or_else(|| Error::new(Kind::BadInput, name, "has no output"))
+}
+
+/// Bytes that the evaluation keys will take on disk.
+pub fn key_file_bytes(client: &Client) -> u64 {
+    client.evaluation_key_bytes()
+}
+
+/// A secret key is lost with its file: an existing one is replaced only on demand.
+pub fn refuse_to_replace(path: &Path, force: bool) -> Result<(), Error> {
+    match !force && path.exists() {
+        true => {
+            Err(Error::new(Kind::Usage, path.display(), "exists already; replacing a secret key loses it")
+                .remedy("choose another path with --secret, or give --force"))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Makes the evaluation keys one at a time and writes them.
+pub fn write_keys(path: &Path, client: &Client, secret: &SecretKey) -> Result<(), Error> {
+    files::write(path, Access::Shared, |out| {
+        client.write_evaluation_keys(secret, out).map_err(|e| client_error_at(path, &e))
+    })
+}
+
+/// Writes the secret key, readable by its owner alone.
+pub fn write_secret(path: &Path, client: &Client, secret: &SecretKey) -> Result<(), Error> {
+    files::write(path, Access::Owner, |out| {
+        client.write_secret_key(secret, out).map_err(|e| client_error_at(path, &e))
+    })
+}
+
+/// Reads a secret key.
+pub fn read_secret(path: &Path, client: &Client) -> Result<SecretKey, Error> {
+    let file = std::fs::File::open(path).map_err(|e| Error::io(path, &e))?;
+    client.read_secret_key(file).map_err(|e| client_error_at(path, &e))
+}
+
+/// Writes an encrypted input.
+pub fn write_input(path: &Path, client: &Client, input: &EncryptedInput) -> Result<(), Error> {
+    files::write(path, Access::Shared, |out| {
+        client.write_input(input, out).map_err(|e| client_error_at(path, &e))
+    })
+}
+
+/// Reads an encrypted answer and decrypts it.
+pub fn decrypt_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<Scores, Error> {
+    let bytes = files::read(path)?;
+    let answer = client.read_output(std::io::Cursor::new(bytes)).map_err(|e| client_error_at(path, &e))?;
+    first_scores(client, secret, &answer).map_err(|e| Error { place: path.display().to_string(), ..e })
+}
+
+/// An error of the client at a place.
+pub fn client_error(place: &str, error: &ClientError) -> Error {
+    use cipherloom_ir::container::ContainerError;
+    let (kind, remedy) = match error {
+        ClientError::Foreign { .. }
+        | ClientError::WrongKey { .. }
+        | ClientError::RingDegree { .. }
+        | ClientError::File(ContainerError::Foreign { .. }) => {
+            (Kind::Mismatch, "use the files that were made with this circuit's manifest")
+        }
+        ClientError::File(ContainerError::Io(_)) | ClientError::Entropy { .. } => (Kind::Resources, ""),
+        ClientError::Security(_) => {
+            (Kind::BadInput, "take a manifest from a compiler that enforces 128 bits")
+        }
+        _ => (Kind::BadInput, ""),
+    };
+    Error::new(kind, place, error).remedy(remedy)
+}
+
+fn client_error_at(path: &Path, error: &ClientError) -> Error {
+    client_error(&path.display().to_string(), error)
+}
+
+/// The server's side of one circuit.
+pub struct Server {
+    place: String,
+    digest: Digest,
+    context: Arc<Context>,
+    evaluator: Evaluator,
+}
+
+impl Server {
+    /// Takes a verified circuit and its evaluation keys, in the circuit's order.
+    pub fn new(
+        place: &str,
+        circuit: Verified,
+        keys: Vec<EvaluationKey>,
+        options: Options,
+    ) -> Result<Server, Error> {
+        let wrong = |e: RuntimeError| runtime_error(place, &e);
+        let digest = circuit.digest();
+        let context = Evaluator::context(&circuit, &options).map_err(wrong)?;
+        let evaluator = Evaluator::new(circuit, context.clone(), keys, options).map_err(wrong)?;
+        Ok(Server { place: place.to_owned(), digest, context, evaluator })
+    }
+
+    /// The same with the keys from a file.
+    pub fn open(place: &str, circuit: Verified, keys: &Path, options: Options) -> Result<Server, Error> {
+        let digest = circuit.digest();
+        let context = Evaluator::context(&circuit, &options).map_err(|e| runtime_error(place, &e))?;
+        let file = std::fs::File::open(keys).map_err(|e| Error::io(keys, &e))?;
+        let reader = std::io::BufReader::with_capacity(1 << 20, file);
+        let keys = cipherloom_runtime::files::read_keys(reader, &circuit, &digest, &context)
+            .map_err(|e| file_error(keys, &e))?;
+        let evaluator =
+            Evaluator::new(circuit, context.clone(), keys, options).map_err(|e| runtime_error(place, &e))?;
+        Ok(Server { place: place.to_owned(), digest, context, evaluator })
+    }
+
+    /// Encodes the circuit's plaintexts.
+    pub fn prepare(&mut self) -> Result<(), Error> {
+        self.evaluator.prepare().map_err(|e| runtime_error(&self.place, &e))
+    }
+
+    /// Reads an encrypted input.
+    pub fn read_input(&self, path: &Path) -> Result<Vec<Vec<Ciphertext>>, Error> {
+        let bytes = files::read(path)?;
+        let circuit = self.evaluator.circuit();
+        cipherloom_runtime::files::read_inputs(&bytes, circuit, &self.digest, &self.context)
+            .map_err(|e| file_error(path, &e))
+    }
+
+    /// Takes an encrypted input in memory, expanding its seeds.
+    pub fn receive(&self, input: EncryptedInput) -> Result<Vec<Vec<Ciphertext>>, Error> {
+        let circuit = self.evaluator.circuit();
+        let expand = |c: cipherloom_ckks::SeededCiphertext| {
+            c.expand(&self.context).map_err(|e| Error::new(Kind::BadInput, &self.place, e))
+        };
+        let mut ciphertexts = input.ciphertexts.into_iter().map(expand);
+        let take = |i: &cipherloom_ir::InputSpec| {
+            ciphertexts.by_ref().take(circuit.layout(i.layout).ciphertexts as usize).collect()
+        };
+        circuit.inputs.iter().map(take).collect()
+    }
+
+    /// Evaluates `repeat` times; the median time in seconds stands beside the answer. With `trace`, times per op of
+    /// the last evaluation are written there.
+    pub fn run(
+        &mut self,
+        input: &[Vec<Ciphertext>],
+        repeat: u32,
+        trace: Option<&Path>,
+    ) -> Result<(Vec<Vec<Ciphertext>>, f64), Error> {
+        let mut seconds = Vec::new();
+        let mut answer = Vec::new();
+        for last in (0..repeat.max(1)).rev() {
+            let rows = Trace::default();
+            let start = Instant::now();
+            answer = match trace {
+                Some(_) if last == 0 => self.evaluator.run(input, &rows),
+                _ => self.evaluator.run(input, &Silent),
+            }
+            .map_err(|e| runtime_error(&self.place, &e))?;
+            seconds.push(start.elapsed().as_secs_f64());
+            if let Some(path) = trace.filter(|_| last == 0) {
+                let text =
+                    serde_json::to_vec(&rows.rows()).map_err(|e| Error::new(Kind::Internal, "trace", e))?;
+                files::write_bytes(path, Access::Shared, &text)?;
+            }
+        }
+        seconds.sort_by(f64::total_cmp);
+        Ok((answer, seconds[(seconds.len() - 1) / 2]))
+    }
+
+    /// Writes an answer.
+    pub fn write_output(&self, path: &Path, answer: &[Vec<Ciphertext>]) -> Result<(), Error> {
+        let bytes = std::io::Cursor::new(Vec::new());
+        let bytes = cipherloom_runtime::files::write_outputs(bytes, &self.digest, &self.context, answer)
+            .map_err(|e| file_error(path, &e))?;
+        files::write_bytes(path, Access::Shared, bytes.get_ref())
+    }
+}
+
+fn runtime_error(place: &str, error: &RuntimeError) -> Error {
+    let kind = match error {
+        RuntimeError::KeyCount { .. } | RuntimeError::WrongKey { .. } => Kind::Mismatch,
+        RuntimeError::InputCount { .. } | RuntimeError::WrongInput { .. } => Kind::Mismatch,
+        RuntimeError::Parameters(_) | RuntimeError::Draft { .. } => Kind::BadInput,
+        RuntimeError::Plaintext { .. } | RuntimeError::Engine { .. } => Kind::Internal,
+    };
+    Error::new(kind, place, error)
+}
+
+/// A file that the server refuses: foreign to the circuit, or broken.
+fn file_error(path: &Path, error: &FileError) -> Error {
+    use cipherloom_ir::container::ContainerError;
+    let (kind, remedy) = match error {
+        FileError::Container(ContainerError::Foreign { .. }) | FileError::Count { .. } => {
+            (Kind::Mismatch, "use the files that were made with this circuit's manifest")
+        }
+        FileError::Container(ContainerError::Io(e)) => return Error::io(path, e),
+        _ => (Kind::BadInput, "make or transfer the file again"),
+    };
+    Error::new(kind, path.display(), error).remedy(remedy)
+}
