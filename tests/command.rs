@@ -1,0 +1,46 @@
+//! The command as a user runs it: the whole way on shipped models, and bad input of every kind.
+
+#[path = "command/bad_input.rs"]
+mod bad_input;
+#[path = "command/journey.rs"]
+mod journey;
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The workspace root.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A shipped file.
+pub fn shipped(file: &str) -> String {
+    root().join("models").join(file).display().to_string()
+}
+
+/// Runs the command in a folder.
+pub fn cipherloom(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cipherloom"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("the command starts")
+}
+
+/// Runs with `--json`: exit code and the one object that it prints.
+pub fn json(folder: &Path, arguments: &[&str]) -> (i32, Value) {
+    let mut all = vec!["--json"];
+    all.extend(arguments);
+    let out = cipherloom(folder, &all);
+    let text = String::from_utf8(out.stdout).expect("output is UTF-8");
+    let value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {text}"));
+    (out.status.code().expect("no signal"), value)
+}
+
+/// Runs with `--json` and expects success.
+pub fn done(folder: &Path, arguments: &[&str]) -> Value {
+    let (code, value) = json(folder, arguments);
+    assert_eq!(code, 0, "{arguments:?}: {value}");
+    value
+}

@@ -1,0 +1,158 @@
+//! Whatever is wrong with a file: a clear error, the documented exit code, no panic, no partial file.
+
+use crate::{cipherloom, done, json, shipped};
+use std::path::Path;
+
+/// Expects a failure of this kind; the error names the place and leaves no output file.
+#[track_caller]
+fn fails(folder: &Path, code: i32, kind: &str, arguments: &[&str]) -> String {
+    let before = names(folder);
+    let (found, error) = json(folder, arguments);
+    assert_eq!(found, code, "{arguments:?}: {error}");
+    assert_eq!(error["kind"], kind, "{arguments:?}: {error}");
+    for field in ["where", "what", "remedy"] {
+        assert!(error[field].is_string(), "{arguments:?}: {error}");
+    }
+    assert_eq!(before, names(folder), "{arguments:?} left a file");
+    let plain = cipherloom(folder, arguments);
+    let text = String::from_utf8_lossy(&plain.stderr).into_owned();
+    assert!(text.starts_with("error: ") && !text.contains("panicked"), "{arguments:?}: {text}");
+    format!("{}: {}", error["where"].as_str().unwrap(), error["what"].as_str().unwrap())
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Every file of a finished journey with lola.
+fn journey(f: &Path) {
+    done(f, &["compile", &shipped("lola.onnx"), "-o", "m.loom"]);
+    done(f, &["keygen", "m.manifest", "--secret", "s.key", "--keys", "e.keys"]);
+    done(f, &["encrypt", "m.manifest", "--secret", "s.key", &shipped("samples/digit-3.png"), "-o", "in.ct"]);
+    done(f, &["run", "m.loom", "--keys", "e.keys", "in.ct", "-o", "out.ct"]);
+}
+
+#[test]
+fn broken_files_of_every_format_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    journey(f);
+    let image = shipped("samples/digit-3.png");
+    // Which command reads the file, as argument 0 of its list.
+    let readers: [(&str, Vec<&str>); 5] = [
+        ("m.loom", vec!["run", "bad", "--keys", "e.keys", "in.ct", "-o", "x"]),
+        ("e.keys", vec!["run", "m.loom", "--keys", "bad", "in.ct", "-o", "x"]),
+        ("in.ct", vec!["run", "m.loom", "--keys", "e.keys", "bad", "-o", "x"]),
+        ("m.manifest", vec!["encrypt", "bad", "--secret", "s.key", &image, "-o", "x"]),
+        ("out.ct", vec!["decrypt", "m.manifest", "--secret", "s.key", "bad"]),
+    ];
+    for (file, arguments) in &readers {
+        let whole = std::fs::read(f.join(file)).unwrap();
+        let mut damaged: Vec<Vec<u8>> = vec![vec![], b"hello".to_vec(), whole[..whole.len() / 2].to_vec()];
+        damaged.push(whole[..whole.len() - 1].to_vec());
+        damaged.push([&whole[..], &[0][..]].concat());
+        for at in [9, 20, 70, whole.len() / 2, whole.len() - 2] {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 0x10;
+            damaged.push(flipped);
+        }
+        for bytes in damaged {
+            std::fs::write(f.join("bad"), &bytes).unwrap();
+            let (code, error) = json(f, arguments);
+            assert!([3, 5].contains(&code), "{file}, {} bytes: {code} {error}", bytes.len());
+            assert!(!f.join("x").exists(), "{file}");
+        }
+        std::fs::remove_file(f.join("bad")).unwrap();
+        // Another format in its place.
+        std::fs::copy(f.join(if *file == "m.loom" { "e.keys" } else { "m.loom" }), f.join("bad")).unwrap();
+        fails(f, 3, "bad-input", arguments);
+        std::fs::remove_file(f.join("bad")).unwrap();
+        fails(f, 3, "bad-input", arguments);
+    }
+}
+
+#[test]
+fn files_that_do_not_belong_together_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    journey(f);
+    done(f, &["compile", &shipped("mlp.onnx"), "-o", "n.loom"]);
+    done(f, &["keygen", "n.manifest", "--secret", "t.key", "--keys", "n.keys"]);
+    let image = shipped("samples/digit-3.png");
+    fails(f, 5, "mismatch", &["run", "m.loom", "--keys", "n.keys", "in.ct", "-o", "x"]);
+    fails(f, 5, "mismatch", &["run", "n.loom", "--keys", "n.keys", "in.ct", "-o", "x"]);
+    fails(f, 5, "mismatch", &["encrypt", "m.manifest", "--secret", "t.key", &image, "-o", "x"]);
+    fails(f, 5, "mismatch", &["decrypt", "n.manifest", "--secret", "t.key", "out.ct"]);
+    // The right circuit, another client's key: the answer would be noise, and is refused.
+    done(f, &["keygen", "m.manifest", "--secret", "u.key", "--keys", "u.keys"]);
+    fails(f, 5, "mismatch", &["decrypt", "m.manifest", "--secret", "u.key", "out.ct"]);
+}
+
+#[test]
+fn images_and_arrays_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let model = shipped("lola.onnx");
+    let write = |name: &str, bytes: &[u8]| std::fs::write(f.join(name), bytes).unwrap();
+    write("text.png", b"not an image");
+    assert!(fails(f, 3, "bad-input", &["predict", &model, "text.png"]).contains("is none of PNG"));
+    write("cut.png", &std::fs::read(shipped("samples/digit-3.png")).unwrap()[..60]);
+    assert!(fails(f, 3, "bad-input", &["predict", &model, "cut.png"]).contains("PNG is broken"));
+    write("wide.npy", &npy("|u1", "(1, 29, 28)", &[0; 812]));
+    assert!(fails(f, 3, "bad-input", &["predict", &model, "wide.npy"]).contains("the model wants 1x28x28"));
+    let mut values = vec![0f32; 784];
+    values[5] = f32::NAN;
+    let nan: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    write("nan.npy", &npy("<f4", "(28, 28)", &nan));
+    assert!(fails(f, 3, "bad-input", &["predict", &model, "nan.npy"]).contains("NaN at element 5"));
+    assert!(fails(f, 3, "bad-input", &["predict", &model, "absent.png"]).contains("No such file"));
+    let image = shipped("samples/digit-3.png");
+    assert!(
+        fails(f, 3, "bad-input", &["predict", &model, &image, "--index", "1"]).contains("holds 1 sample")
+    );
+}
+
+fn npy(descr: &str, shape: &str, content: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), content].concat()
+}
+
+#[test]
+fn models_and_places_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let whole = std::fs::read(shipped("lola.onnx")).unwrap();
+    for (name, bytes) in
+        [("empty.onnx", &[][..]), ("cut.onnx", &whole[..whole.len() / 2]), ("text.onnx", b"hello")]
+    {
+        std::fs::write(f.join(name), bytes).unwrap();
+        fails(f, 3, "bad-input", &["compile", name]);
+    }
+    fails(f, 3, "bad-input", &["compile", "absent.onnx"]);
+    fails(f, 6, "resources", &["compile", &shipped("lola.onnx"), "-o", "no/such/folder/m.loom"]);
+    fails(f, 2, "usage", &["compile", &shipped("lola.onnx"), "-o", "same", "--manifest", "same"]);
+    for wrong in [&["compile"][..], &["no-such-command"], &["compile", "m.onnx", "--precision", "NaN"]] {
+        let out = cipherloom(f, wrong);
+        assert_eq!(out.status.code(), Some(2), "{wrong:?}");
+    }
+    assert_eq!(json(f, &["compile"]).1["kind"], "usage");
+}
+
+#[test]
+fn models_beyond_leveled_depth_are_refused_with_their_reason() {
+    let data = std::env::var_os("CIPHERLOOM_DATA").map_or(crate::root().join("../shared/data"), Into::into);
+    if !data.is_dir() {
+        println!("skipped: no data folder (set CIPHERLOOM_DATA)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let model = |name: &str| data.join("models").join(name).display().to_string();
+    let deep =
+        fails(folder.path(), 4, "unsupported-model", &["compile", &model("resnet20_cifar10_folded.onnx")]);
+    assert!(deep.contains("bootstrapping"), "{deep}");
+    let pooled = fails(folder.path(), 4, "unsupported-model", &["compile", &model("wonnx_opt-mnist.onnx")]);
+    assert!(pooled.contains("MaxPool"), "{pooled}");
+}

@@ -1,0 +1,97 @@
+//! From ONNX to the decrypted class.
+
+use crate::{cipherloom, done, shipped};
+use serde_json::Value;
+
+fn has(value: &Value, names: &[&str]) {
+    for name in names {
+        assert!(value.pointer(name).is_some(), "{name} is missing in {value}");
+    }
+}
+
+#[test]
+fn predict_classifies_an_encrypted_digit() {
+    let folder = tempfile::tempdir().unwrap();
+    for digit in [3, 7] {
+        let image = shipped(&format!("samples/digit-{digit}.png"));
+        let answer = done(folder.path(), &["predict", &shipped("lola.onnx"), &image]);
+        assert_eq!(answer["class"], digit, "{answer}");
+        assert_eq!(answer["label"], digit.to_string());
+        assert_eq!(answer["scores"].as_array().unwrap().len(), 10);
+        let steps = ["compile", "keygen", "encrypt", "load", "prepare", "run", "decrypt"];
+        steps.iter().for_each(|s| has(&answer, &[&format!("/seconds/{s}")]));
+        has(&answer, &["/peak_memory_bytes"]);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "predict leaves no files");
+}
+
+#[test]
+fn the_steps_apart_give_the_class_and_say_nothing_about_it_on_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let compiled = done(f, &["compile", &shipped("mlp.onnx"), "-o", "m.loom"]);
+    has(
+        &compiled,
+        &["/model", "/file_bytes", "/manifest_bytes", "/log_n", "/log_qp", "/log_qp_bound", "/levels"],
+    );
+    has(&compiled, &["/rotations", "/rotation_keys", "/compile_seconds"]);
+    for name in ["seconds", "memory_bytes", "key_bytes", "upload_bytes", "download_bytes", "precision_bits"] {
+        has(&compiled, &[&format!("/forecast/{name}")]);
+    }
+    assert!(compiled["log_qp"].as_f64() <= compiled["log_qp_bound"].as_f64());
+    let onnx = std::fs::metadata(shipped("mlp.onnx")).unwrap().len();
+    assert!(compiled["file_bytes"].as_u64().unwrap() <= 2 * onnx + 64_000);
+
+    done(f, &["keygen", "m.manifest", "--secret", "s.key", "--keys", "e.keys"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(f.join("s.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let again = cipherloom(f, &["keygen", "m.manifest", "--secret", "s.key", "--keys", "e.keys"]);
+    assert_eq!(again.status.code(), Some(2), "a secret key is not replaced without --force");
+    done(f, &["encrypt", "m.manifest", "--secret", "s.key", &shipped("samples/digit-5.png"), "-o", "in.ct"]);
+    let one = done(f, &["run", "m.loom", "--keys", "e.keys", "in.ct", "-o", "one.ct", "--threads", "1"]);
+    has(&one, &["/seconds/load", "/seconds/prepare", "/seconds/run", "/peak_memory_bytes"]);
+    assert!(one.get("class").is_none() && one.get("scores").is_none());
+    let arguments =
+        ["run", "m.loom", "--keys", "e.keys", "in.ct", "-o", "two.ct", "--threads", "2", "--repeat", "2"];
+    done(f, &arguments);
+    let bytes = |name: &str| std::fs::read(f.join(name)).unwrap();
+    assert!(bytes("one.ct") == bytes("two.ct"), "the answer's bytes do not depend on the thread count");
+    let answer = done(f, &["decrypt", "m.manifest", "--secret", "s.key", "one.ct"]);
+    assert_eq!(answer["class"], 5);
+
+    let summary = cipherloom(f, &["inspect", "m.loom"]);
+    assert!(String::from_utf8_lossy(&summary.stdout).contains("forecast"));
+    let text = cipherloom(f, &["inspect", "m.loom", "--text"]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("linear"));
+    done(f, &["inspect", "m.manifest"]);
+}
+
+#[test]
+fn compiling_twice_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    for threads in ["1", "2"] {
+        let (loom, manifest) = (format!("{threads}.loom"), format!("{threads}.manifest"));
+        let model = shipped("cryptonets.onnx");
+        done(f, &["compile", &model, "-o", &loom, "--manifest", &manifest, "--threads", threads]);
+    }
+    let bytes = |name: &str| std::fs::read(f.join(name)).unwrap();
+    assert!(bytes("1.loom") == bytes("2.loom"));
+    assert!(bytes("1.manifest") == bytes("2.manifest"));
+}
+
+#[test]
+fn the_machine_and_the_shell_are_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let doctor = done(folder.path(), &["doctor"]);
+    has(&doctor, &["/kernel_path", "/threads", "/profile"]);
+    let completions = cipherloom(folder.path(), &["completions", "bash"]);
+    assert!(String::from_utf8_lossy(&completions.stdout).contains("predict"));
+    let man = cipherloom(folder.path(), &["man"]);
+    assert!(String::from_utf8_lossy(&man.stdout).starts_with(".ie"));
+    let version = cipherloom(folder.path(), &["--version"]);
+    assert!(String::from_utf8_lossy(&version.stdout).contains("kernels"));
+}
