@@ -12,12 +12,22 @@ fn root() -> PathBuf {
 fn metadata(with_dependencies: bool) -> Value {
     let mut command = Command::new(env!("CARGO"));
     command.args(["metadata", "--format-version", "1", "--locked", "--offline"]).current_dir(root());
-    if !with_dependencies {
+    if with_dependencies {
+        // Only what this machine builds: other platforms' crates may not have been downloaded.
+        command.args(["--filter-platform", &host()]);
+    } else {
         command.arg("--no-deps");
     }
     let out = command.output().expect("cargo runs");
     assert!(out.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&out.stderr));
     serde_json::from_slice(&out.stdout).expect("cargo metadata prints JSON")
+}
+
+/// The platform that tests are built for.
+fn host() -> String {
+    let out = Command::new(env!("CARGO")).arg("-vV").output().expect("cargo runs");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    text.lines().find_map(|l| l.strip_prefix("host: ")).expect("cargo -vV names its host").to_owned()
 }
 
 /// Files that git tracks or would track, relative to the root.
