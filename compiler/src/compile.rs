@@ -1,11 +1,12 @@
 //! The pipeline: from a tensor graph to a circuit, stage by stage.
 //!
 //! ```text
-//! activation → compose → levels → for each ring degree: parameters → packing (with rotation) → rescale
+//! activation → compose → balance → levels → for each ring degree: parameters → packing (with rotation) → rescale
 //!            → scale from the trace → forecast
 //! ```
 
 use crate::activation::{self, Lowered, input_range};
+use crate::balance::balance;
 use crate::compose::compose;
 use crate::error::CompileError;
 use crate::forecast::{forecast, rotations};
@@ -17,15 +18,18 @@ use crate::parameters::{Frame, base_bits, output_range};
 use crate::report::Report;
 use crate::rescale::{Plan, emit};
 use crate::samples::drawings;
-use cipherloom_ir::scheme::{SCALE_BITS, SecurityPolicy};
-use cipherloom_ir::{Circuit, Exact, Magnitudes, MapNorms, RangeCertificate, Trace, value_types};
+use cipherloom_ir::scheme::{Level, SCALE_BITS, SecurityPolicy};
+use cipherloom_ir::{Circuit, Exact, Magnitudes, MapNorms, RangeCertificate, Trace, Verified, verify_draft};
 
 /// Ring degrees that are tried, log2.
 const LOG_N: std::ops::RangeInclusive<u32> = 12..=16;
 /// Smallest secure ring degrees that are packed and compared.
 const COMPARED_RINGS: usize = 2;
-/// Scale assumed before the trace is known, and the smallest one that a ring must have room for.
-const GUESSED_SCALE_BITS: u32 = 26;
+/// A rescale leaves an error of about 2^(log N − 2) in the slots; a scale above it by the wanted precision and this
+/// many bits is assumed before the trace is known, and a ring must have room for it.
+const GUESSED_MARGIN_BITS: u32 = 3;
+/// Largest scale: the base prime must hold the output besides.
+const MAX_SCALE_BITS: u32 = 45;
 /// Predicted precision exceeds the wanted one by this.
 const PRECISION_MARGIN_BITS: f64 = 1.0;
 /// Real inputs may exceed the drawings' values by this factor.
@@ -54,7 +58,8 @@ pub fn compile(model: &TensorGraph, options: &CompileOptions) -> Result<Compiled
         Purpose::Encrypted => activation::lower(model, options.activation_degree)?,
         Purpose::Draft => (model.clone(), Lowered::default()),
     };
-    let graph = compose(&lowered)?;
+    let composed = compose(&lowered)?;
+    let graph = balance(&composed);
     let levels = Levels::of(&graph);
     let job = Job { graph: &graph, levels: &levels, options, notes: &notes };
     match options.purpose {
@@ -78,9 +83,7 @@ impl Job<'_> {
             if self.options.log_n.is_some_and(|wanted| wanted != log_n) {
                 continue;
             }
-            if let Some(frame) =
-                self.frame(log_n, GUESSED_SCALE_BITS).or_else(|| self.frame(log_n, SCALE_BITS.0))
-            {
+            if let Some(frame) = self.frame(log_n, self.guessed_scale(log_n)) {
                 let packed = self.packed(&frame)?;
                 tried.push((frame, packed));
             }
@@ -102,10 +105,16 @@ impl Job<'_> {
         Err(CompileError::Precision { wanted_bits: self.options.precision_bits, best_bits })
     }
 
+    fn guessed_scale(&self, log_n: u32) -> u32 {
+        let wanted = libm::ceil(self.options.precision_bits + PRECISION_MARGIN_BITS).clamp(1.0, 30.0) as u32;
+        log_n - 2 + wanted + GUESSED_MARGIN_BITS
+    }
+
     fn draft(&self) -> Result<Compiled, CompileError> {
         let frame = Frame::draft(self.options.log_n.unwrap_or(DRAFT_LOG_N), self.levels.top());
         let packed = self.packed(&frame)?;
         let circuit = self.emitted(&frame, &packed)?;
+        verify_draft(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
         let report = Report::of(&circuit, &frame, self.notes)?;
         Ok(Compiled { circuit, report })
     }
@@ -118,7 +127,10 @@ impl Job<'_> {
 
     fn frame(&self, log_n: u32, log_scale: u32) -> Option<Frame> {
         let bound = SecurityPolicy::standard_128().bound(log_n)?;
-        Frame::cheapest(log_n, self.levels.top(), log_scale, base_bits(log_scale, self.range()), bound)
+        let base_bits = base_bits(log_scale, self.range());
+        let frame = Frame::cheapest(log_n, self.levels.top(), log_scale, base_bits, bound)?;
+        // Small scales at large ring degrees run out of primes.
+        frame.parameters().is_ok().then_some(frame)
     }
 
     fn packed(&self, frame: &Frame) -> Result<Packed, CompileError> {
@@ -138,24 +150,25 @@ impl Job<'_> {
         let wanted = self.options.precision_bits + PRECISION_MARGIN_BITS;
         let mut packed = packed;
         let mut gadget = guess.gadget;
+        let mut repacked = false;
         loop {
             let scales = Scales::of(self, &guess, &packed)?;
             let (frame, bits) = match scales.smallest(wanted)? {
                 Ok(found) => found,
                 Err(best) => return Ok(Err(best)),
             };
-            if frame.gadget != gadget {
-                // Other digits, other costs: pack again for them, once per gadget.
+            if frame.gadget != gadget && !repacked {
+                // Other digits, other costs: pack again for them, but only once, so that this ends.
+                repacked = true;
                 gadget = frame.gadget;
                 packed = self.packed(&frame)?;
                 continue;
             }
             let mut circuit = self.emitted(&frame, &packed)?;
             circuit.forecast = forecast(&circuit, &frame.cost(), bits)?;
-            SecurityPolicy::standard_128()
-                .check(&circuit.parameters, &circuit.keys)
-                .map_err(|e| CompileError::Internal(e.to_string()))?;
-            value_types(&circuit)?;
+            let circuit = Verified::new(circuit, &SecurityPolicy::standard_128())
+                .map_err(|e| CompileError::Internal(e.to_string()))?
+                .into_inner();
             let report = Report::of(&circuit, &frame, self.notes)?;
             return Ok(Ok(Compiled { circuit, report }));
         }
@@ -163,16 +176,15 @@ impl Job<'_> {
 
     fn too_deep(&self) -> CompileError {
         let log_n = *LOG_N.end();
-        let available = (1..=self.levels.top().0).rev().find(|levels| {
-            let bound = SecurityPolicy::standard_128().bound(log_n).unwrap_or(0);
-            let base = base_bits(GUESSED_SCALE_BITS, self.range());
-            Frame::cheapest(log_n, cipherloom_ir::scheme::Level(*levels), GUESSED_SCALE_BITS, base, bound)
-                .is_some()
-        });
+        let log_scale = self.guessed_scale(log_n);
+        let bound = SecurityPolicy::standard_128().bound(log_n).unwrap_or(0);
+        let base = base_bits(log_scale, self.range());
+        let fits = |levels: &u32| Frame::cheapest(log_n, Level(*levels), log_scale, base, bound).is_some();
+        let available = (1..=self.levels.top().0).rev().find(fits);
         CompileError::NeedsBootstrapping {
             levels_needed: self.levels.top().0,
             levels_available: available.unwrap_or(0),
-            bits_per_level: GUESSED_SCALE_BITS,
+            bits_per_level: log_scale,
             log_n,
         }
     }
@@ -213,7 +225,7 @@ impl<'a> Scales<'a> {
 
     /// Smallest scale of `wanted` bits; else the best precision found.
     fn smallest(&self, wanted: f64) -> Result<Result<(Frame, f64), f64>, CompileError> {
-        let (mut low, mut high) = SCALE_BITS;
+        let (mut low, mut high) = (SCALE_BITS.0, MAX_SCALE_BITS);
         let mut found = None;
         let mut best = f64::NEG_INFINITY;
         // Precision grows with the scale until it is no longer secure.

@@ -1,4 +1,4 @@
-//! Stage 3, levels.
+//! Stage 4, levels.
 //!
 //! Does: gives every tensor its level, counted from the outputs (level 0) backwards; rescaling is eager, so a linear
 //! map and a square take one level each and a polynomial its depth. Needs: the composed graph. Leaves: [`Levels`].

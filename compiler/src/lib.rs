@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod activation;
+pub mod balance;
 mod compile;
 pub mod compose;
 pub mod cost;

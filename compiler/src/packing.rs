@@ -1,4 +1,4 @@
-//! Stage 4, packing: the layout of every tensor and the kernel of every linear map.
+//! Stage 5, packing: the layout of every tensor and the kernel of every linear map.
 //!
 //! Does: walks the graph once; each tensor keeps its cheapest state per layout, each linear map tries its kernels on
 //! every state of its operand, with the split of [`rotation`] as cost. On chains this is the exact
@@ -11,6 +11,7 @@ pub mod layouts;
 
 use crate::cost::CostModel;
 use crate::error::CompileError;
+use crate::graph::evaluate;
 use crate::graph::{Function, Kind, NodeId, TensorGraph, TensorNode};
 use crate::levels::Levels;
 use crate::options::Packing;
@@ -267,7 +268,7 @@ fn same_places(a: &Placed, b: &Placed) -> bool {
 fn fills_gaps(kind: &Kind) -> bool {
     match kind {
         Kind::Elementwise(Function::Polynomial { .. }) => true,
-        Kind::Elementwise(Function::Exact(f)) => crate::activation::fit::evaluate(f, 0.0) != 0.0,
+        Kind::Elementwise(Function::Exact(f)) => evaluate::activation(f, 0.0) != 0.0,
         _ => false,
     }
 }

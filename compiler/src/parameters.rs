@@ -43,6 +43,9 @@ pub struct Frame {
 impl Frame {
     /// Cheapest frame within `bound` bits of QP, if there is one.
     pub fn cheapest(log_n: u32, top: Level, log_scale: u32, base_bits: u32, bound: u32) -> Option<Frame> {
+        if base_bits > MAX_PRIME_BITS {
+            return None;
+        }
         let q_bits = base_bits + top.0 * log_scale;
         let frames = (1..=top.limbs() as u32).filter_map(|digit_limbs| {
             let largest = base_bits + (digit_limbs - 1) * log_scale;
@@ -99,7 +102,7 @@ pub fn base_bits(log_scale: u32, range: [f64; 2]) -> u32 {
     let bound = range[0].abs().max(range[1].abs()).max(1.0);
     // One bit for the sign.
     let bits = libm::ceil(libm::log2(bound)) as u32 + 1 + HEADROOM_BITS;
-    (log_scale + bits).min(MAX_PRIME_BITS)
+    log_scale + bits
 }
 
 /// Range certificate of an output.

@@ -1,4 +1,4 @@
-//! Stage 5, rotation: the baby-step giant-step split of one linear map.
+//! Stage 5b, rotation: the baby-step giant-step split of one linear map.
 //!
 //! Does: writes every step `d` of a map's support as baby + giant. The family of splits is "baby = the residue of `d`
 //! in a window of n1 slots, centred or not", over all powers of two n1: it contains √n splits of dense maps as well
@@ -201,8 +201,13 @@ fn build(support: &Support, window: &Window, mut split: Split) -> Split {
     split
 }
 
-/// Rotated (source, input, baby) and (output, giant) pairs of a plan, sorted: each is one application of a key.
-pub fn rotated_pairs(plan: &LinearPlan) -> (Vec<(u32, u32, u32)>, Vec<(u32, u32)>) {
+/// (source, input ciphertext, baby).
+pub type BabyUse = (u32, u32, u32);
+/// (output ciphertext, giant).
+pub type GiantUse = (u32, u32);
+
+/// Rotated babies and giants of a plan, sorted: each is one application of a key.
+pub fn rotated_pairs(plan: &LinearPlan) -> (Vec<BabyUse>, Vec<GiantUse>) {
     let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
     for p in &plan.products {
         if plan.babies[p.baby as usize].step.0 != 0 {

@@ -4,6 +4,7 @@
 //! Promises: [`fit`] returns the coefficients that minimise the weighted square error on [`SAMPLES`] points, and the
 //! largest error on them.
 
+use crate::graph::evaluate;
 use cipherloom_ir::Activation;
 
 /// Points of the discrete least-squares problem.
@@ -15,21 +16,6 @@ const WEIGHT_FLOOR: f64 = 1e-4;
 /// Width of the Gaussian weight in standard deviations of the calibrated values: wider than the data itself, because
 /// errors of rare large values hurt more than their number says.
 const WEIGHT_WIDTH: f64 = 1.5;
-
-/// The exact function.
-pub fn evaluate(function: &Activation, x: f64) -> f64 {
-    let sigmoid = |x: f64| 1.0 / (1.0 + libm::exp(-x));
-    match function {
-        Activation::Relu => x.max(0.0),
-        Activation::Sigmoid => sigmoid(x),
-        Activation::Tanh => libm::tanh(x),
-        Activation::Silu => x * sigmoid(x),
-        Activation::Gelu => 0.5 * x * (1.0 + libm::erf(x / core::f64::consts::SQRT_2)),
-        Activation::Softplus => x.max(0.0) + libm::log1p(libm::exp(-x.abs())),
-        Activation::LeakyRelu(alpha) => x.max(0.0) + alpha * x.min(0.0),
-        Activation::Clip(low, high) => x.max(*low).min(*high),
-    }
-}
 
 /// Where values are dense: mean and standard deviation; `None` weighs the whole range alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +32,7 @@ pub fn fit(function: &Activation, range: [f64; 2], density: Option<Density>, deg
     let points: Vec<(f64, f64)> = (0..SAMPLES)
         .map(|k| {
             let t = -1.0 + 2.0 * k as f64 / (SAMPLES - 1) as f64;
-            (t, evaluate(function, range[0] + (t + 1.0) / 2.0 * (range[1] - range[0])))
+            (t, evaluate::activation(function, range[0] + (t + 1.0) / 2.0 * (range[1] - range[0])))
         })
         .collect();
     let mut normal = vec![vec![0.0; size + 1]; size];

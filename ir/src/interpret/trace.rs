@@ -233,11 +233,14 @@ impl<'a> Trace<'a> {
             let x = operands.by_ref().take(source.values.len()).fold(zero, |a, t| largest(a, t.slots));
             let through = Through::of(plan, index as u32, &babies);
             let norms = self.norms.get(source.map)?;
+            // A folded map spreads a row's products over partial sums, whose errors the folds add up again.
+            let map = circuit.maps.get(source.map.0 as usize).ok_or(MapError::UnknownMap(source.map.0))?;
+            let parts: f64 = map.fold.iter().map(|d| f64::from(d.extent)).product();
             out = out.plus(SlotEstimate {
                 magnitude: norms.l1 * x.magnitude,
                 typical: x.typical * norms.l1.min(norms.l2 * LARGEST_ERROR_DEVIATIONS),
                 noise: libm::hypot(
-                    norms.l2 * libm::hypot(x.noise, through.baby),
+                    norms.l2 / parts.sqrt() * libm::hypot(x.noise, through.baby),
                     through.diagonals.sqrt() * x.typical * encoding,
                 ),
             });

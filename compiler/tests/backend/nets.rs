@@ -1,13 +1,12 @@
 //! Networks built by hand, with the shapes of the shipped models and deterministic weights.
 
-use cipherloom_compiler::activation::fit;
 use cipherloom_compiler::graph::{
     Function, GraphInput, GraphOutput, Kind, Moments, NodeId, TensorGraph, TensorNode,
 };
-use cipherloom_ir::{Activation, Operator, Preprocessing, Tensor, TensorId, ViewAxis, Window, matrix_rows};
+use cipherloom_ir::{Activation, Operator, Preprocessing, Tensor, TensorId, ViewAxis, Window};
 
 /// Builds a network layer by layer; the shape follows from the layers.
-pub struct Net {
+pub(crate) struct Net {
     graph: TensorGraph,
     last: NodeId,
     shape: Vec<u32>,
@@ -15,7 +14,7 @@ pub struct Net {
 }
 
 impl Net {
-    pub fn new(name: &str, shape: &[u32]) -> Net {
+    pub(crate) fn new(name: &str, shape: &[u32]) -> Net {
         let mut graph = TensorGraph::new(name);
         let node = node(Kind::Input, "input", shape);
         let last = graph.add(node, &[]);
@@ -46,7 +45,7 @@ impl Net {
         self
     }
 
-    pub fn conv(mut self, maps: u32, kernel: u32, stride: u32, pad: u32) -> Net {
+    pub(crate) fn conv(mut self, maps: u32, kernel: u32, stride: u32, pad: u32) -> Net {
         let input = [self.shape[0], self.shape[1], self.shape[2]];
         let window = window(kernel, stride, pad);
         let side = |n: u32| (n + 2 * pad - kernel) / stride + 1;
@@ -57,33 +56,33 @@ impl Net {
         self.push(Kind::Linear { operators, scale: 1.0, bias }, &[maps, side(input[1]), side(input[2])])
     }
 
-    pub fn pool(self) -> Net {
+    pub(crate) fn pool(self) -> Net {
         let input = [self.shape[0], self.shape[1], self.shape[2]];
         let window = window(2, 2, 0);
         let operators = vec![Operator::AveragePool { input, window, count_padding: false }];
         self.push(Kind::Linear { operators, scale: 1.0, bias: None }, &[input[0], input[1] / 2, input[2] / 2])
     }
 
-    pub fn flatten(self) -> Net {
+    pub(crate) fn flatten(self) -> Net {
         let elements = self.shape.iter().product();
         let axes = vec![ViewAxis { extent: elements, input_axis: Some(0), start: 0, step: 1 }];
         let operators = vec![Operator::View { input: vec![elements], axes }];
         self.push(Kind::Linear { operators, scale: 1.0, bias: None }, &[elements])
     }
 
-    pub fn dense(mut self, rows: u32) -> Net {
+    pub(crate) fn dense(mut self, rows: u32) -> Net {
         let columns = self.shape.iter().product::<u32>();
         let weight = self.tensor(&[rows, columns], 1.5 / f64::from(columns).sqrt());
         let bias = Some(self.tensor(&[rows], 0.3));
         self.push(Kind::Linear { operators: vec![Operator::Dense { weight }], scale: 1.0, bias }, &[rows])
     }
 
-    pub fn square(self) -> Net {
+    pub(crate) fn square(self) -> Net {
         let shape = self.shape.clone();
         self.push(Kind::Elementwise(Function::Square), &shape)
     }
 
-    pub fn relu(mut self) -> Net {
+    pub(crate) fn relu(mut self) -> Net {
         let shape = self.shape.clone();
         let source = self.graph.node_mut(self.last);
         source.range = Some([-4.0, 4.0]);
@@ -92,7 +91,7 @@ impl Net {
     }
 
     /// Residual block: two 3x3 convolutions beside a strided, channel-padded shortcut.
-    pub fn block(self, maps: u32, stride: u32) -> Net {
+    pub(crate) fn block(self, maps: u32, stride: u32) -> Net {
         let (shortcut, input) = (self.last, self.shape.clone());
         let mut net = self.conv(maps, 3, stride, 1).relu().conv(maps, 3, 1, 1);
         let axis = |k: usize, step: u32| ViewAxis {
@@ -114,7 +113,7 @@ impl Net {
         net.relu()
     }
 
-    pub fn done(mut self) -> TensorGraph {
+    pub(crate) fn done(mut self) -> TensorGraph {
         let output =
             GraphOutput { node: self.last, name: "logits".into(), labels: vec![], client_steps: vec![] };
         self.graph.node_mut(self.last).range = Some([-8.0, 8.0]);
@@ -138,7 +137,7 @@ fn window(kernel: u32, stride: u32, pad: u32) -> Window {
 }
 
 /// A network by name: the shapes of the shipped models, and small ones.
-pub fn named(name: &str) -> TensorGraph {
+pub(crate) fn named(name: &str) -> TensorGraph {
     let net = Net::new(name, &[1, 28, 28]);
     match name {
         "lola" => net.conv(5, 2, 2, 0).square().flatten().dense(100).square().dense(10).done(),
@@ -152,6 +151,7 @@ pub fn named(name: &str) -> TensorGraph {
             let net = net.conv(6, 5, 1, 2).relu().pool().conv(16, 5, 1, 0).relu().pool().flatten();
             net.dense(120).relu().dense(84).relu().dense(10).done()
         }
+        "tiny-square" => Net::new(name, &[1, 4, 4]).conv(2, 2, 2, 0).square().flatten().dense(3).done(),
         "tiny-relu" => Net::new(name, &[2, 6, 6]).conv(3, 3, 1, 1).relu().flatten().dense(4).done(),
         "residual" => Net::new(name, &[3, 16, 16])
             .conv(4, 3, 1, 1)
@@ -166,45 +166,7 @@ pub fn named(name: &str) -> TensorGraph {
 }
 
 /// A smooth image in the input's range.
-pub fn image(graph: &TensorGraph) -> Vec<f64> {
-    let shape = &graph.node(graph.input.as_ref().unwrap().node).shape;
+pub(crate) fn image(graph: &TensorGraph) -> Vec<f64> {
+    let shape = &graph.node(graph.input.as_ref().expect("networks have inputs").node).shape;
     (0..shape.iter().product::<u32>()).map(|k| f64::from(k * 37 % 101) / 101.0).collect()
-}
-
-/// Plain arithmetic on a graph.
-pub fn evaluate(graph: &TensorGraph, image: &[f64]) -> Vec<f64> {
-    let mut values: Vec<Vec<f64>> = Vec::new();
-    for id in graph.order() {
-        let operands: Vec<NodeId> = graph.operands(id);
-        let x = |k: usize| &values[operands[k].0 as usize];
-        let zip = |f: fn(f64, f64) -> f64| x(0).iter().zip(x(1)).map(|(a, b)| f(*a, *b)).collect();
-        let value = match &graph.node(id).kind {
-            Kind::Input => image.to_vec(),
-            Kind::Linear { operators, scale, bias } => {
-                let shape = &graph.node(operands[0]).shape;
-                let (rows, _) = matrix_rows(operators, *scale, shape, &graph.tensors).unwrap();
-                let mut out = rows.apply(x(0));
-                if let Some(bias) = bias {
-                    let bias = &graph.tensors[bias.0 as usize].values;
-                    let per = out.len() / bias.len();
-                    out.iter_mut().enumerate().for_each(|(k, v)| *v += f64::from(bias[k / per]));
-                }
-                out
-            }
-            Kind::Elementwise(Function::Square) => x(0).iter().map(|v| v * v).collect(),
-            Kind::Elementwise(Function::Exact(f)) => x(0).iter().map(|v| fit::evaluate(f, *v)).collect(),
-            Kind::Elementwise(Function::Polynomial { coefficients, range, .. }) => x(0)
-                .iter()
-                .map(|v| {
-                    fit::chebyshev(coefficients, (2.0 * v - range[0] - range[1]) / (range[1] - range[0]))
-                })
-                .collect(),
-            Kind::Add => zip(|a, b| a + b),
-            Kind::Sub => zip(|a, b| a - b),
-            Kind::Mul => zip(|a, b| a * b),
-            Kind::Concat { .. } => panic!("no concatenation here"),
-        };
-        values.push(value);
-    }
-    values[graph.outputs[0].node.0 as usize].clone()
 }

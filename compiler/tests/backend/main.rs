@@ -1,0 +1,58 @@
+//! The stages behind the frontend, on networks built by hand: every circuit means what its graph means.
+
+mod models;
+mod nets;
+mod snapshots;
+
+use cipherloom_compiler::activation;
+use cipherloom_compiler::graph::TensorGraph;
+use cipherloom_compiler::graph::evaluate;
+use cipherloom_compiler::{CompileOptions, Compiled, Purpose, compile};
+use cipherloom_ir::Exact;
+
+/// Compiles `graph` and compares the circuit's exact meaning with plain arithmetic on the lowered graph.
+fn check(graph: &TensorGraph, options: &CompileOptions) -> Compiled {
+    let name = &graph.name;
+    let compiled = compile(graph, options).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let circuit = &compiled.circuit;
+    let image = nets::image(graph);
+    let lowered = match options.purpose {
+        Purpose::Encrypted => activation::lower(graph, options.activation_degree).expect(name).0,
+        Purpose::Draft => graph.clone(),
+    };
+    let expected = evaluate::scores(&lowered, &image);
+    let found = Exact::new(circuit).expect(name).run(circuit, &[image]).expect(name).remove(0);
+    let largest = expected.iter().fold(0f64, |m, x| m.max(x.abs()));
+    for (e, f) in expected.iter().zip(&found) {
+        assert!((e - f).abs() <= 1e-5 * largest, "{name}: {expected:?} {found:?}");
+    }
+    compiled
+}
+
+/// What a circuit costs, without what depends on the precision of a particular model file.
+fn figures(name: &str, c: &Compiled) -> String {
+    let r = &c.report;
+    let mut out = format!(
+        "{name}: log N {}, {} levels, {} rotations, {} rotation keys\n",
+        r.log_n, r.levels, r.rotations, r.rotation_keys
+    );
+    for l in r.layers.iter().filter(|l| l.diagonals > 0) {
+        out += &format!("  {:8} diagonals {:4} rotations {:3}\n", l.name, l.diagonals, l.rotations);
+    }
+    out
+}
+
+#[test]
+fn activation_degrees_mean_their_polynomials() {
+    for activation_degree in [2, 3, 8] {
+        check(&nets::named("tiny-relu"), &CompileOptions { activation_degree, ..CompileOptions::default() });
+    }
+}
+
+#[test]
+fn residual_drafts_mean_their_graphs() {
+    check(
+        &nets::named("residual"),
+        &CompileOptions { purpose: Purpose::Draft, log_n: Some(12), ..CompileOptions::default() },
+    );
+}

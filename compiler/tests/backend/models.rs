@@ -1,0 +1,51 @@
+//! The shipped models: circuits mean their graphs, and cost what the snapshots say.
+
+use crate::{check, figures};
+use cipherloom_compiler::frontend::{LoadOptions, load};
+use cipherloom_compiler::graph::TensorGraph;
+use cipherloom_compiler::{CompileError, CompileOptions, Packing, Purpose, compile};
+use std::path::PathBuf;
+
+const SHIPPED: [&str; 5] = ["lola", "mlp", "cryptonets", "lenet", "lenet5-relu"];
+
+fn shipped(packing: Packing) -> String {
+    let one = |name: &str| {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../models/{name}.onnx"));
+        let graph = load(&path, &LoadOptions::default()).expect(name).graph;
+        figures(name, &check(&graph, &CompileOptions { packing, ..CompileOptions::default() }))
+    };
+    SHIPPED.map(one).concat()
+}
+
+#[test]
+fn shipped_models_mean_their_graphs() {
+    insta::assert_snapshot!("shipped_by_dynamic_program", shipped(Packing::DynamicProgram));
+}
+
+#[test]
+fn the_multiplexed_baseline_means_the_same() {
+    insta::assert_snapshot!("shipped_multiplexed", shipped(Packing::Multiplexed));
+}
+
+/// ResNet-20 for CIFAR-10 from elsewhere, if the data folder is there.
+fn resnet(form: &str) -> Option<TensorGraph> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let data = std::env::var_os("CIPHERLOOM_DATA").map_or(folder, PathBuf::from);
+    let path = data.join(format!("models/resnet20_cifar10_{form}.onnx"));
+    if !path.exists() {
+        eprintln!("skipped: {} is absent (set CIPHERLOOM_DATA)", path.display());
+        return None;
+    }
+    Some(load(&path, &LoadOptions::default()).expect(form).graph)
+}
+
+#[test]
+fn resnet_drafts_mean_their_graphs() {
+    for form in ["folded", "bn"] {
+        let Some(graph) = resnet(form) else { continue };
+        let draft = check(&graph, &CompileOptions { purpose: Purpose::Draft, ..CompileOptions::default() });
+        insta::assert_snapshot!(format!("resnet20_{form}"), figures(form, &draft));
+        let refused = compile(&graph, &CompileOptions::default());
+        assert!(matches!(refused, Err(CompileError::NeedsBootstrapping { .. })), "{refused:?}");
+    }
+}
