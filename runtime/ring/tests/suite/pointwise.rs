@@ -119,3 +119,42 @@ fn sums_of_products_of_any_length() {
         }
     }
 }
+
+#[test]
+fn long_pairs_of_sums_equal_sums() {
+    let log_n = 10;
+    let n = 1 << log_n;
+    for q in [prime_below(1 << 50, log_n), prime_below(1 << 30, log_n), prime_below(1 << 59, log_n)] {
+        for len in [9, 12, 15, 1030] {
+            // Few different factors: what is tested is their number.
+            let factors: Vec<Vec<u64>> = (0..7).map(|k| residues(n, q, k)).collect();
+            let top = vec![q - 1; n];
+            let pick = |k: usize| if k % 8 == 7 { &top[..] } else { &factors[k % 8][..] };
+            let a: Vec<&[u64]> = (0..len).map(pick).collect();
+            let b: Vec<&[u64]> = (0..len).map(|k| pick(k / 8)).collect();
+            let c: Vec<&[u64]> = (0..len).map(|k| pick(3 * k + 7)).collect();
+            for limb in on_every_path(log_n, q) {
+                let mut expected = [vec![1; n], vec![1; n]];
+                for (expected, b) in expected.iter_mut().zip([&b, &c]) {
+                    let terms: Vec<_> = a.iter().copied().zip(b.iter().copied()).collect();
+                    limb.sum_of_products(expected, &terms);
+                }
+                let (mut first, mut second) = (vec![1; n], vec![1; n]);
+                limb.pair_of_sums([&mut first, &mut second], &a, [&b, &c]);
+                assert_eq!([&first, &second], [&expected[0], &expected[1]], "{limb:?}, {len} terms");
+                first.fill(1);
+                second.fill(1);
+                let starts = (0..n).step_by(Limb::STEP_WORDS);
+                let outs = first.chunks_mut(Limb::STEP_WORDS).zip(second.chunks_mut(Limb::STEP_WORDS));
+                for (start, (first, second)) in starts.zip(outs) {
+                    limb.pair_of_sums_from(start, [first, second], &a, [&b, &c]);
+                }
+                assert_eq!(
+                    [&first, &second],
+                    [&expected[0], &expected[1]],
+                    "{limb:?}, {len} terms, by steps"
+                );
+            }
+        }
+    }
+}

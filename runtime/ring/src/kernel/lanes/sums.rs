@@ -129,9 +129,63 @@ macro_rules! lane_sums {
         /// Vectors of each sum of a pair that go through the terms together.
         const PAIR_TILE: usize = 2;
 
-        /// Short sums in one sweep; with more terms there are too many streams for the first cache, so one by one.
+        /// Vectors of a step of long sums: their wide sums, four words each, wait in the first cache.
+        const STEP: usize = 64;
+        /// Terms that pass over a step together: three streams each, and the first cache has twelve ways for all limbs
+        /// that lie at powers of two.
+        const STEP_TERMS: usize = 4;
+
+        /// A step of the factors of a pair of sums.
+        type StepFactors<'a> = [&'a [[u64; LANES]; STEP]; 3];
+
+        /// Long sums: some terms at a time pass over a step of the limb.
+        #[target_feature(enable = $features)]
+        fn long_pair(m: &Modulus, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
+            let (w, zero) = (wides(m), splat(0));
+            let [first, second] = outs.map(|out| out.as_chunks_mut::<LANES>().0.as_chunks_mut::<STEP>().0);
+            let mut terms: Vec<StepFactors<'_>> = Vec::with_capacity(a.len());
+            for (j, (first, second)) in first.iter_mut().zip(second).enumerate() {
+                terms.clear();
+                for (a, (b, c)) in a.iter().zip(b[0].iter().zip(b[1])) {
+                    terms.push([a, b, c].map(|words| &words.as_chunks::<LANES>().0.as_chunks::<STEP>().0[j]));
+                }
+                let mut sums = [[zero; 4]; STEP];
+                for chunk in terms.chunks(WIDE_TERMS_MAX) {
+                    let (groups, rest) = chunk.as_chunks::<STEP_TERMS>();
+                    groups.iter().for_each(|group| accumulate_step(&mut sums, group));
+                    rest.iter().for_each(|term| accumulate_step(&mut sums, &[*term]));
+                    for sums in &mut sums {
+                        let reduced = [0, 2].map(|i| reduce_words::<false>(&w, (sums[i], sums[i + 1])));
+                        *sums = [reduced[0], zero, reduced[1], zero];
+                    }
+                }
+                for ((first, second), sums) in first.iter_mut().zip(second).zip(&sums) {
+                    store(first, sums[0]);
+                    store(second, sums[2]);
+                }
+            }
+        }
+
+        /// Adds the products of `T` terms to the wide sums of a step.
+        #[target_feature(enable = $features)]
+        fn accumulate_step<const T: usize>(sums: &mut [[Lanes; 4]; STEP], terms: &[StepFactors<'_>; T]) {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let [mut first_low, mut first_high, mut second_low, mut second_high] = *sums;
+                for [a, b, c] in terms {
+                    let (x, y, z) = (load(&a[i]), load(&b[i]), load(&c[i]));
+                    (first_low, first_high) = (low(first_low, x, y), high(first_high, x, y));
+                    (second_low, second_high) = (low(second_low, x, z), high(second_high, x, z));
+                }
+                *sums = [first_low, first_high, second_low, second_high];
+            }
+        }
+
+        /// Short sums in one sweep; longer ones in steps, or one by one where the limb is shorter than a step.
         #[target_feature(enable = $features)]
         pub(super) fn pair_of_sums(m: &Modulus, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
+            if a.len() > SHORT_SUM_TERMS && outs[0].len().is_multiple_of(STEP * LANES) {
+                return long_pair(m, outs, a, b);
+            }
             if a.len() > SHORT_SUM_TERMS {
                 for (out, b) in outs.into_iter().zip(b) {
                     let terms: Vec<_> = a.iter().copied().zip(b.iter().copied()).collect();
