@@ -15,8 +15,8 @@ use crate::division::{Division, Source, Stored, transposed};
 use crate::keyswitch::{Addend, Hoisted};
 use crate::{Ciphertext, CkksError, Context, EvaluationKey, Gadget, GaloisElement, Plaintext};
 
-/// Most words of the plaintexts that are held at once: 128 MiB.
-const BATCH_WORDS_MAX: usize = 1 << 24;
+/// Most words of the plaintexts that are held at once: 256 MiB.
+const BATCH_WORDS_MAX: usize = 1 << 25;
 /// Most sums that are taken at once.
 const BATCH_PIECES_MAX: usize = 8;
 

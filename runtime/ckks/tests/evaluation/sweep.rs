@@ -145,7 +145,7 @@ fn a_sweep_equals_its_expansion() {
 
 #[test]
 fn sums_too_long_for_one_batch_are_taken_in_pieces() {
-    // 2^24 words hold the plaintexts of 819 products over these five primes.
+    // 2^25 words hold the plaintexts of 1638 products over these five primes.
     let world = World::new(12, 3, 2);
     let (context, limbs) = (&world.context, Limbs(3));
     let (a, weights) = (world.values(1), world.values(2));
@@ -156,8 +156,8 @@ fn sums_too_long_for_one_batch_are_taken_in_pieces() {
     let still = SweepProduct { output: 0, giant: 0, input: 0, baby: 0 };
     let moved = SweepProduct { output: 1, giant: 1, input: 0, baby: 1 };
     let mut products = vec![SweepProduct { output: 1, ..still }; 10];
-    products.extend(vec![still; 1000]);
-    products.extend(vec![moved; 1000]);
+    products.extend(vec![still; 2000]);
+    products.extend(vec![moved; 2000]);
     let sweep = LinearSweep {
         inputs: vec![&x],
         babies: vec![(RotationStep(0), None), (RotationStep(1), Some(&key))],
@@ -171,7 +171,7 @@ fn sums_too_long_for_one_batch_are_taken_in_pieces() {
     let outputs = context.linear(&sweep).unwrap();
     let moved = rotated(&mul(&rotated(&a, 1), &weights), 1);
     let expected =
-        [scaled(&mul(&a, &weights), 1000.0), add(&scaled(&moved, 1000.0), &scaled(&mul(&a, &weights), 10.0))];
+        [scaled(&mul(&a, &weights), 2000.0), add(&scaled(&moved, 2000.0), &scaled(&mul(&a, &weights), 10.0))];
     for (output, expected) in outputs.iter().zip(&expected) {
         // Every term brings the same error.
         let error = world.error(output, SCALE * SCALE / world.prime(2), expected);
