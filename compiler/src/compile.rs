@@ -6,7 +6,7 @@
 //! ```
 
 use crate::activation::{self, Lowered, input_range};
-use crate::balance::balance;
+use crate::balance::{Balanced, balance};
 use crate::compose::compose;
 use crate::error::CompileError;
 use crate::forecast::{forecast, rotations};
@@ -30,8 +30,9 @@ const COMPARED_RINGS: usize = 2;
 const GUESSED_MARGIN_BITS: u32 = 3;
 /// Largest scale: the base prime must hold the output besides.
 const MAX_SCALE_BITS: u32 = 45;
-/// Predicted precision exceeds the wanted one by this.
-const PRECISION_MARGIN_BITS: f64 = 1.0;
+/// Predicted precision exceeds the wanted one by this; the trace already takes four standard deviations as the largest
+/// error, on values that are larger than the drawings' by [`MAGNITUDE_MARGIN`].
+const PRECISION_MARGIN_BITS: f64 = 0.5;
 /// Real inputs may exceed the drawings' values by this factor.
 const MAGNITUDE_MARGIN: f64 = 1.5;
 /// Ring degree of drafts: the largest, so that the fewest ciphertexts are needed.
@@ -59,9 +60,9 @@ pub fn compile(model: &TensorGraph, options: &CompileOptions) -> Result<Compiled
         Purpose::Draft => (model.clone(), Lowered::default()),
     };
     let composed = compose(&lowered)?;
-    let graph = balance(&composed);
+    let Balanced { graph, output_scales } = balance(&composed);
     let levels = Levels::of(&graph);
-    let job = Job { graph: &graph, levels: &levels, options, notes: &notes };
+    let job = Job { graph: &graph, levels: &levels, output_scales: &output_scales, options, notes: &notes };
     match options.purpose {
         Purpose::Encrypted => job.encrypted(),
         Purpose::Draft => job.draft(),
@@ -72,6 +73,7 @@ pub fn compile(model: &TensorGraph, options: &CompileOptions) -> Result<Compiled
 struct Job<'a> {
     graph: &'a TensorGraph,
     levels: &'a Levels,
+    output_scales: &'a [f64],
     options: &'a CompileOptions,
     notes: &'a Lowered,
 }
@@ -141,7 +143,14 @@ impl Job<'_> {
 
     fn emitted(&self, frame: &Frame, packed: &Packed) -> Result<Circuit, CompileError> {
         let certificate: &[RangeCertificate] = &self.notes.certificate;
-        let plan = Plan { graph: self.graph, levels: self.levels, packed, gadget: frame.gadget, certificate };
+        let plan = Plan {
+            graph: self.graph,
+            levels: self.levels,
+            packed,
+            gadget: frame.gadget,
+            certificate,
+            output_scales: self.output_scales,
+        };
         emit(&plan, &frame.parameters()?)
     }
 

@@ -37,6 +37,8 @@ pub struct Plan<'a> {
     pub packed: &'a Packed,
     /// Gadget of every key.
     pub gadget: Gadget,
+    /// What the client multiplies each output by.
+    pub output_scales: &'a [f64],
     /// Ranges of the fitted activations.
     pub certificate: &'a [RangeCertificate],
 }
@@ -263,14 +265,14 @@ impl Emitter<'_> {
 
     fn outputs(&mut self) -> Result<(), CompileError> {
         let graph = self.plan.graph;
-        for output in &graph.outputs {
+        for (output, scale) in graph.outputs.iter().zip(self.plan.output_scales) {
             let id = output.node;
             let spec = OutputSpec {
                 name: output.name.clone(),
                 layout: self.layout(id),
                 values: self.values[id.0 as usize].clone(),
-                scale: 1.0,
-                range: crate::parameters::output_range(graph, id),
+                scale: *scale,
+                range: crate::parameters::output_range(graph, id).map(|x| x * scale),
                 labels: output.labels.clone(),
                 client_steps: output.client_steps.clone(),
             };
