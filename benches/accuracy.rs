@@ -4,6 +4,12 @@
 //! `cargo bench --bench accuracy -- [MODEL] [--record]` (needs the data folder); rows go to
 //! `benches/results/accuracy.json`.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints its rows and stops at the first surprise"
+)]
+
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
 

@@ -4,6 +4,8 @@
 //! `--record`; a row of the same name is replaced, and a name stands in one file only. A value is in the unit that
 //! its name ends in (`_s`, `_ms`, `_gib`) or that `unit` says.
 
+#![allow(clippy::print_stdout, reason = "a bench prints its rows")]
+
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,6 +3,12 @@
 //! `cargo bench --bench primitives -- [NAME] [--record]`; rows go to `benches/results/primitives.json`. Values are
 //! milliseconds, medians of repeated calls.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints its rows and stops at the first surprise"
+)]
+
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
 

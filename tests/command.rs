@@ -1,5 +1,7 @@
 //! The command as a user runs it: the whole way on shipped models, and bad input of every kind.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
+
 #[path = "command/bad_input.rs"]
 mod bad_input;
 #[path = "command/journey.rs"]

@@ -1,8 +1,8 @@
 //! Described plaintexts, materialised under a memory budget.
 //!
 //! Three tiers: *kept* in evaluation form, one machine word per coefficient (*compact*, transforms at every
-//! use), or *described* (materialised at every use). Plaintexts are placed in node order; the first that no
-//! longer fits a tier sends itself and its successors to the next.
+//! use), or *described* (encoded at every use, from the sparse diagonals of its map, which stay in memory). In node order, plaintexts are made compact as
+//! far as the budget goes; what is left of it then turns them into kept ones.
 
 use crate::error::RuntimeError;
 use crate::evaluator::Frame;
@@ -29,9 +29,17 @@ enum Tier {
     Described,
 }
 
-/// The plaintexts of every node (one for a plaintext op, one per product for a plan).
+/// The plaintexts of every node.
 pub(crate) struct Plaintexts {
-    nodes: Vec<Vec<Tier>>,
+    nodes: Vec<NodePlaintexts>,
+}
+
+/// One for a plaintext op, one per product for a plan.
+#[derive(Default)]
+struct NodePlaintexts {
+    tiers: Vec<Tier>,
+    /// Diagonals of a plan's sources, while some of its plaintexts are described only.
+    diagonals: Vec<Diagonals>,
 }
 
 /// Ring sizes a plaintext of a node is encoded for.
@@ -42,22 +50,47 @@ struct Shape {
     scale: f64,
 }
 
-/// Which tier the next plaintext goes to.
+/// What a budget gives to the next plaintexts, bytes.
+struct Budget {
+    /// For compact forms.
+    compact: usize,
+    /// For turning compact forms into kept ones.
+    keep: usize,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Budget {
+enum Place {
     Keep,
     Compact,
     Describe,
 }
 
+impl Budget {
+    fn place(&mut self, word: usize, kept: usize) -> Place {
+        if self.compact < word {
+            return Place::Describe;
+        }
+        self.compact -= word;
+        if self.keep < kept - word {
+            return Place::Compact;
+        }
+        self.keep -= kept - word;
+        Place::Keep
+    }
+}
+
 impl Plaintexts {
     /// Materialises all plaintexts of a circuit within about `budget_bytes`.
     pub(crate) fn prepare(frame: &Frame, budget_bytes: usize) -> Result<Plaintexts, RuntimeError> {
-        let mut left = budget_bytes;
+        let sources =
+            || frame.circuit.nodes.iter().enumerate().map(|(index, node)| Source { frame, index, node });
+        let word = 8 * frame.context.n();
+        let all_compact = sources().map(|s| s.count() * word).sum::<usize>();
+        let compact = all_compact.min(budget_bytes);
+        let mut budget = Budget { compact, keep: budget_bytes - compact };
         let mut nodes = Vec::with_capacity(frame.circuit.nodes.len());
-        for (index, node) in frame.circuit.nodes.iter().enumerate() {
-            let source = Source { frame, index, node };
-            nodes.push(source.tiers(&mut left)?);
+        for source in sources() {
+            nodes.push(source.tiers(&mut budget)?);
         }
         Ok(Plaintexts { nodes })
     }
@@ -71,7 +104,8 @@ impl Plaintexts {
     ) -> Result<Arc<Plaintext>, PlaintextError> {
         let source = Source { frame, index, node: &frame.circuit.nodes[index] };
         let context = &frame.context;
-        match &self.nodes[index][k] {
+        let node = &self.nodes[index];
+        match &node.tiers[k] {
             Tier::Kept(plaintext) => Ok(plaintext.clone()),
             Tier::Compact(compact) => {
                 let shape = source.shape();
@@ -79,7 +113,7 @@ impl Plaintexts {
             }
             Tier::Described => {
                 let shape = source.shape();
-                let values = source.values(k)?;
+                let values = source.values(k, &node.diagonals)?;
                 let made = context.encoder().encode(&values, shape.scale, shape.limbs, shape.special)?;
                 Ok(Arc::new(made))
             }
@@ -93,7 +127,7 @@ impl Plaintexts {
             Tier::Compact(c) => c.size_bytes(),
             Tier::Described => 0,
         };
-        self.nodes.iter().flatten().map(size).sum()
+        self.nodes.iter().flat_map(|n| &n.tiers).map(size).sum()
     }
 }
 
@@ -124,59 +158,56 @@ impl Source<'_> {
         key.map_or(0, |k| self.frame.circuit.keys[k.0 as usize].gadget.special_limbs as usize)
     }
 
-    /// The tiers of this node, taking what they need from the budget.
-    fn tiers(&self, left: &mut usize) -> Result<Vec<Tier>, RuntimeError> {
-        let count = match &self.node.op {
-            Op::MulPlain(_, Plain::Constant(_)) => return Ok(vec![]),
+    /// Number of plaintexts of this node. Constant factors are scalars, not plaintexts.
+    fn count(&self) -> usize {
+        match &self.node.op {
+            Op::MulPlain(_, Plain::Constant(_)) => 0,
             Op::AddPlain(..) | Op::MulPlain(..) => 1,
             Op::Linear(plan) => plan.products.len(),
-            _ => return Ok(vec![]),
-        };
+            _ => 0,
+        }
+    }
+
+    /// The plaintexts of this node, taking what they need from the budget.
+    fn tiers(&self, budget: &mut Budget) -> Result<NodePlaintexts, RuntimeError> {
+        let count = self.count();
+        if count == 0 {
+            return Ok(NodePlaintexts::default());
+        }
         let shape = self.shape();
         let word = 8 * self.frame.context.n();
         let kept = word * (shape.limbs.0 + shape.special);
-        let mut places = Vec::with_capacity(count);
-        for _ in 0..count {
-            let place = match *left {
-                b if b >= kept => Budget::Keep,
-                b if b >= word => Budget::Compact,
-                _ => Budget::Describe,
-            };
-            *left -= match place {
-                Budget::Keep => kept,
-                Budget::Compact => word,
-                Budget::Describe => 0,
-            };
-            places.push(place);
-        }
+        let places: Vec<Place> = (0..count).map(|_| budget.place(word, kept)).collect();
         let diagonals = match &self.node.op {
-            Op::Linear(plan) if places.iter().any(|p| *p != Budget::Describe) => {
+            Op::Linear(plan) => {
                 let made = plan.sources.iter().map(|s| self.materialise(s.map));
                 made.collect::<Result<Vec<_>, _>>()?
             }
             _ => vec![],
         };
+        let tiers = places.par_iter().enumerate().map(|(k, place)| self.tier(k, *place, shape, &diagonals));
+        let tiers = tiers.collect::<Result<Vec<_>, _>>()?;
+        let described = places.contains(&Place::Describe);
+        Ok(NodePlaintexts { tiers, diagonals: if described { diagonals } else { vec![] } })
+    }
+
+    fn tier(
+        &self,
+        k: usize,
+        place: Place,
+        shape: Shape,
+        diagonals: &[Diagonals],
+    ) -> Result<Tier, RuntimeError> {
+        let values = || self.values(k, diagonals).map_err(|e| self.error(e.to_string()));
         let encoder = self.frame.context.encoder();
-        places
-            .into_par_iter()
-            .enumerate()
-            .map(|(k, place)| {
-                if place == Budget::Describe {
-                    return Ok(Tier::Described);
-                }
-                let values = match &self.node.op {
-                    Op::Linear(plan) => product_values(plan, &diagonals, k, self.frame.circuit.slots()),
-                    _ => self.values(k).map_err(|e| self.error(e.to_string()))?,
-                };
-                let tier = match place {
-                    Budget::Keep => encoder
-                        .encode(&values, shape.scale, shape.limbs, shape.special)
-                        .map(|p| Tier::Kept(Arc::new(p))),
-                    _ => encoder.compact(&values, shape.scale).map(Tier::Compact),
-                };
-                tier.map_err(|e| self.error(e.to_string()))
-            })
-            .collect()
+        let tier = match place {
+            Place::Describe => return Ok(Tier::Described),
+            Place::Compact => encoder.compact(&values()?, shape.scale).map(Tier::Compact),
+            Place::Keep => encoder
+                .encode(&values()?, shape.scale, shape.limbs, shape.special)
+                .map(|p| Tier::Kept(Arc::new(p))),
+        };
+        tier.map_err(|e| self.error(e.to_string()))
     }
 
     fn materialise(&self, map: MapId) -> Result<Diagonals, RuntimeError> {
@@ -185,38 +216,26 @@ impl Source<'_> {
             .map_err(|e| self.error(e.to_string()))
     }
 
-    /// Slot values of plaintext `k`, from its description alone.
-    fn values(&self, k: usize) -> Result<Vec<f64>, PlaintextError> {
-        let plain = match &self.node.op {
-            Op::Linear(plan) => diagonal_of(plan, k, self.frame.circuit.slots()),
-            op => op.plain().cloned().expect("only ops with a plaintext are asked for one"),
-        };
-        Ok(plain_values(&self.frame.circuit, &plain)?)
+    /// Slot values of plaintext `k`, from its description and the diagonals of the plan's sources.
+    fn values(&self, k: usize, diagonals: &[Diagonals]) -> Result<Vec<f64>, MapError> {
+        let slots = self.frame.circuit.slots();
+        match &self.node.op {
+            Op::Linear(plan) => {
+                let product = &plan.products[k];
+                let giant = plan.giants[product.giant as usize].step;
+                let baby = plan.babies[product.baby as usize].step;
+                let step = Step((giant.0 + baby.0) % slots as u32);
+                Ok(diagonals[product.source as usize].vector(product.output, product.input, step, giant))
+            }
+            op => {
+                let plain = op.plain().expect("only ops with a plaintext are asked for one");
+                plain_values(&self.frame.circuit, plain)
+            }
+        }
     }
 
     fn error(&self, what: String) -> RuntimeError {
         let origin = self.frame.circuit.origins[self.node.origin as usize].clone();
         RuntimeError::Plaintext { node: self.index, origin, what }
     }
-}
-
-/// Baby plus giant, and the giant step, of a product.
-fn steps(plan: &LinearPlan, k: usize, slots: usize) -> (Step, Step) {
-    let product = &plan.products[k];
-    let giant = plan.giants[product.giant as usize].step;
-    let baby = plan.babies[product.baby as usize].step;
-    (Step((giant.0 + baby.0) % slots as u32), giant)
-}
-
-fn diagonal_of(plan: &LinearPlan, k: usize, slots: usize) -> Plain {
-    let product = &plan.products[k];
-    let (step, giant) = steps(plan, k, slots);
-    let map = plan.sources[product.source as usize].map;
-    Plain::Diagonal { map, output: product.output, input: product.input, step, giant }
-}
-
-fn product_values(plan: &LinearPlan, diagonals: &[Diagonals], k: usize, slots: usize) -> Vec<f64> {
-    let product = &plan.products[k];
-    let (step, giant) = steps(plan, k, slots);
-    diagonals[product.source as usize].vector(product.output, product.input, step, giant)
 }
