@@ -69,7 +69,7 @@ pub fn write(
     Ok(())
 }
 
-/// Writes bytes; see [`write`].
+/// Writes bytes; see [`write()`].
 pub fn write_bytes(path: &Path, access: Access, bytes: &[u8]) -> Result<(), Error> {
     write(path, access, |out| out.write_all(bytes).map_err(|e| unwritable(path, &e)))
 }
