@@ -2,7 +2,7 @@
 //!
 //! Does: scales the input of every square by a power of two and takes the square of it back in the linear maps that
 //! read the square, so that values are large beside the noise of rescaling. Needs: composed linear maps, and moments of
-//! the squares' inputs (calibrated, else measured on [`drawings`](crate::samples::drawings)). Leaves: the same function
+//! the squares' inputs (calibrated, else measured on the drawings of `samples`). Leaves: the same function
 //! with other intermediate values. Why here: after composition every square stands between linear maps, whose uniform
 //! factors are free. Outputs gain a power of two that the client takes back. Powers of two leave every weight's bits as they are.
 
