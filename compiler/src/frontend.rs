@@ -24,6 +24,8 @@ pub use registry::supported_operators;
 use crate::graph::TensorGraph;
 use proto::{Declared, Source};
 use reference::Analysis;
+use std::fs::File;
+use std::io::Read;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -65,12 +67,16 @@ pub struct Model {
 /// What is wrong with the file or the model; see [`FrontendError`].
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Model, FrontendError> {
     let unreadable = |source| FrontendError::Read { path: path.to_owned(), source };
-    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > options.max_bytes {
-        return Err(FrontendError::TooLarge { bytes, limit_bytes: options.max_bytes });
+    let file = File::open(path).map_err(unreadable)?;
+    let stated = file.metadata().map_err(unreadable)?.len();
+    if stated > options.max_bytes {
+        return Err(FrontendError::TooLarge { bytes: stated, limit_bytes: options.max_bytes });
     }
+    // Devices and pipes state no size, and files grow: one byte too many is read, and refused by `load_bytes`.
+    let mut bytes = Vec::new();
+    file.take(options.max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut model = load_bytes(&std::fs::read(path).map_err(unreadable)?, options)?;
+    let mut model = load_bytes(&bytes, options)?;
     if !stem.is_empty() {
         model.graph.name = stem;
     }

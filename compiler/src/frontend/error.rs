@@ -52,9 +52,9 @@ pub enum FrontendError {
         source: std::io::Error,
     },
     /// The file is larger than allowed.
-    #[error("the model has {bytes} bytes; at most {limit_bytes} are accepted")]
+    #[error("the model has at least {bytes} bytes; at most {limit_bytes} are accepted")]
     TooLarge {
-        /// Its size.
+        /// Its size, as far as it was read.
         bytes: u64,
         /// The limit.
         limit_bytes: u64,

@@ -145,3 +145,11 @@ fn absent_and_oversized_files() {
     let error = load_bytes(&[0; 11], &options).expect_err("too large");
     insta::assert_snapshot!(error.to_string());
 }
+
+#[cfg(unix)]
+#[test]
+fn files_that_state_no_size_are_read_up_to_the_limit() {
+    let options = LoadOptions { max_bytes: 1000, ..LoadOptions::default() };
+    let error = load(Path::new("/dev/zero"), &options).expect_err("endless");
+    assert!(matches!(error, FrontendError::TooLarge { bytes: 1001, limit_bytes: 1000 }), "{error}");
+}
