@@ -6,11 +6,13 @@
 use crate::cost::CostModel;
 use crate::error::CompileError;
 use crate::rotation::rotated_pairs;
-use cipherloom_ir::scheme::{KeyKind, Level};
+use cipherloom_ir::scheme::{KeyKind, KeySpec, Level, Parameters};
 use cipherloom_ir::{Circuit, Forecast, Hoisting, LinearPlan, Op, ValueType, value_types};
 
 /// Bytes of code, tables and buffers that every evaluation needs.
 const FIXED_BYTES: u64 = 48 << 20;
+/// Bytes of the seed that stands for uniform polynomials on disk and wire.
+const SEED_BYTES: u64 = 32;
 
 /// Predicted nanoseconds of every node, in order.
 pub fn node_ns(circuit: &Circuit, cost: &CostModel) -> Result<Vec<u64>, CompileError> {
@@ -75,21 +77,49 @@ pub fn forecast(circuit: &Circuit, cost: &CostModel, precision_bits: f64) -> Res
         circuit.nodes.iter().map(|n| n.op.operands().len().max(n.results as usize)).max().unwrap_or(1);
     let live_bytes = (widest as u64 + 8) * cost.ciphertext_bytes(top);
     let weight_bytes: u64 = circuit.tensors.iter().map(|t| 4 * t.values.len() as u64).sum();
-    let download_bytes = circuit
-        .outputs
-        .iter()
-        .flat_map(|o| &o.values)
-        .map(|v| cost.ciphertext_bytes(types[v.0 as usize].level))
-        .sum();
+    let wire = Wire(&circuit.parameters);
+    let outputs = circuit.outputs.iter().flat_map(|o| &o.values);
+    let download_bytes = outputs.map(|v| wire.ciphertext_bytes(types[v.0 as usize].level)).sum();
     Ok(Forecast {
         seconds: nanoseconds as f64 / 1e9,
         memory_bytes: key_bytes + plain_bytes + live_bytes + weight_bytes + FIXED_BYTES,
-        // The uniform halves are seeds on disk and wire.
-        key_bytes: key_bytes / 2,
-        upload_bytes: ciphertexts * cost.ciphertext_bytes(top) / 2,
+        key_bytes: circuit.keys.iter().map(|k| wire.key_bytes(k)).sum(),
+        upload_bytes: ciphertexts * wire.seeded_bytes(top),
         download_bytes,
         precision_bits,
     })
+}
+
+/// Sizes on disk and wire, without headers: a residue takes the whole bytes that its prime needs.
+struct Wire<'a>(&'a Parameters);
+
+impl Wire<'_> {
+    fn poly_bytes(&self, primes: &[u64]) -> u64 {
+        let residues: u64 =
+            primes.iter().map(|q| u64::from((u64::BITS - q.leading_zeros()).div_ceil(8))).sum();
+        residues << self.0.log_n
+    }
+
+    fn chain(&self, level: Level) -> &[u64] {
+        &self.0.chain[..level.limbs()]
+    }
+
+    /// A ciphertext of two polynomials.
+    fn ciphertext_bytes(&self, level: Level) -> u64 {
+        2 * self.poly_bytes(self.chain(level))
+    }
+
+    /// A fresh ciphertext: one polynomial, and the seed of the other.
+    fn seeded_bytes(&self, level: Level) -> u64 {
+        SEED_BYTES + self.poly_bytes(self.chain(level))
+    }
+
+    /// An evaluation key: one polynomial per digit over the chain and P, and the seed of the others.
+    fn key_bytes(&self, key: &KeySpec) -> u64 {
+        let digits = (key.level.limbs() as u64).div_ceil(u64::from(key.gadget.digit_limbs));
+        let special = &self.0.special[..key.gadget.special_limbs as usize];
+        SEED_BYTES + digits * (self.poly_bytes(self.chain(key.level)) + self.poly_bytes(special))
+    }
 }
 
 /// Rotations that a circuit applies, hoisted ones included, and the rotation keys it needs.
