@@ -10,7 +10,7 @@ use crate::balance::{Balanced, balance};
 use crate::compose::compose;
 use crate::error::CompileError;
 use crate::forecast::{forecast, rotations};
-use crate::graph::TensorGraph;
+use crate::graph::{Kind, TensorGraph};
 use crate::levels::Levels;
 use crate::options::{CompileOptions, Purpose};
 use crate::packing::{Packed, Target, pack};
@@ -19,7 +19,9 @@ use crate::report::Report;
 use crate::rescale::{Plan, emit};
 use crate::samples::drawings;
 use cipherloom_ir::scheme::{Level, SCALE_BITS, SecurityPolicy};
-use cipherloom_ir::{Circuit, Exact, Magnitudes, MapNorms, RangeCertificate, Trace, Verified, verify_draft};
+use cipherloom_ir::{
+    Circuit, Exact, Magnitudes, MapNorms, RangeCertificate, Tensor, Trace, Verified, verify_draft,
+};
 
 /// Ring degrees that are tried, log2.
 const LOG_N: std::ops::RangeInclusive<u32> = 12..=16;
@@ -61,12 +63,29 @@ pub fn compile(model: &TensorGraph, options: &CompileOptions) -> Result<Compiled
     };
     let composed = compose(&lowered)?;
     let Balanced { graph, output_scales } = balance(&composed);
+    check_weights(&graph)?;
     let levels = Levels::of(&graph);
     let job = Job { graph: &graph, levels: &levels, output_scales: &output_scales, options, notes: &notes };
     match options.purpose {
         Purpose::Encrypted => job.encrypted(),
         Purpose::Draft => job.draft(),
     }
+}
+
+/// Composing and balancing multiply weights and biases of neighbours, which may leave float32.
+fn check_weights(graph: &TensorGraph) -> Result<(), CompileError> {
+    let used = |id| match &graph.node(id).kind {
+        Kind::Linear { bias, .. } => bias.map(|b| &graph.tensors[b.0 as usize]),
+        _ => None,
+    };
+    let broken = |id| used(id).is_some_and(|t: &Tensor| t.values.iter().any(|v| !v.is_finite()));
+    let Some(id) = graph.order().find(|id| broken(*id)) else { return Ok(()) };
+    Err(CompileError::Unsupported {
+        stage: "balance",
+        tensor: graph.node(id).name.clone(),
+        reason: "the bias of its layer leaves the range of float32".into(),
+        remedy: "scale the weights down".into(),
+    })
 }
 
 /// A graph whose levels are planned.

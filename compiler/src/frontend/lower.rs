@@ -6,7 +6,7 @@
 
 use super::call::{Call, Value};
 use super::draft::{Draft, DraftKind, MAX_ELEMENTS, Output, TensorRef};
-use super::error::{FrontendError, Refusal, Unsupported, refuse};
+use super::error::{BadTensor, FrontendError, Refusal, Unsupported, refuse};
 use super::metadata::Metadata;
 use super::proto::{Source, is_onnx_domain, node_name};
 use super::reference::Analysis;
@@ -231,8 +231,27 @@ impl Walk<'_> {
         let preprocessing = metadata.preprocessing_for(channels)?;
         let mut graph = self.draft.finish(preprocessing, outputs, metadata);
         graph.name = self.source.graph().name.clone();
+        check_folded(&graph)?;
         Ok(Lowered { graph, scores, notes })
     }
+}
+
+/// Weights of the file are finite, but what folding made of them need not fit float32.
+fn check_folded(graph: &TensorGraph) -> Result<(), FrontendError> {
+    let bad = |tensor: &str, what: &str| BadTensor {
+        tensor: tensor.to_owned(),
+        reason: format!(
+            "{what} leaves the range of float32 when constants are folded; scale the weights down"
+        ),
+    };
+    let broken = graph.tensors.iter().filter(|t| t.values.iter().any(|v| !v.is_finite()));
+    let mut tensors: Vec<BadTensor> = broken.map(|t| bad(&t.name, "a value")).collect();
+    for node in graph.order().map(|id| graph.node(id)) {
+        if matches!(&node.kind, Kind::Linear { scale, .. } if !(*scale as f32).is_finite()) {
+            tensors.push(bad(&node.name, "the factor of its layer"));
+        }
+    }
+    if tensors.is_empty() { Ok(()) } else { Err(FrontendError::Weights { tensors }) }
 }
 
 fn step_name(step: ClientStep) -> &'static str {

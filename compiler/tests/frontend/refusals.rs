@@ -48,6 +48,20 @@ fn broken_weights_are_named() {
 }
 
 #[test]
+fn weights_that_overflow_while_folding_are_named() {
+    let conv = || image(Node::new("Conv", "x w", "c")).floats("w", &[1, 2, 1, 1], &[3e38, 1.0]);
+    let axis = File::floats(conv(), "f", &[1, 1, 1, 4], &[10.0, 1.0, 2.0, 3.0]);
+    load_bytes(&axis.node(Node::new("Mul", "c f", "y")).bytes("y"), &LoadOptions::default())
+        .expect("every factor is finite");
+    let bias = conv().floats("b", &[1, 1, 1, 1], &[3e38]).floats("d", &[1, 1, 1, 1], &[2e38]);
+    let bias = bias.node(Node::new("Add", "c b", "s")).node(Node::new("Add", "s d", "y"));
+    insta::assert_snapshot!(refused(&bias, "y"));
+    let rows = File::new(17, &[1, 2]).floats("w", &[2, 2], &[3e38, 1.0, 2.0, 3.0]);
+    let rows = rows.floats("f", &[1, 2], &[10.0, 1.0]).node(Node::new("MatMul", "x w", "c"));
+    insta::assert_snapshot!(refused(&rows.node(Node::new("Mul", "c f", "y")), "y"));
+}
+
+#[test]
 fn sizes_beyond_memory_are_refused_before_they_are_allocated() {
     let file = image(Node::new("ConstantOfShape", "s", "c")).integers("s", &[1 << 20, 1 << 20]);
     insta::assert_snapshot!(refused(&file.node(Node::new("Add", "x c", "y")), "y"));
