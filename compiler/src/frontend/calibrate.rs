@@ -51,10 +51,10 @@ impl Seen {
 
 impl Model {
     /// Fills range and moments of every tensor from input tensors (already preprocessed, shaped as the input).
-    /// Without images nothing changes. What the metadata said is replaced.
+    /// What the metadata said is replaced.
     ///
     /// # Errors
-    /// An image of another shape, or one that holds NaN or an infinity.
+    /// No image, an image of another shape, or one that holds NaN or an infinity.
     pub fn calibrate(&mut self, images: &[ArrayD<f32>]) -> Result<(), FrontendError> {
         for (image, x) in images.iter().enumerate() {
             if x.shape() != self.reference.input_shape() {
@@ -72,7 +72,7 @@ impl Model {
                 evaluate::graph(&self.graph, &x).iter().map(|v| Seen::of(v)).collect()
             })
             .collect();
-        let Some((first, rest)) = seen.split_first() else { return Ok(()) };
+        let Some((first, rest)) = seen.split_first() else { return Err(FrontendError::NoSamples) };
         for (k, id) in self.graph.order().enumerate() {
             let all = rest.iter().fold(first[k], |s, other| s.and(&other[k]));
             let mean = all.sum / all.count;

@@ -134,6 +134,9 @@ pub enum FrontendError {
         /// Shape that was given.
         found: Vec<usize>,
     },
+    /// Calibration without an image.
+    #[error("the calibration set holds no samples; give at least one image")]
+    NoSamples,
     /// A value given to the model is NaN or infinite.
     #[error("image {image}: value {index} is not a finite number")]
     NotFinite {

@@ -315,6 +315,8 @@ fn calibration_covers_what_it_saw() {
         image(Node::new("Conv", "x w", "c")).random("w", &[2, 4, 3, 3]).node(Node::new("Relu", "c", "y"));
     let mut model = check(&file, "y");
     let images: Vec<_> = (0..4).map(|seed| input(&model, seed)).collect();
+    let none = model.calibrate(&[]).unwrap_err().to_string();
+    assert!(none.contains("holds no samples"), "{none}");
     model.calibrate(&images).unwrap();
     let [low, high] = model.graph.node(model.graph.outputs[0].node).range.unwrap();
     let largest =
