@@ -6,9 +6,10 @@
 use super::error::FrontendError;
 use super::proto::Source;
 use ndarray::ArrayD;
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
@@ -33,8 +34,30 @@ pub(super) struct Analysis {
     pub failure: Option<String>,
 }
 
+thread_local! {
+    /// Whether a panic on this thread is caught by [`guarded`] and needs no words.
+    static SILENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes panics that [`guarded`] catches print nothing; all others go to the hook that was there before.
+fn hush_caught_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !SILENT.get() {
+                previous(panic);
+            }
+        }));
+    });
+}
+
 fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(work)) {
+    hush_caught_panics();
+    let outer = SILENT.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    SILENT.set(outer);
+    match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(e)) => Err(format!("{e:#}")),
         Err(_) => Err("the reference evaluator gave up on the model".to_owned()),
@@ -177,5 +200,25 @@ impl Reference {
             results.iter().map(|r| Ok(r.cast_to::<f32>()?.to_plain_array_view::<f32>()?.to_owned())).collect()
         };
         guarded(work).map_err(|reason| FrontendError::Reference { reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn only_caught_panics_are_silent() {
+        static SEEN: AtomicUsize = AtomicUsize::new(0);
+        let standard = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| match panic.payload().downcast_ref::<&str>() {
+            Some(&"counted") => drop(SEEN.fetch_add(1, Ordering::SeqCst)),
+            _ => standard(panic),
+        }));
+        assert!(guarded::<()>(|| panic!("counted")).is_err());
+        assert_eq!(SEEN.load(Ordering::SeqCst), 0);
+        assert!(catch_unwind(|| panic!("counted")).is_err());
+        assert_eq!(SEEN.load(Ordering::SeqCst), 1);
     }
 }
