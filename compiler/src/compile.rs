@@ -104,7 +104,7 @@ impl Job<'_> {
             if self.options.log_n.is_some_and(|wanted| wanted != log_n) {
                 continue;
             }
-            if let Some(frame) = self.frame(log_n, self.guessed_scale(log_n)) {
+            if let Some(frame) = self.guessed_frame(log_n) {
                 let packed = self.packed(&frame)?;
                 tried.push((frame, packed));
             }
@@ -131,6 +131,18 @@ impl Job<'_> {
         log_n - 2 + wanted + GUESSED_MARGIN_BITS
     }
 
+    /// The frame of the guessed scale, or of the next larger one that has primes.
+    fn guessed_frame(&self, log_n: u32) -> Option<Frame> {
+        for log_scale in self.guessed_scale(log_n)..=MAX_SCALE_BITS {
+            match self.frame(log_n, log_scale) {
+                Fit::Sound(frame) => return Some(frame),
+                Fit::TooFewPrimes => {}
+                Fit::Insecure => break,
+            }
+        }
+        None
+    }
+
     fn draft(&self) -> Result<Compiled, CompileError> {
         let frame = Frame::draft(self.options.log_n.unwrap_or(DRAFT_LOG_N), self.levels.top());
         let packed = self.packed(&frame)?;
@@ -146,12 +158,14 @@ impl Job<'_> {
         ranges.fold([0.0, 0.0], |a, b| [a[0].min(b[0]), a[1].max(b[1])])
     }
 
-    fn frame(&self, log_n: u32, log_scale: u32) -> Option<Frame> {
-        let bound = SecurityPolicy::standard_128().bound(log_n)?;
+    fn frame(&self, log_n: u32, log_scale: u32) -> Fit<Frame> {
         let base_bits = base_bits(log_scale, self.range());
-        let frame = Frame::cheapest(log_n, self.levels.top(), log_scale, base_bits, bound)?;
-        // Small scales at large ring degrees run out of primes.
-        frame.parameters().is_ok().then_some(frame)
+        let cheapest = |bound| Frame::cheapest(log_n, self.levels.top(), log_scale, base_bits, bound);
+        match SecurityPolicy::standard_128().bound(log_n).and_then(cheapest) {
+            None => Fit::Insecure,
+            Some(frame) if frame.parameters().is_ok() => Fit::Sound(frame),
+            Some(_) => Fit::TooFewPrimes,
+        }
     }
 
     fn packed(&self, frame: &Frame) -> Result<Packed, CompileError> {
@@ -218,6 +232,16 @@ impl Job<'_> {
     }
 }
 
+/// Whether a scale can be used at a ring degree.
+enum Fit<T> {
+    /// It can.
+    Sound(T),
+    /// Small scales at large ring degrees run out of primes; larger ones may do.
+    TooFewPrimes,
+    /// The modulus exceeds the security bound, or a prime the engine's largest; smaller scales may do.
+    Insecure,
+}
+
 /// Precision as a function of the scale, for one packing.
 struct Scales<'a> {
     job: &'a Job<'a>,
@@ -242,13 +266,17 @@ impl<'a> Scales<'a> {
         Ok(Scales { job, log_n: frame.log_n, packed, norms, magnitudes })
     }
 
-    /// Frame and precision at a scale; `None` if it is not secure.
-    fn at(&self, log_scale: u32) -> Result<Option<(Frame, f64)>, CompileError> {
-        let Some(frame) = self.job.frame(self.log_n, log_scale) else { return Ok(None) };
+    /// Frame and precision at a scale.
+    fn at(&self, log_scale: u32) -> Result<Fit<(Frame, f64)>, CompileError> {
+        let frame = match self.job.frame(self.log_n, log_scale) {
+            Fit::Sound(frame) => frame,
+            Fit::TooFewPrimes => return Ok(Fit::TooFewPrimes),
+            Fit::Insecure => return Ok(Fit::Insecure),
+        };
         let circuit = self.job.emitted(&frame, self.packed)?;
         let trace = Trace::new(&circuit, &self.norms).measured(&self.magnitudes);
         let bits = trace.precision_bits(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
-        Ok(Some((frame, bits)))
+        Ok(Fit::Sound((frame, bits)))
     }
 
     /// Smallest scale of `wanted` bits; else the best precision found.
@@ -260,12 +288,13 @@ impl<'a> Scales<'a> {
         while low <= high {
             let middle = (low + high) / 2;
             match self.at(middle)? {
-                None => high = middle - 1,
-                Some((frame, bits)) if bits >= wanted => {
+                Fit::Insecure => high = middle - 1,
+                Fit::TooFewPrimes => low = middle + 1,
+                Fit::Sound((frame, bits)) if bits >= wanted => {
                     found = Some((frame, bits));
                     high = middle - 1;
                 }
-                Some((_, bits)) => {
+                Fit::Sound((_, bits)) => {
                     best = best.max(bits);
                     low = middle + 1;
                 }

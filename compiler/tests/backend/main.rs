@@ -56,3 +56,11 @@ fn residual_drafts_mean_their_graphs() {
         &CompileOptions { purpose: Purpose::Draft, log_n: Some(12), ..CompileOptions::default() },
     );
 }
+
+#[test]
+fn scales_without_primes_do_not_hide_larger_ones() {
+    // The scale of one bit of precision at 2^16 is smaller than any prime there.
+    let options = CompileOptions { precision_bits: 1.0, log_n: Some(16), ..CompileOptions::default() };
+    let compiled = compile(&nets::named("tiny-square"), &options).expect("a larger scale has primes");
+    assert!(compiled.circuit.forecast.precision_bits >= 1.0);
+}
