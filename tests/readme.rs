@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 /// Row name, what it is, and what the peers take for it on this class of machine (ANCHORS of 2026-11, one thread).
-const ROWS: [(&str, &str, &str); 11] = [
+const ROWS: [(&str, &str, &str); 12] = [
     ("lola_run_s", "lola (conv, two dense, squares), one image", "Orion 0.207 s, HElayers 0.345 s"),
     ("mlp_run_s", "mlp 784-128-128-10, one image", "Orion 0.286 s, HElayers 0.198 s"),
     ("cryptonets_run_s", "cryptonets, one image", "HElayers 0.94 s"),
@@ -16,6 +16,7 @@ const ROWS: [(&str, &str, &str); 11] = [
     ("rotate_2p14", "rotation, N = 2^14, 300 bits of Q", "Poulpy 2.2 ms, Lattigo 9.1 ms"),
     ("lola_precision_bits", "lola, worst precision over 100 test images", "Orion 11 bits"),
     ("mlp_precision_bits", "mlp, the same", "Orion 12 bits"),
+    ("lenet5_relu_exact_accuracy", "lenet5 with ReLU: accuracy of the circuit on 10,000 images", ""),
     ("lenet5_relu_agree", "lenet5 with ReLU: of 100 images, encrypted class = clear class", ""),
 ];
 
