@@ -33,7 +33,8 @@ fn main() {
         let model = Model::open(root().join(format!("models/{name}.onnx"))).expect("a shipped model");
         let images = folder.join("mnist/t10k-images-idx3-ubyte.gz");
         let mut dataset = data::read(&images, &model.input_shape()).expect("MNIST");
-        let labels = data::read_labels(&folder.join("mnist/t10k-labels-idx1-ubyte.gz")).expect("MNIST labels");
+        let labels =
+            data::read_labels(&folder.join("mnist/t10k-labels-idx1-ubyte.gz")).expect("MNIST labels");
         let compiled = model.compile(&CompileOptions::default()).expect("a circuit");
         rows.push(exact_accuracy(name, &compiled.circuit, &dataset, &labels));
         dataset.samples.truncate(IMAGES);

@@ -90,7 +90,7 @@ fn run_on_pool(cli: &Cli, output: &Output) -> Result<Report, Error> {
         pool = pool.num_threads(usize::from(threads));
     }
     let pool = pool.build().map_err(|e| Error::new(Kind::Resources, "threads", e))?;
-    // A panic is a bug of ours: it ends in exit code 70 with one line, not in a backtrace of the user's data.
+    // A panic is a bug of ours: it ends in exit code 70 and one line; the panic's own message stands above it.
     let outcome =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.install(|| dispatch(cli, output))));
     outcome.unwrap_or_else(|_| {

@@ -161,14 +161,7 @@ fn decode(path: &Path, bytes: &[u8], wanted: &[usize]) -> Result<Dataset, DataEr
             Ok(Dataset { samples, labels })
         }
         [0x1f, 0x8b, ..] => {
-            let mut inner = Vec::new();
-            flate2::read::GzDecoder::new(bytes)
-                .take(MAX_BYTES as u64 + 1)
-                .read_to_end(&mut inner)
-                .map_err(|e| malformed(format!("gzip stream is broken: {e}")))?;
-            if inner.len() > MAX_BYTES {
-                return Err(malformed(format!("unpacks to more than {MAX_BYTES} bytes")));
-            }
+            let inner = gunzip(bytes).map_err(malformed)?;
             if inner.starts_with(&[0x1f, 0x8b]) {
                 return Err(malformed("is gzipped twice".into()));
             }
@@ -185,17 +178,22 @@ fn decode(path: &Path, bytes: &[u8], wanted: &[usize]) -> Result<Dataset, DataEr
     }
 }
 
+/// Reads sample `index` of a file in the shape that the model wants.
+pub fn read_one(path: &Path, wanted: &[u32], index: usize) -> Result<Sample, DataError> {
+    let mut samples = read(path, wanted)?.samples;
+    if index >= samples.len() {
+        let what = format!("holds {} sample(s), index {index} was asked for", samples.len());
+        return Err(DataError::Malformed { path: path.into(), what });
+    }
+    Ok(samples.swap_remove(index))
+}
+
 /// Reads class labels from an IDX or npy file.
 pub fn read_labels(path: &Path) -> Result<Vec<u32>, DataError> {
     let malformed = |what: String| DataError::Malformed { path: path.into(), what };
     let mut bytes = read_bounded(path)?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut inner = Vec::new();
-        flate2::read::GzDecoder::new(&bytes[..])
-            .take(MAX_BYTES as u64)
-            .read_to_end(&mut inner)
-            .map_err(|e| malformed(format!("gzip stream is broken: {e}")))?;
-        bytes = inner;
+        bytes = gunzip(&bytes).map_err(malformed)?;
     }
     if bytes.starts_with(&[0x93]) {
         return npy::decode_labels(&bytes).map_err(malformed);
@@ -207,12 +205,28 @@ pub fn read_labels(path: &Path) -> Result<Vec<u32>, DataError> {
     }
 }
 
+fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut inner = Vec::new();
+    flate2::read::GzDecoder::new(bytes)
+        .take(MAX_BYTES as u64 + 1)
+        .read_to_end(&mut inner)
+        .map_err(|e| format!("gzip stream is broken: {e}"))?;
+    match inner.len() > MAX_BYTES {
+        true => Err(format!("unpacks to more than {MAX_BYTES} bytes")),
+        false => Ok(inner),
+    }
+}
+
+/// Reads a file whole; `-` is standard input.
 fn read_bounded(path: &Path) -> Result<Vec<u8>, DataError> {
     let io = |source| DataError::Io { path: path.into(), source };
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|f| f.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(io)?;
+    let limit = MAX_BYTES as u64 + 1;
+    match path.as_os_str() == "-" {
+        true => std::io::stdin().lock().take(limit).read_to_end(&mut bytes),
+        false => std::fs::File::open(path).and_then(|f| f.take(limit).read_to_end(&mut bytes)),
+    }
+    .map_err(io)?;
     if bytes.len() > MAX_BYTES {
         let what = format!("is larger than {MAX_BYTES} bytes");
         return Err(DataError::Malformed { path: path.into(), what });
@@ -262,7 +276,10 @@ fn split(path: &Path, array: Array, wanted: &[usize]) -> Result<Vec<Sample>, Dat
 }
 
 fn shape_text(shape: &[usize]) -> String {
-    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+    match shape {
+        [] => "a single number".to_owned(),
+        _ => shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"),
+    }
 }
 
 #[cfg(test)]

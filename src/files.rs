@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind};
 use std::io::{Cursor, Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Largest file that is read whole (models and circuits).
 pub const MAX_FILE_BYTES: u64 = 1 << 31;
@@ -36,19 +36,52 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Writes through `fill` under a temporary name beside `path` and renames; on failure nothing is left behind.
-/// `-` is standard output.
-pub fn write(
+/// A file that is written but does not have its name yet; dropped, it disappears.
+#[must_use = "a file that is not persisted disappears"]
+pub struct Pending {
+    place: PathBuf,
+    content: Content,
+}
+
+enum Content {
+    /// A temporary file in the same folder.
+    Temporary(tempfile::NamedTempFile),
+    /// Bytes for standard output, a device or a pipe.
+    Stream(Vec<u8>),
+}
+
+impl Pending {
+    /// Gives the file its name, replacing what had it.
+    pub fn persist(self) -> Result<(), Error> {
+        let path = &self.place;
+        match self.content {
+            Content::Temporary(file) => file.persist(path).map(drop).map_err(|e| unwritable(path, &e.error)),
+            Content::Stream(bytes) if path.as_os_str() == "-" => {
+                let mut out = std::io::stdout().lock();
+                out.write_all(&bytes).and_then(|()| out.flush()).map_err(|e| unwritable(path, &e))
+            }
+            Content::Stream(bytes) => std::fs::write(path, bytes).map_err(|e| unwritable(path, &e)),
+        }
+    }
+}
+
+/// Writes through `fill` under a temporary name beside `path`; `-` is standard output, and what exists and is not a
+/// regular file (a pipe, a device) is written to as it is.
+pub fn prepare(
     path: &Path,
     access: Access,
     fill: impl FnOnce(&mut dyn Sink) -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<Pending, Error> {
     let io = |e: std::io::Error| unwritable(path, &e);
-    if path.as_os_str() == "-" {
+    let place = path.to_path_buf();
+    let special = std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir());
+    if special || path.as_os_str() == "-" {
         let mut whole = Cursor::new(Vec::new());
         fill(&mut whole)?;
-        let mut out = std::io::stdout().lock();
-        return out.write_all(whole.get_ref()).and_then(|()| out.flush()).map_err(io);
+        return Ok(Pending { place, content: Content::Stream(whole.into_inner()) });
+    }
+    if path.is_dir() {
+        return Err(io(std::io::ErrorKind::IsADirectory.into()));
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -65,19 +98,52 @@ pub fn write(
     buffered.flush().map_err(io)?;
     drop(buffered);
     file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
+    Ok(Pending { place, content: Content::Temporary(file) })
+}
+
+/// [`prepare`] and give the file its name.
+pub fn write(
+    path: &Path,
+    access: Access,
+    fill: impl FnOnce(&mut dyn Sink) -> Result<(), Error>,
+) -> Result<(), Error> {
+    prepare(path, access, fill)?.persist()
+}
+
+/// Refuses a list of paths in which two name the same file; `-` may stand more than once.
+pub fn distinct(paths: &[&Path]) -> Result<(), Error> {
+    let real = |p: &Path| {
+        std::fs::canonicalize(p).or_else(|_| {
+            let folder = p.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            std::fs::canonicalize(folder).map(|f| f.join(p.file_name().unwrap_or_default()))
+        })
+    };
+    let real: Vec<Option<PathBuf>> =
+        paths.iter().map(|p| real(p).ok().filter(|_| p.as_os_str() != "-")).collect();
+    for (k, path) in real.iter().enumerate() {
+        if path.is_some() && real[..k].contains(path) {
+            let what = "is named for two things at once; one would overwrite the other";
+            return Err(Error::new(Kind::Usage, paths[k].display(), what).remedy("give each its own path"));
+        }
+    }
     Ok(())
+}
+
+/// [`prepare`] for bytes at hand.
+pub fn prepare_bytes(path: &Path, access: Access, bytes: &[u8]) -> Result<Pending, Error> {
+    prepare(path, access, |out| out.write_all(bytes).map_err(|e| unwritable(path, &e)))
 }
 
 /// Writes bytes; see [`write()`].
 pub fn write_bytes(path: &Path, access: Access, bytes: &[u8]) -> Result<(), Error> {
-    write(path, access, |out| out.write_all(bytes).map_err(|e| unwritable(path, &e)))
+    prepare_bytes(path, access, bytes)?.persist()
 }
 
 /// The error of a failed write.
 pub fn unwritable(path: &Path, error: &std::io::Error) -> Error {
-    Error::new(Kind::Resources, path.display(), format!("cannot be written: {error}"))
-        .remedy("choose another path with --output, or free space")
+    // The kind alone: the full text would name the temporary file.
+    Error::new(Kind::Resources, path.display(), format!("cannot be written: {}", error.kind()))
+        .remedy("choose another path, or free space")
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::time::Instant;
 pub struct Model {
     inner: frontend::Model,
     place: String,
+    load_seconds: f64,
 }
 
 /// A compiled model.
@@ -30,10 +31,11 @@ pub struct Compiled {
 impl Model {
     /// Loads an ONNX file.
     pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
+        let start = Instant::now();
         let path = path.as_ref();
         let place = path.display().to_string();
         let inner = frontend::load(path, &LoadOptions::default()).map_err(|e| model_error(&place, &e))?;
-        Ok(Model { inner, place })
+        Ok(Model { inner, place, load_seconds: start.elapsed().as_secs_f64() })
     }
 
     /// Shape of one input, without the batch axis.
@@ -84,7 +86,7 @@ impl Model {
             circuit,
             manifest,
             report: compiled.report,
-            compile_seconds: start.elapsed().as_secs_f64(),
+            compile_seconds: self.load_seconds + start.elapsed().as_secs_f64(),
         })
     }
 

@@ -4,7 +4,7 @@
 
 use crate::data::Sample;
 use crate::error::{Error, Kind};
-use crate::files::{self, Access};
+use crate::files::{self, Access, Pending};
 use crate::model::slot_values;
 use cipherloom_ckks::{Ciphertext, Context, EvaluationKey};
 use cipherloom_client::{Client, ClientError, EncryptedInput, EncryptedOutput, Scores, SecretKey};
@@ -90,31 +90,46 @@ pub fn refuse_to_replace(path: &Path, force: bool) -> Result<(), Error> {
     }
 }
 
-/// Makes the evaluation keys one at a time and writes them.
-pub fn write_keys(path: &Path, client: &Client, secret: &SecretKey) -> Result<(), Error> {
-    files::write(path, Access::Shared, |out| {
+/// Evaluation keys may replace evaluation keys, never a secret key.
+pub fn refuse_secret_key(path: &Path) -> Result<(), Error> {
+    use cipherloom_ir::container::Kind as FileKind;
+    let mut magic = [0; 8];
+    let read = std::fs::File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut magic));
+    match read.is_ok() && FileKind::of_magic(magic) == Some(FileKind::SecretKey) {
+        true => {
+            Err(Error::new(Kind::Usage, path.display(), "is a secret key; evaluation keys would replace it")
+                .remedy("choose another path with --keys"))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Makes the evaluation keys one at a time into a file that waits for its name.
+pub fn keys_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<Pending, Error> {
+    files::prepare(path, Access::Shared, |out| {
         client.write_evaluation_keys(secret, out).map_err(|e| client_error_at(path, &e))
     })
 }
 
-/// Writes the secret key, readable by its owner alone.
-pub fn write_secret(path: &Path, client: &Client, secret: &SecretKey) -> Result<(), Error> {
-    files::write(path, Access::Owner, |out| {
+/// The secret key, readable by its owner alone, in a file that waits for its name.
+pub fn secret_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<Pending, Error> {
+    files::prepare(path, Access::Owner, |out| {
         client.write_secret_key(secret, out).map_err(|e| client_error_at(path, &e))
     })
 }
 
 /// Reads a secret key.
 pub fn read_secret(path: &Path, client: &Client) -> Result<SecretKey, Error> {
-    let file = std::fs::File::open(path).map_err(|e| Error::io(path, &e))?;
-    client.read_secret_key(file).map_err(|e| client_error_at(path, &e))
+    let bytes = files::read(path)?;
+    client.read_secret_key(std::io::Cursor::new(bytes)).map_err(|e| client_error_at(path, &e))
 }
 
-/// Writes an encrypted input.
-pub fn write_input(path: &Path, client: &Client, input: &EncryptedInput) -> Result<(), Error> {
-    files::write(path, Access::Shared, |out| {
-        client.write_input(input, out).map_err(|e| client_error_at(path, &e))
-    })
+/// Writes an encrypted input and returns its size in bytes.
+pub fn write_input(path: &Path, client: &Client, input: &EncryptedInput) -> Result<u64, Error> {
+    let mut whole = std::io::Cursor::new(Vec::new());
+    client.write_input(input, &mut whole).map_err(|e| client_error_at(path, &e))?;
+    files::write_bytes(path, Access::Shared, whole.get_ref())?;
+    Ok(whole.get_ref().len() as u64)
 }
 
 /// Reads an encrypted answer and decrypts it.

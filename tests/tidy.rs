@@ -37,6 +37,7 @@ fn files(suffix: &str) -> Vec<String> {
         .current_dir(root())
         .output()
         .expect("git runs");
+    assert!(out.status.success(), "git ls-files: {}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8(out.stdout).expect("paths are UTF-8");
     text.lines().filter(|f| f.ends_with(suffix) && root().join(f).is_file()).map(str::to_owned).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::report::{Output, Report, bytes_text};
 use cipherloom::compiler::{CompileOptions, Packing};
-use cipherloom::{Access, Compiled, Error, Kind, Model, data, files};
+use cipherloom::{Access, Compiled, Error, Model, data, files};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -84,14 +84,12 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let stem = arguments.model.file_stem().unwrap_or_default();
     let circuit = arguments.output.clone().unwrap_or_else(|| Path::new(stem).with_extension("loom"));
     let manifest = arguments.manifest.clone().unwrap_or_else(|| circuit.with_extension("manifest"));
-    if circuit == manifest {
-        let what = "circuit and manifest would have the same name";
-        return Err(Error::new(Kind::Usage, circuit.display(), what).remedy("give --manifest another path"));
-    }
+    files::distinct(&[&arguments.model, &circuit, &manifest])?;
     let circuit_bytes = compiled.circuit.to_bytes();
     let manifest_bytes = compiled.manifest.to_bytes();
-    files::write_bytes(&circuit, Access::Shared, &circuit_bytes)?;
-    files::write_bytes(&manifest, Access::Shared, &manifest_bytes)?;
+    let circuit_file = files::prepare_bytes(&circuit, Access::Shared, &circuit_bytes)?;
+    files::prepare_bytes(&manifest, Access::Shared, &manifest_bytes)?.persist()?;
+    circuit_file.persist()?;
     let facts = facts(&compiled, circuit_bytes.len(), manifest_bytes.len());
     let text = format!("{}\nwrote {} and {}", summary(&compiled), circuit.display(), manifest.display());
     Ok(Report::new(text, facts))
@@ -112,6 +110,7 @@ pub(super) fn facts(compiled: &Compiled, file_bytes: usize, manifest_bytes: usiz
         "rotation_keys": r.rotation_keys,
         "compile_seconds": compiled.compile_seconds,
         "forecast": c.forecast,
+        "peak_memory_bytes": cipherloom::memory::peak_bytes(),
     })
 }
 

@@ -33,7 +33,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
 
 /// The answer for programs.
 pub(super) fn answer_facts(scores: &Scores) -> Value {
-    json!({ "class": scores.class, "label": scores.label, "scores": scores.values })
+    let mut facts = json!({ "class": scores.class, "label": scores.label, "scores": scores.values });
+    if let Some(probabilities) = &scores.probabilities {
+        facts["probabilities"] = json!(probabilities);
+    }
+    facts
 }
 
 /// The answer for people.

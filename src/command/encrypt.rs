@@ -1,7 +1,7 @@
 //! `encrypt`: one sample for one circuit, under the secret key.
 
 use super::report::{Output, Report, bytes_text};
-use cipherloom::{Error, Kind, circuits, data, files, session};
+use cipherloom::{Error, circuits, data, files, session};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -29,17 +29,12 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let place = arguments.manifest.display().to_string();
     let client = session::client(&place, circuits::manifest(&place, &files::read(&arguments.manifest)?)?)?;
     let secret = session::read_secret(&arguments.secret, &client)?;
-    let input = &client.manifest().inputs[0];
-    let dataset = data::read(&arguments.data, &input.layout.shape)?;
-    let Some(sample) = dataset.samples.get(arguments.index) else {
-        let what =
-            format!("holds {} sample(s), index {} was asked for", dataset.samples.len(), arguments.index);
-        return Err(Error::new(Kind::BadInput, arguments.data.display(), what));
-    };
-    let (encrypted, warnings) = session::encrypt(&client, &secret, sample)?;
+    files::distinct(&[&arguments.manifest, &arguments.data, &arguments.secret, &arguments.output])?;
+    let shape = client.manifest().inputs.first().map_or(&[][..], |i| &i.layout.shape);
+    let sample = data::read_one(&arguments.data, shape, arguments.index)?;
+    let (encrypted, warnings) = session::encrypt(&client, &secret, &sample)?;
     warnings.iter().for_each(|w| output.remark(&format!("warning: {w}")));
-    session::write_input(&arguments.output, &client, &encrypted)?;
-    let bytes = std::fs::metadata(&arguments.output).map_or(0, |m| m.len());
+    let bytes = session::write_input(&arguments.output, &client, &encrypted)?;
     Ok(Report::new(
         format!("{} ({})", arguments.output.display(), bytes_text(bytes)),
         json!({
@@ -48,5 +43,6 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
             "seconds": { "encrypt": start.elapsed().as_secs_f64() },
             "peak_memory_bytes": cipherloom::memory::peak_bytes(),
         }),
-    ))
+    )
+    .beside(&arguments.output))
 }

@@ -26,13 +26,17 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let start = Instant::now();
     let place = arguments.manifest.display().to_string();
     let manifest = circuits::manifest(&place, &files::read(&arguments.manifest)?)?;
+    files::distinct(&[&arguments.manifest, &arguments.secret, &arguments.keys])?;
     session::refuse_to_replace(&arguments.secret, arguments.force)?;
+    session::refuse_secret_key(&arguments.keys)?;
     let client = session::client(&place, manifest)?;
     let count = client.key_shapes().len();
     output.step(&format!("making {count} keys, {}", bytes_text(session::key_file_bytes(&client))));
     let secret = client.generate_secret().map_err(|e| session::client_error(&place, &e))?;
-    session::write_keys(&arguments.keys, &client, &secret)?;
-    session::write_secret(&arguments.secret, &client, &secret)?;
+    // Both files are whole before either takes its name; the secret key first, so that no keys stand without it.
+    let keys = session::keys_file(&arguments.keys, &client, &secret)?;
+    session::secret_file(&arguments.secret, &client, &secret)?.persist()?;
+    keys.persist()?;
     let key_bytes = std::fs::metadata(&arguments.keys).map_or(0, |m| m.len());
     let text = format!(
         "{count} evaluation keys, {}: {} (for the server)\nsecret key: {} (keep it)",

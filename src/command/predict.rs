@@ -4,7 +4,7 @@ use super::compile::{Choices, summary};
 use super::decrypt::{answer_facts, answer_text};
 use super::report::{Output, Report};
 use super::run::Evaluation;
-use cipherloom::{Error, Kind, Model, data, session};
+use cipherloom::{Error, Model, data, session};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -28,12 +28,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     let place = arguments.model.display().to_string();
     let model = Model::open(&arguments.model)?;
-    let dataset = data::read(&arguments.data, &model.input_shape())?;
-    let sample = dataset.samples.get(arguments.index).ok_or_else(|| {
-        let what =
-            format!("holds {} sample(s), index {} was asked for", dataset.samples.len(), arguments.index);
-        Error::new(Kind::BadInput, arguments.data.display(), what)
-    })?;
+    let sample = data::read_one(&arguments.data, &model.input_shape(), arguments.index)?;
+    model.frontend().notes.iter().for_each(|n| output.remark(&format!("note: {n}")));
     let compiled = model.compile(&arguments.choices.options())?;
     compiled.report.warnings.iter().for_each(|w| output.remark(&format!("warning: {w}")));
     output.step(&summary(&compiled));
@@ -45,7 +41,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let keys = session::evaluation_keys(&client, &secret)?;
     let keygen = clock.lap();
     output.step(&format!("made {} keys in {keygen:.2} s", keys.len()));
-    let (encrypted, warnings) = session::encrypt(&client, &secret, sample)?;
+    let (encrypted, warnings) = session::encrypt(&client, &secret, &sample)?;
     warnings.iter().for_each(|w| output.remark(&format!("warning: {w}")));
     let encrypt = clock.lap();
     let options = arguments.evaluation.options();

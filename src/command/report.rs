@@ -11,12 +11,20 @@ pub(super) struct Report {
     pub(super) text: String,
     /// The same for programs.
     pub(super) json: Map<String, Value>,
+    /// Standard output carries the result itself: the report goes to standard error.
+    pub(super) aside: bool,
 }
 
 impl Report {
     pub(super) fn new(text: String, json: Value) -> Report {
         let Value::Object(json) = json else { unreachable!("reports are JSON objects") };
-        Report { text, json }
+        Report { text, json, aside: false }
+    }
+
+    /// The same for a command whose result went to `output`.
+    pub(super) fn beside(mut self, output: &std::path::Path) -> Report {
+        self.aside = output.as_os_str() == "-";
+        self
     }
 }
 
@@ -35,7 +43,11 @@ impl Output {
             false if report.text.is_empty() => return ExitCode::SUCCESS,
             false => report.text.clone(),
         };
-        match writeln!(std::io::stdout(), "{text}") {
+        let written = match report.aside {
+            true => writeln!(std::io::stderr(), "{text}"),
+            false => writeln!(std::io::stdout(), "{text}"),
+        };
+        match written {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(6),
         }

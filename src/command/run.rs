@@ -46,6 +46,7 @@ impl Evaluation {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     let start = Instant::now();
+    files::distinct(&[&arguments.circuit, &arguments.keys, &arguments.input, &arguments.output])?;
     let place = arguments.circuit.display().to_string();
     let circuit = circuits::circuit(&place, &files::read(&arguments.circuit)?)?;
     let mut server = session::Server::open(&place, circuit, &arguments.keys, arguments.evaluation.options())?;
@@ -67,5 +68,6 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
             "seconds": { "load": load, "prepare": prepare, "run": seconds },
             "peak_memory_bytes": cipherloom::memory::peak_bytes(),
         }),
-    ))
+    )
+    .beside(&arguments.output))
 }

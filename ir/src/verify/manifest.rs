@@ -1,6 +1,6 @@
 //! The laws of a manifest: those of its circuit that can be checked without it.
 
-use super::error::at_most;
+use super::error::{at_least, at_most};
 use super::{Form, Place, Report, VerifyError, bounds, parameters, tables};
 use crate::manifest::Manifest;
 use crate::scheme::SecurityPolicy;
@@ -40,6 +40,8 @@ impl Manifest {
             bounds::name(&self.name)?;
             bounds::primes(&self.parameters)?;
             at_most("keys", self.keys.len() as u64, bounds::MAX_KEYS)?;
+            at_least("inputs", self.inputs.len() as u64, 1)?;
+            at_least("outputs", self.outputs.len() as u64, 1)?;
             at_most("inputs", self.inputs.len() as u64, bounds::MAX_PORTS)?;
             at_most("outputs", self.outputs.len() as u64, bounds::MAX_PORTS)?;
             at_most("certificates", self.certificate.len() as u64, bounds::MAX_TABLE)?;

@@ -79,6 +79,7 @@ impl Client {
         }
         manifest.inputs.iter().try_for_each(check_preprocessing)?;
         manifest.outputs.iter().try_for_each(|output| check_output(output, &context))?;
+        manifest.verify(policy)?;
         Ok(Client { manifest, context, keys, security })
     }
 

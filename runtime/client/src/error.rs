@@ -1,6 +1,7 @@
 //! What can go wrong on the client's side; each error names the place and the numbers, and never a secret.
 
 use cipherloom_ckks::{CkksError, KeyError, WireError};
+use cipherloom_ir::VerifyError;
 use cipherloom_ir::container::ContainerError;
 use cipherloom_ir::scheme::SecurityError;
 use cipherloom_ir::{Digest, LayoutError};
@@ -76,6 +77,9 @@ pub enum ClientError {
     /// The parameters are not secure.
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// The manifest breaks a law.
+    #[error("the manifest is not sound: {0}")]
+    Manifest(#[from] VerifyError),
     /// A layout of the manifest is not one.
     #[error("the layout of tensor {tensor:?}")]
     Layout {
