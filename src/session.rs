@@ -178,6 +178,7 @@ impl Server {
         keys: Vec<EvaluationKey>,
         options: Options,
     ) -> Result<Server, Error> {
+        refuse_too_large(place, &circuit)?;
         let wrong = |e: RuntimeError| runtime_error(place, &e);
         let digest = circuit.digest();
         let context = Evaluator::context(&circuit, &options).map_err(wrong)?;
@@ -187,6 +188,7 @@ impl Server {
 
     /// The same with the keys from a file.
     pub fn open(place: &str, circuit: Verified, keys: &Path, options: Options) -> Result<Server, Error> {
+        refuse_too_large(place, &circuit)?;
         let digest = circuit.digest();
         let context = Evaluator::context(&circuit, &options).map_err(|e| runtime_error(place, &e))?;
         let file = std::fs::File::open(keys).map_err(|e| Error::io(keys, &e))?;
@@ -259,6 +261,25 @@ impl Server {
         let bytes = cipherloom_runtime::files::write_outputs(bytes, &self.digest, &self.context, answer)
             .map_err(|e| file_error(path, &e))?;
         files::write_bytes(path, Access::Shared, bytes.get_ref())
+    }
+}
+
+/// Refuses a circuit whose values and keys alone exceed the memory of this machine.
+fn refuse_too_large(place: &str, circuit: &Verified) -> Result<(), Error> {
+    let key_bytes = |k: &cipherloom_ir::scheme::KeySpec| {
+        let digits = k.level.limbs().div_ceil(k.gadget.digit_limbs.max(1) as usize);
+        (2 * digits * (k.level.limbs() + k.gadget.special_limbs as usize) * circuit.parameters.n() * 8) as u64
+    };
+    let keys: u64 = circuit.keys.iter().map(key_bytes).sum();
+    let needed = circuit.peak_value_bytes().saturating_add(keys);
+    match crate::memory::machine_bytes().filter(|have| needed > *have) {
+        Some(have) => Err(Error::new(
+            Kind::Resources,
+            place,
+            format!("needs at least {needed} bytes for keys and values, this machine has {have}"),
+        )
+        .remedy("run it on a larger machine")),
+        None => Ok(()),
     }
 }
 

@@ -51,6 +51,7 @@ fn table(results: &[Value]) -> String {
             "s" => format!("{value:.2} s"),
             "ms" => format!("{value:.2} ms"),
             "bits" => format!("{value:.1} bits"),
+            "%" => format!("{value:.2} %"),
             _ => format!("{value}"),
         };
         out += &format!("| {what} | **{shown}** | {} | {peers} |\n", row["threads"]);

@@ -1,8 +1,8 @@
 //! Described plaintexts, materialised under a memory budget.
 //!
-//! Three tiers: *kept* in evaluation form, one machine word per coefficient (*compact*, transforms at every
-//! use), or *described* (encoded at every use, from the sparse diagonals of its map, which stay in memory). In node order, plaintexts are made compact as
-//! far as the budget goes; what is left of it then turns them into kept ones.
+//! Three tiers: *kept* in evaluation form, one machine word per coefficient (*compact*, transforms at every use), or
+//! *described* (encoded at every use, from the sparse diagonals of its map, which stay in memory outside the budget). In
+//! node order, plaintexts are made compact as far as the budget goes; what is left of it then turns them into kept ones.
 
 use crate::error::RuntimeError;
 use crate::evaluator::Frame;
