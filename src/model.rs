@@ -52,6 +52,22 @@ impl Model {
         })
     }
 
+    /// Replaces how raw bytes become the model's input.
+    pub fn set_preprocessing(&mut self, preprocessing: Preprocessing) -> Result<(), Error> {
+        let channels = self.input_shape().first().map_or(1, |&c| c as usize);
+        let fits = |l: &[f64]| [1, channels].contains(&l.len()) && l.iter().all(|x| x.is_finite());
+        let Preprocessing { scale, mean, std } = &preprocessing;
+        if !scale.is_finite() || !fits(mean) || !fits(std) || std.contains(&0.0) {
+            let what =
+                format!("input scale, mean and std must be finite, std not 0, one value or {channels}");
+            return Err(Error::new(Kind::Usage, &self.place, what));
+        }
+        if let Some(input) = &mut self.inner.graph.input {
+            input.preprocessing = preprocessing;
+        }
+        Ok(())
+    }
+
     /// The frontend's view: graph, reference evaluation, metadata, notes.
     pub fn frontend(&self) -> &frontend::Model {
         &self.inner

@@ -37,6 +37,8 @@ pub const OPSETS: RangeInclusive<i64> = 6..=25;
 pub struct LoadOptions {
     /// Shape of the input, with the batch, for a model that leaves it open.
     pub input_shape: Option<Vec<usize>>,
+    /// Tensor to take as the only output, by ONNX name: the network is cut there.
+    pub output: Option<String>,
     /// Largest file that is read.
     pub max_bytes: u64,
 }
@@ -44,7 +46,7 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// Files up to 2 GiB (the limit of protocol buffers), shape as the model says.
     fn default() -> LoadOptions {
-        LoadOptions { input_shape: None, max_bytes: 2 << 30 }
+        LoadOptions { input_shape: None, output: None, max_bytes: 2 << 30 }
     }
 }
 
@@ -93,6 +95,9 @@ pub fn load_bytes(bytes: &[u8], options: &LoadOptions) -> Result<Model, Frontend
         return Err(FrontendError::TooLarge { bytes: size, limit_bytes: options.max_bytes });
     }
     let mut source = proto::read(bytes)?;
+    if let Some(tensor) = &options.output {
+        source.cut(tensor)?;
+    }
     let metadata = Metadata::read(&source.model)?;
     let shape = input_shape(&source, &metadata, options)?;
     source.fix_input(&shape);

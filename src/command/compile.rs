@@ -36,6 +36,15 @@ pub(super) struct Choices {
     /// Degree of the polynomials that stand for ReLU and other activations.
     #[arg(long, value_name = "DEGREE", default_value = "4", value_parser = ["2", "3", "4", "8"])]
     activation_degree: String,
+    /// Factor on raw bytes, in place of the model's own (a byte b becomes (b * scale - mean) / std).
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    input_scale: Option<f64>,
+    /// Mean, one value or one per channel.
+    #[arg(long, value_name = "MEAN,…", value_delimiter = ',', allow_negative_numbers = true)]
+    input_mean: Option<Vec<f64>>,
+    /// Standard deviation, one value or one per channel.
+    #[arg(long, value_name = "STD,…", value_delimiter = ',')]
+    input_std: Option<Vec<f64>>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -54,6 +63,18 @@ fn precision(text: &str) -> Result<f64, String> {
 }
 
 impl Choices {
+    /// Loads the model with the preprocessing that was chosen.
+    pub(super) fn open(&self, path: &Path) -> Result<Model, Error> {
+        let mut model = Model::open(path)?;
+        let mut preprocessing = model.preprocessing();
+        let Choices { input_scale, input_mean, input_std, .. } = self;
+        preprocessing.scale = input_scale.unwrap_or(preprocessing.scale);
+        preprocessing.mean = input_mean.clone().unwrap_or(preprocessing.mean);
+        preprocessing.std = input_std.clone().unwrap_or(preprocessing.std);
+        model.set_preprocessing(preprocessing)?;
+        Ok(model)
+    }
+
     pub(super) fn options(&self) -> CompileOptions {
         CompileOptions {
             precision_bits: self.precision,
@@ -68,7 +89,7 @@ impl Choices {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
-    let mut model = Model::open(&arguments.model)?;
+    let mut model = arguments.choices.open(&arguments.model)?;
     for note in &model.frontend().notes {
         output.remark(&format!("note: {note}"));
     }

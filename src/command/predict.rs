@@ -4,7 +4,7 @@ use super::compile::{Choices, summary};
 use super::decrypt::{answer_facts, answer_text};
 use super::report::{Output, Report};
 use super::run::Evaluation;
-use cipherloom::{Error, Model, data, session};
+use cipherloom::{Error, data, session};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     let place = arguments.model.display().to_string();
-    let model = Model::open(&arguments.model)?;
+    let model = arguments.choices.open(&arguments.model)?;
     let sample = data::read_one(&arguments.data, &model.input_shape(), arguments.index)?;
     model.frontend().notes.iter().for_each(|n| output.remark(&format!("note: {n}")));
     let compiled = model.compile(&arguments.choices.options())?;

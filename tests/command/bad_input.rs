@@ -42,11 +42,12 @@ fn broken_files_of_every_format_are_refused() {
     journey(f);
     let image = shipped("samples/digit-3.png");
     // Which command reads the file, as argument 0 of its list.
-    let readers: [(&str, Vec<&str>); 5] = [
+    let readers: [(&str, Vec<&str>); 6] = [
         ("m.loom", vec!["run", "bad", "--keys", "e.keys", "in.ct", "-o", "x"]),
         ("e.keys", vec!["run", "m.loom", "--keys", "bad", "in.ct", "-o", "x"]),
         ("in.ct", vec!["run", "m.loom", "--keys", "e.keys", "bad", "-o", "x"]),
         ("m.manifest", vec!["encrypt", "bad", "--secret", "s.key", &image, "-o", "x"]),
+        ("s.key", vec!["decrypt", "m.manifest", "--secret", "bad", "out.ct"]),
         ("out.ct", vec!["decrypt", "m.manifest", "--secret", "s.key", "bad"]),
     ];
     for (file, arguments) in &readers {
@@ -139,6 +140,22 @@ fn models_and_places_are_checked() {
         assert_eq!(out.status.code(), Some(2), "{wrong:?}");
     }
     assert_eq!(json(f, &["compile"]).1["kind"], "usage");
+    fails(f, 2, "usage", &["compile", &shipped("lola.onnx"), "--input-mean", "0.1,0.2"]);
+}
+
+#[test]
+fn nothing_is_overwritten_by_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    std::fs::copy(shipped("lola.onnx"), f.join("lola.onnx")).unwrap();
+    fails(f, 2, "usage", &["compile", "lola.onnx", "-o", "./lola.onnx"]);
+    done(f, &["compile", "lola.onnx"]);
+    fails(f, 2, "usage", &["keygen", "lola.manifest", "--secret", "k", "--keys", "./k"]);
+    done(f, &["keygen", "lola.manifest"]);
+    fails(f, 2, "usage", &["keygen", "lola.manifest", "--secret", "new.key", "--keys", "secret.key"]);
+    fails(f, 6, "resources", &["keygen", "lola.manifest", "--secret", "no/folder/s", "--keys", "new.keys"]);
+    let image = shipped("samples/digit-3.png");
+    fails(f, 2, "usage", &["encrypt", "lola.manifest", &image, "-o", "lola.manifest"]);
 }
 
 #[test]

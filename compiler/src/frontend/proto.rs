@@ -70,6 +70,27 @@ impl Source {
         self.model.graph.as_mut().expect("invariant: read() accepts models with a graph only")
     }
 
+    /// Makes `tensor` the only output and drops the nodes that it does not need.
+    pub fn cut(&mut self, tensor: &str) -> Result<(), FrontendError> {
+        let graph = self.graph_mut();
+        let mut wanted = BTreeSet::from([tensor.to_owned()]);
+        let mut kept: Vec<NodeProto> = Vec::new();
+        for node in graph.node.iter().rev().filter(|n| n.output.iter().any(|o| !o.is_empty())) {
+            if node.output.iter().any(|o| wanted.contains(o)) {
+                wanted.extend(node.input.iter().filter(|i| !i.is_empty()).cloned());
+                kept.push(node.clone());
+            }
+        }
+        if kept.is_empty() {
+            let reason = format!("no node computes a tensor `{tensor}`, which is asked for as the output");
+            return Err(FrontendError::Interface { reason });
+        }
+        kept.reverse();
+        graph.node = kept;
+        graph.output = vec![ValueInfoProto { name: tensor.to_owned(), ..ValueInfoProto::default() }];
+        Ok(())
+    }
+
     /// Writes the resolved shape over the declared one, and drops shapes that are only claimed.
     pub fn fix_input(&mut self, shape: &[usize]) {
         let name = self.input.clone();

@@ -3,6 +3,8 @@
 use crate::{agrees, input};
 use cipherloom_compiler::frontend::{FrontendError, LoadOptions, Model, load};
 use cipherloom_compiler::graph::{Function, Kind};
+use cipherloom_compiler::{CompileOptions, Purpose, compile};
+use cipherloom_ir::Exact;
 use std::path::PathBuf;
 
 fn workspace() -> PathBuf {
@@ -76,6 +78,30 @@ fn resnet20_agrees_with_tract_in_both_forms() {
             model.graph.order().filter(|id| matches!(model.graph.node(*id).kind, Kind::Elementwise(_)));
         assert_eq!(relus.count(), 19, "{name}");
         insta::assert_snapshot!(name, sketch(&model));
+    }
+}
+
+#[test]
+fn opt_mnist_agrees_with_tract_up_to_its_max_pooling() {
+    let Some(path) = third_party("wonnx_opt-mnist.onnx") else { return };
+    let options = LoadOptions { output: Some("ReLU32_Output_0".into()), ..LoadOptions::default() };
+    let model = load(&path, &options).expect("what stands before the first MaxPool is supported");
+    for seed in 0..2 {
+        agrees(&model, &input(&model, seed), 1e-4);
+    }
+    let absent = LoadOptions { output: Some("no such tensor".into()), ..LoadOptions::default() };
+    let error = load(&path, &absent).expect_err("there is no such tensor");
+    assert!(error.to_string().contains("no such tensor"), "{error}");
+    let draft = CompileOptions { purpose: Purpose::Draft, ..CompileOptions::default() };
+    let circuit = compile(&model.graph, &draft).expect("a draft").circuit;
+    let x = input(&model, 7);
+    let image: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+    let exact = Exact::new(&circuit).expect("an exact meaning");
+    let ours = exact.run(&circuit, &[image]).expect("values").remove(0);
+    let theirs = model.reference.run(&x).expect("tract evaluates what it loaded");
+    let largest = theirs.iter().fold(1f32, |m, v| m.max(v.abs()));
+    for (a, b) in ours.iter().zip(theirs.iter()) {
+        assert!((a - f64::from(*b)).abs() <= 1e-4 * f64::from(largest), "{a} instead of {b}");
     }
 }
 
