@@ -6,8 +6,10 @@ use crate::data::Sample;
 use crate::error::{Error, Kind};
 use crate::files::{self, Access, Pending};
 use crate::model::slot_values;
-use cipherloom_ckks::{Ciphertext, Context, EvaluationKey};
-use cipherloom_client::{Client, ClientError, EncryptedInput, EncryptedOutput, Scores, SecretKey};
+use cipherloom_ckks::{Ciphertext, Context, EvaluationKey, PublicKey};
+use cipherloom_client::{
+    Client, ClientError, EncryptedInput, EncryptedOutput, FreshCiphertext, Scores, SecretKey,
+};
 use cipherloom_ir::scheme::SecurityPolicy;
 use cipherloom_ir::{Circuit, Digest, Exact, Manifest, Verified};
 use cipherloom_ring::Path as KernelPath;
@@ -36,6 +38,23 @@ pub fn encrypt(
     secret: &SecretKey,
     sample: &Sample,
 ) -> Result<(EncryptedInput, Vec<String>), Error> {
+    encrypt_by(client, sample, |values| client.encrypt(secret, values))
+}
+
+/// The same under a public key.
+pub fn encrypt_public(
+    client: &Client,
+    key: &PublicKey,
+    sample: &Sample,
+) -> Result<(EncryptedInput, Vec<String>), Error> {
+    encrypt_by(client, sample, |values| client.encrypt_public(key, values))
+}
+
+fn encrypt_by(
+    client: &Client,
+    sample: &Sample,
+    encrypt: impl FnOnce(&[Vec<f64>]) -> Result<EncryptedInput, ClientError>,
+) -> Result<(EncryptedInput, Vec<String>), Error> {
     let manifest = client.manifest();
     let input =
         manifest.inputs.first().ok_or_else(|| Error::new(Kind::BadInput, &manifest.name, "has no input"))?;
@@ -47,7 +66,7 @@ pub fn encrypt(
             o.index, o.input, o.value, o.range[0], o.range[1]
         )
     });
-    let encrypted = client.encrypt(secret, &values).map_err(|e| client_error(&manifest.name, &e))?;
+    let encrypted = encrypt(&values).map_err(|e| client_error(&manifest.name, &e))?;
     Ok((encrypted, warnings.collect()))
 }
 
@@ -116,6 +135,19 @@ pub fn secret_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<P
     files::prepare(path, Access::Owner, |out| {
         client.write_secret_key(secret, out).map_err(|e| client_error_at(path, &e))
     })
+}
+
+/// A public key, in a file that waits for its name.
+pub fn public_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<Pending, Error> {
+    let wrong = |e: ClientError| client_error_at(path, &e);
+    let key = client.public_key(secret).map_err(wrong)?;
+    files::prepare(path, Access::Shared, |out| client.write_public_key(&key, out).map_err(wrong))
+}
+
+/// Reads a public key.
+pub fn read_public(path: &Path, client: &Client) -> Result<PublicKey, Error> {
+    let bytes = files::read(path)?;
+    client.read_public_key(std::io::Cursor::new(bytes)).map_err(|e| client_error_at(path, &e))
 }
 
 /// Reads a secret key.
@@ -216,7 +248,7 @@ impl Server {
     /// Takes an encrypted input in memory, expanding its seeds.
     pub fn receive(&self, input: EncryptedInput) -> Result<Vec<Vec<Ciphertext>>, Error> {
         let circuit = self.evaluator.circuit();
-        let expand = |c: cipherloom_ckks::SeededCiphertext| {
+        let expand = |c: FreshCiphertext| {
             c.expand(&self.context).map_err(|e| Error::new(Kind::BadInput, &self.place, e))
         };
         let mut ciphertexts = input.ciphertexts.into_iter().map(expand);

@@ -44,6 +44,8 @@ pub enum Kind {
     Manifest,
     /// A secret key; never leaves the client.
     SecretKey,
+    /// A public key: whoever has it can encrypt for its circuit.
+    PublicKey,
     /// Evaluation keys, for the server.
     EvaluationKeys,
     /// Encrypted inputs.
@@ -54,10 +56,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 7] = [
         Kind::Circuit,
         Kind::Manifest,
         Kind::SecretKey,
+        Kind::PublicKey,
         Kind::EvaluationKeys,
         Kind::EncryptedInput,
         Kind::EncryptedOutput,
@@ -69,6 +72,7 @@ impl Kind {
             Kind::Circuit => b"LOOMCIRC",
             Kind::Manifest => b"LOOMMANI",
             Kind::SecretKey => b"LOOMSKEY",
+            Kind::PublicKey => b"LOOMPKEY",
             Kind::EvaluationKeys => b"LOOMEKEY",
             Kind::EncryptedInput => b"LOOMEINP",
             Kind::EncryptedOutput => b"LOOMEOUT",
@@ -87,6 +91,7 @@ impl fmt::Display for Kind {
             Kind::Circuit => "circuit",
             Kind::Manifest => "manifest",
             Kind::SecretKey => "secret key",
+            Kind::PublicKey => "public key",
             Kind::EvaluationKeys => "evaluation keys",
             Kind::EncryptedInput => "encrypted input",
             Kind::EncryptedOutput => "encrypted output",

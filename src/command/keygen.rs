@@ -17,6 +17,9 @@ pub(super) struct Arguments {
     /// Evaluation keys to write, for the server.
     #[arg(long, value_name = "FILE", default_value = "eval.keys")]
     keys: PathBuf,
+    /// Public key to write as well: whoever has it can encrypt for the circuit.
+    #[arg(long, value_name = "FILE")]
+    public: Option<PathBuf>,
     /// Replace an existing secret key.
     #[arg(long)]
     force: bool,
@@ -26,17 +29,23 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let start = Instant::now();
     let place = arguments.manifest.display().to_string();
     let manifest = circuits::manifest(&place, &files::read(&arguments.manifest)?)?;
-    files::distinct(&[&arguments.manifest, &arguments.secret, &arguments.keys])?;
+    let mut paths = vec![arguments.manifest.as_path(), &arguments.secret, &arguments.keys];
+    paths.extend(arguments.public.as_deref());
+    files::distinct(&paths)?;
     session::refuse_to_replace(&arguments.secret, arguments.force)?;
     session::refuse_secret_key(&arguments.keys)?;
+    arguments.public.as_deref().map_or(Ok(()), session::refuse_secret_key)?;
     let client = session::client(&place, manifest)?;
     let count = client.key_shapes().len();
     output.step(&format!("making {count} keys, {}", bytes_text(session::key_file_bytes(&client))));
     let secret = client.generate_secret().map_err(|e| session::client_error(&place, &e))?;
-    // Both files are whole before either takes its name; the secret key first, so that no keys stand without it.
+    // All files are whole before any takes its name; the secret key first, so that no keys stand without it.
     let keys = session::keys_file(&arguments.keys, &client, &secret)?;
+    let public =
+        arguments.public.as_deref().map(|p| session::public_file(p, &client, &secret)).transpose()?;
     session::secret_file(&arguments.secret, &client, &secret)?.persist()?;
     keys.persist()?;
+    public.map_or(Ok(()), files::Pending::persist)?;
     let key_bytes = std::fs::metadata(&arguments.keys).map_or(0, |m| m.len());
     let text = format!(
         "{count} evaluation keys, {}: {} (for the server)\nsecret key: {} (keep it)",

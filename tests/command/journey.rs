@@ -62,6 +62,16 @@ fn the_steps_apart_give_the_class_and_say_nothing_about_it_on_the_server() {
     let answer = done(f, &["decrypt", "m.manifest", "--secret", "s.key", "one.ct"]);
     assert_eq!(answer["class"], 5);
 
+    // A third party encrypts with the public key alone; the holder of the secret key reads the answer.
+    done(f, &["keygen", "m.manifest", "--secret", "t.key", "--keys", "t.keys", "--public", "t.public"]);
+    done(
+        f,
+        &["encrypt", "m.manifest", "--public", "t.public", &shipped("samples/digit-7.png"), "-o", "pub.ct"],
+    );
+    done(f, &["run", "m.loom", "--keys", "t.keys", "pub.ct", "-o", "pub-out.ct"]);
+    let answer = done(f, &["decrypt", "m.manifest", "--secret", "t.key", "pub-out.ct"]);
+    assert_eq!(answer["class"], 7);
+
     let summary = cipherloom(f, &["inspect", "m.loom"]);
     assert!(String::from_utf8_lossy(&summary.stdout).contains("forecast"));
     let text = cipherloom(f, &["inspect", "m.loom", "--text"]);

@@ -5,10 +5,12 @@
 //! circuit and fits the modulus, and that a decryption under the wrong key is an error, not an answer.
 
 use crate::scores::{Scores, scores};
-use crate::{ClientError, KeyGenerator, Randomness, SecretKey, decrypt_slots, encrypt_secret};
+use crate::{
+    ClientError, KeyGenerator, Randomness, SecretKey, decrypt_slots, encrypt_public, encrypt_secret,
+};
 use cipherloom_ckks::{
     Ciphertext, CkksError, Complex, Context, EvaluationKey, Gadget, GaloisElement, KeyShape, KeyTarget,
-    Limbs, RotationStep, SeededCiphertext,
+    Limbs, Plaintext, PublicKey, RotationStep, SeededCiphertext,
 };
 use cipherloom_ir::scheme::{KeyKind, KeySpec, Scale, SecurityPolicy, SecurityReport};
 use cipherloom_ir::{Digest, Layout, Manifest, ManifestInput, ManifestOutput, Preprocessing};
@@ -23,13 +25,32 @@ pub struct Client {
     security: SecurityReport,
 }
 
+/// A fresh ciphertext, in the form in which it was made.
+#[derive(Clone, Debug)]
+pub enum FreshCiphertext {
+    /// Under the secret key: half of it is a seed.
+    Seeded(SeededCiphertext),
+    /// Under the public key.
+    Full(Ciphertext),
+}
+
+impl FreshCiphertext {
+    /// The ciphertext in the form that a server computes with.
+    pub fn expand(self, context: &Context) -> Result<Ciphertext, CkksError> {
+        match self {
+            FreshCiphertext::Seeded(seeded) => seeded.expand(context),
+            FreshCiphertext::Full(full) => Ok(full),
+        }
+    }
+}
+
 /// Input tensors as they are sent: inputs in the manifest's order, their ciphertexts in order.
 #[derive(Clone, Debug)]
 pub struct EncryptedInput {
     /// The circuit that they are for.
     pub circuit: Digest,
     /// The ciphertexts of all inputs.
-    pub ciphertexts: Vec<SeededCiphertext>,
+    pub ciphertexts: Vec<FreshCiphertext>,
 }
 
 /// Output tensors as they come back: outputs in the manifest's order, their ciphertexts in order.
@@ -115,6 +136,12 @@ impl Client {
         Ok(self.keys.iter().map(move |shape| generator.evaluation_key(*shape, &mut randomness)))
     }
 
+    /// Makes a public key: whoever has it can encrypt inputs of this circuit.
+    pub fn public_key(&self, secret: &SecretKey) -> Result<PublicKey, ClientError> {
+        let limbs = Limbs(self.context.chain().len());
+        KeyGenerator::new(&self.context, secret)?.public_key(limbs, &mut Randomness::from_system()?)
+    }
+
     /// Slot values of raw elements, one slice per input in row-major order: `(x · scale − mean) / std` by channel.
     pub fn preprocess(&self, inputs: &[&[f64]]) -> Result<Vec<Vec<f64>>, ClientError> {
         self.check_inputs(inputs)?;
@@ -140,9 +167,31 @@ impl Client {
         secret: &SecretKey,
         inputs: &[impl AsRef<[f64]>],
     ) -> Result<EncryptedInput, ClientError> {
+        let mut randomness = Randomness::from_system()?;
+        self.encrypt_by(inputs, |plaintext| {
+            encrypt_secret(&self.context, secret, plaintext, &mut randomness).map(FreshCiphertext::Seeded)
+        })
+    }
+
+    /// [`Client::encrypt`] under a public key: twice the bytes, and about 2^5 times the noise of a fresh ciphertext.
+    pub fn encrypt_public(
+        &self,
+        key: &PublicKey,
+        inputs: &[impl AsRef<[f64]>],
+    ) -> Result<EncryptedInput, ClientError> {
+        let mut randomness = Randomness::from_system()?;
+        self.encrypt_by(inputs, |plaintext| {
+            encrypt_public(&self.context, key, plaintext, &mut randomness).map(FreshCiphertext::Full)
+        })
+    }
+
+    fn encrypt_by(
+        &self,
+        inputs: &[impl AsRef<[f64]>],
+        mut encrypt: impl FnMut(&Plaintext) -> Result<FreshCiphertext, ClientError>,
+    ) -> Result<EncryptedInput, ClientError> {
         let inputs: Vec<&[f64]> = inputs.iter().map(AsRef::as_ref).collect();
         self.check_inputs(&inputs)?;
-        let mut randomness = Randomness::from_system()?;
         let (limbs, scale) = (Limbs(self.context.chain().len()), self.input_scale());
         let mut ciphertexts = Vec::new();
         for (input, values) in self.manifest.inputs.iter().zip(inputs) {
@@ -150,7 +199,7 @@ impl Client {
             for ciphertext in 0..input.layout.ciphertexts {
                 let slots = input.layout.fill(ciphertext, |element| values[element]);
                 let plaintext = self.context.encoder().encode(&slots, scale, limbs, 0)?;
-                ciphertexts.push(encrypt_secret(&self.context, secret, &plaintext, &mut randomness)?);
+                ciphertexts.push(encrypt(&plaintext)?);
             }
         }
         Ok(EncryptedInput { circuit: self.manifest.circuit, ciphertexts })

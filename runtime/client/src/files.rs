@@ -2,19 +2,20 @@
 //!
 //! | file | sections, tagged 0, 1, … in this order |
 //! |---|---|
-//! | secret key | the key |
+//! | secret key, public key | the key |
 //! | evaluation keys | one per key, in the manifest's order |
 //! | encrypted input, output | one per ciphertext: tensors in the manifest's order, their ciphertexts in order |
 //!
 //! Every file names its circuit. Keys are made and written one at a time, so that a large set needs little memory; a
 //! reader knows from the manifest how long each section may be and allocates no more.
 
-use crate::{Client, ClientError, EncryptedInput, EncryptedOutput, SecretKey};
+use crate::{Client, ClientError, EncryptedInput, EncryptedOutput, FreshCiphertext, SecretKey};
 use cipherloom_ckks::wire::{
-    ciphertext_bytes, evaluation_key_bytes, expect_end, read_ciphertext, seeded_ciphertext_bytes,
-    write_evaluation_key, write_seeded_ciphertext,
+    ciphertext_bytes, evaluation_key_bytes, expect_end, read_ciphertext, read_public_key,
+    seeded_ciphertext_bytes, write_ciphertext, write_evaluation_key, write_public_key,
+    write_seeded_ciphertext,
 };
-use cipherloom_ckks::{Ciphertext, Context, Limbs};
+use cipherloom_ckks::{Ciphertext, Context, Limbs, PublicKey};
 use cipherloom_ir::container::{ContainerReader, ContainerWriter, Kind};
 use std::io::{Read, Seek, Write};
 use zeroize::Zeroizing;
@@ -47,6 +48,29 @@ impl Client {
         expect_end(&mut rest)?;
         secret.check(self.context())?;
         Ok(secret)
+    }
+
+    /// Writes a public key's file.
+    pub fn write_public_key(&self, key: &PublicKey, out: impl Write + Seek) -> Result<(), ClientError> {
+        let mut payload = Vec::new();
+        write_public_key(self.context(), key, &mut payload)?;
+        let mut file = ContainerWriter::new(out, Kind::PublicKey, Some(self.manifest().circuit), 1)?;
+        file.write_section(0, &payload)?;
+        file.finish()?;
+        Ok(())
+    }
+
+    /// Reads a public key of this circuit.
+    pub fn read_public_key(&self, from: impl Read + Seek) -> Result<PublicKey, ClientError> {
+        let mut file = self.open(from, Kind::PublicKey, 1)?;
+        // The payload is a count, a seed and one polynomial: less than a whole ciphertext.
+        let limbs = Limbs(self.context().chain().len());
+        let limit = ciphertext_bytes(self.context(), limbs, 2) as u64 + 64;
+        let payload = file.read_section(0, limit)?;
+        let mut rest = payload.as_slice();
+        let key = read_public_key(self.context(), &mut rest)?;
+        expect_end(&mut rest)?;
+        Ok(key)
     }
 
     /// Makes the evaluation keys and writes their file.
@@ -87,7 +111,10 @@ impl Client {
         let mut payload = Vec::new();
         for (tag, ciphertext) in input.ciphertexts.iter().enumerate() {
             payload.clear();
-            write_seeded_ciphertext(self.context(), ciphertext, &mut payload)?;
+            match ciphertext {
+                FreshCiphertext::Seeded(c) => write_seeded_ciphertext(self.context(), c, &mut payload)?,
+                FreshCiphertext::Full(c) => write_ciphertext(self.context(), c, &mut payload)?,
+            }
             file.write_section(tag as u32, &payload)?;
         }
         file.finish()?;

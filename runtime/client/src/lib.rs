@@ -23,7 +23,7 @@ pub mod sample;
 mod scores;
 mod secret;
 
-pub use client::{Client, EncryptedInput, EncryptedOutput, OutsideRange};
+pub use client::{Client, EncryptedInput, EncryptedOutput, FreshCiphertext, OutsideRange};
 pub use decrypt::{decrypt, decrypt_slots};
 pub use encrypt::{encrypt_public, encrypt_secret};
 pub use error::ClientError;

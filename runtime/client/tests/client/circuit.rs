@@ -59,7 +59,7 @@ pub fn client(manifest: Manifest) -> Client {
 
 /// What a server that evaluates the identity sends back.
 pub fn answer(client: &Client, input: &EncryptedInput) -> EncryptedOutput {
-    let expand = |c: &cipherloom_ckks::SeededCiphertext| c.clone().expand(client.context()).unwrap();
+    let expand = |c: &cipherloom_client::FreshCiphertext| c.clone().expand(client.context()).unwrap();
     EncryptedOutput { circuit: input.circuit, ciphertexts: input.ciphertexts.iter().map(expand).collect() }
 }
 
