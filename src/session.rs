@@ -109,16 +109,14 @@ pub fn refuse_to_replace(path: &Path, force: bool) -> Result<(), Error> {
     }
 }
 
-/// Evaluation keys may replace evaluation keys, never a secret key.
+/// Other keys may be replaced, never a secret key.
 pub fn refuse_secret_key(path: &Path) -> Result<(), Error> {
     use cipherloom_ir::container::Kind as FileKind;
     let mut magic = [0; 8];
     let read = std::fs::File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut magic));
     match read.is_ok() && FileKind::of_magic(magic) == Some(FileKind::SecretKey) {
-        true => {
-            Err(Error::new(Kind::Usage, path.display(), "is a secret key; evaluation keys would replace it")
-                .remedy("choose another path with --keys"))
-        }
+        true => Err(Error::new(Kind::Usage, path.display(), "is a secret key, which would be replaced")
+            .remedy("choose another path")),
         false => Ok(()),
     }
 }

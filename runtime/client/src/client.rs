@@ -173,7 +173,8 @@ impl Client {
         })
     }
 
-    /// [`Client::encrypt`] under a public key: twice the bytes, and about 2^5 times the noise of a fresh ciphertext.
+    /// [`Client::encrypt`] under a public key: twice the bytes, and √(4N/3) times the noise of a fresh ciphertext (100 times
+    /// at N = 2^13), which the circuit's precision forecast does not count.
     pub fn encrypt_public(
         &self,
         key: &PublicKey,
