@@ -40,6 +40,7 @@ fn main() {
         dataset.samples.truncate(IMAGES);
         rows.extend(measure(name, &model, compiled, &dataset));
     }
+    rows.iter().for_each(harness::print);
     harness::finish(&arguments, "accuracy", &rows);
 }
 

@@ -10,25 +10,37 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Arguments of a bench: `cargo bench --bench NAME -- [FILTER] [--record]`.
+/// Arguments of a bench: `cargo bench --bench NAME -- [FILTER..] [--threads 1,2] [--record]`.
 pub struct Arguments {
-    /// Only rows whose name contains this.
-    pub filter: Option<String>,
+    /// Only rows whose name contains one of these; all rows where there is none.
+    pub filters: Vec<String>,
+    /// Numbers of threads, for benches that measure several.
+    pub threads: Option<Vec<usize>>,
     /// Write the result file.
     pub record: bool,
 }
 
 impl Arguments {
     pub fn parse() -> Arguments {
-        let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-        Arguments {
-            filter: arguments.iter().find(|a| !a.starts_with("--")).cloned(),
-            record: arguments.iter().any(|a| a == "--record"),
+        let mut arguments = Arguments { filters: vec![], threads: None, record: false };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--bench" => {}
+                "--record" => arguments.record = true,
+                "--threads" => {
+                    let numbers = words.next().expect("--threads is followed by numbers such as 1,2");
+                    let number = |n: &str| n.parse().expect("a number of threads");
+                    arguments.threads = Some(numbers.split(',').map(number).collect());
+                }
+                _ => arguments.filters.push(word),
+            }
         }
+        arguments
     }
 
     pub fn wants(&self, name: &str) -> bool {
-        self.filter.as_ref().is_none_or(|f| name.contains(f.as_str()))
+        self.filters.is_empty() || self.filters.iter().any(|f| name.contains(f.as_str()))
     }
 }
 
@@ -48,9 +60,11 @@ pub struct Row {
     pub more: Value,
 }
 
-/// The workspace root.
+/// The workspace root: benches belong to several packages of it.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut roots = folders.filter(|folder| folder.join("benches/results").is_dir());
+    roots.next().expect("benches/results stands in the workspace").to_owned()
 }
 
 /// Where real test data lie: `CIPHERLOOM_DATA`, default `../shared/data` beside the workspace.
@@ -59,11 +73,13 @@ pub fn data() -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
-/// Prints rows; with `--record` merges them into `benches/results/FILE.json`.
+/// Prints a row.
+pub fn print(row: &Row) {
+    println!("{:<28} {:>12.4} {:<6} {}", row.name, row.value, row.unit, row.more);
+}
+
+/// With `--record` merges rows into `benches/results/FILE.json`.
 pub fn finish(arguments: &Arguments, file: &str, rows: &[Row]) {
-    for row in rows {
-        println!("{:<28} {:>12.4} {:<6} {}", row.name, row.value, row.unit, row.more);
-    }
     if !arguments.record {
         return;
     }
@@ -118,7 +134,7 @@ fn machine() -> String {
         line.split_once(':').map_or("unknown", |(_, v)| v.trim()).to_owned()
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let path = cipherloom::ring::Path::best();
+    let path = cipherloom_ring::Path::best();
     format!(
         "{} family {} model {}, {cores} cores, {path:?}",
         field("model name"),

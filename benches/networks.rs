@@ -29,6 +29,7 @@ fn main() {
             rows.extend(network(model, threads, repeat));
         }
     }
+    rows.iter().for_each(harness::print);
     harness::finish(&arguments, "networks", &rows);
 }
 

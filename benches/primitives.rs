@@ -1,107 +1,260 @@
-//! Single operations of the engine on one thread, at the modulus sizes at which the peers were measured.
+//! Single operations of the engine, at the modulus sizes at which the peers were measured.
 //!
-//! `cargo bench --bench primitives -- [NAME] [--record]`; rows go to `benches/results/primitives.json`. Values are
-//! milliseconds, medians of repeated calls.
+//! `cargo bench -p cipherloom-client --bench primitives -- [NAME..] [--threads 1] [--record]`; rows go to
+//! `benches/results/primitives.json`. Values are milliseconds, medians of calls that alternate between one thread and
+//! two; a row on two threads is named `.._threads2` and says by what it is faster. It needs no compiler to build.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a bench prints its rows and stops at the first surprise"
-)]
+#![allow(clippy::print_stdout, reason = "a bench prints its rows")]
 
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
 
-use cipherloom::ckks::{
-    Ciphertext, Context, EvaluationKey, Gadget, KeyShape, KeyTarget, Limbs, RotationStep,
-};
-use cipherloom::client::{KeyGenerator, Randomness, SecretKey, encrypt_secret};
-use cipherloom::ir::scheme::{nearest_prime, special_primes};
-use cipherloom::ring::Path;
-use harness::{Arguments, Row};
-use serde_json::json;
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
-/// A ring: name suffix, log N, ciphertext primes of equal size, primes per digit, calls that are timed.
+use cipherloom_ckks::{
+    Ciphertext, Context, EvaluationKey, Gadget, Hoisting, KeyShape, KeyTarget, Limbs, LinearSweep, Plaintext,
+    RotationStep, SweepProduct, SweepStep,
+};
+use cipherloom_client::{KeyGenerator, Randomness, SecretKey, encrypt_secret};
+use cipherloom_ir::scheme::{nearest_prime, special_primes};
+use cipherloom_ring::Path;
+use harness::{Arguments, Row};
+use rayon::ThreadPool;
+use serde_json::json;
+
+/// A ring: name suffix, log N, ciphertext primes of equal size, primes per digit.
 struct Ring {
     suffix: &'static str,
     log_n: u32,
     primes: usize,
     prime_bits: u32,
     digit_limbs: usize,
-    calls: usize,
 }
 
-const RINGS: [Ring; 2] = [
-    Ring { suffix: "2p15", log_n: 15, primes: 13, prime_bits: 48, digit_limbs: 4, calls: 61 },
-    Ring { suffix: "2p14", log_n: 14, primes: 6, prime_bits: 50, digit_limbs: 2, calls: 201 },
+const RINGS: [Ring; 3] = [
+    Ring { suffix: "2p16", log_n: 16, primes: 25, prime_bits: 50, digit_limbs: 9 },
+    Ring { suffix: "2p15", log_n: 15, primes: 13, prime_bits: 48, digit_limbs: 4 },
+    Ring { suffix: "2p14", log_n: 14, primes: 6, prime_bits: 50, digit_limbs: 2 },
 ];
+
+/// An operation, whose result is dropped.
+type Call<'a> = Box<dyn Fn() + Sync + Send + 'a>;
+
+/// Baby and giant steps of the linear transformation.
+const STEPS: u32 = 8;
+/// Time that a row is given, and the calls that it has at least and at most.
+const ROW_S: f64 = 3.0;
+const CALLS_MIN: usize = 9;
+const CALLS_MAX: usize = 301;
 
 fn main() {
     let arguments = Arguments::parse();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread");
-    let rows = pool.install(|| RINGS.iter().flat_map(|r| measure(r, &arguments)).collect::<Vec<Row>>());
+    let threads = arguments.threads.clone().unwrap_or(vec![1, 2]);
+    let pools: Vec<ThreadPool> = threads
+        .iter()
+        .map(|&threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads"))
+        .collect();
+    let mut rows = Vec::new();
+    for ring in &RINGS {
+        Operands::new(ring).measure(&arguments, &pools, &mut rows);
+    }
     harness::finish(&arguments, "primitives", &rows);
 }
 
-fn measure(ring: &Ring, arguments: &Arguments) -> Vec<Row> {
-    let names = ["rotate", "multiply", "rescale"].map(|op| format!("{op}_{}", ring.suffix));
-    if !names.iter().any(|n| arguments.wants(n)) {
-        return vec![];
-    }
-    let mut chain = Vec::new();
-    for _ in 0..ring.primes {
-        let prime = nearest_prime((1 << ring.prime_bits) - (1 << 20), ring.log_n, &chain).expect("a prime");
-        chain.push(prime);
-    }
-    let special = special_primes(ring.log_n, &chain, ring.digit_limbs as u32).expect("special primes");
-    let context = Context::new(ring.log_n, &chain, &special, Path::best()).expect("a context");
-    let gadget = Gadget { digit_limbs: ring.digit_limbs, special_limbs: special.len() };
-    let mut randomness = Randomness::from_system().expect("randomness");
-    let secret = SecretKey::generate(context.degree(), &mut randomness);
-    let generator = KeyGenerator::new(&context, &secret).expect("a generator");
-    let mut key = |target| -> EvaluationKey {
-        let shape = KeyShape { target, limbs: Limbs(chain.len()), gadget };
-        generator.evaluation_key(shape, &mut randomness).expect("a key")
-    };
-    let rotation = key(KeyTarget::Galois(RotationStep(1).element(context.degree())));
-    let relinearization = key(KeyTarget::Relinearization);
-    let values: Vec<f64> = (0..context.slots()).map(|i| (i % 7) as f64 / 7.0).collect();
-    let scale = (1u64 << 40) as f64;
-    let plaintext = context.encoder().encode(&values, scale, Limbs(chain.len()), 0).expect("an encoding");
-    let x: Ciphertext = {
-        let seeded = encrypt_secret(&context, &secret, &plaintext, &mut randomness).expect("an encryption");
-        seeded.expand(&context).expect("a ciphertext")
-    };
-    let bits = |primes: &[u64]| primes.iter().map(|&q| (q as f64).log2()).sum::<f64>();
-    let more = json!({
-        "log_n": ring.log_n, "log_q": bits(&chain), "log_qp": bits(&chain) + bits(&special),
-        "primes": chain.len(), "special_primes": special.len(), "digit_limbs": ring.digit_limbs,
-    });
-    let row =
-        |name: &String, value| Row { name: name.clone(), value, unit: "ms", threads: 1, more: more.clone() };
-    vec![
-        row(&names[0], time(ring.calls, || context.rotate(&x, &rotation).expect("a rotation"))),
-        row(
-            &names[1],
-            time(ring.calls, || {
-                let product = context.mul(&x, &x).expect("a product");
-                context.relinearize_rescale(&product, &relinearization).expect("a value")
-            }),
-        ),
-        row(&names[2], time(ring.calls, || context.rescale(&x).expect("a value"))),
-    ]
+/// What the operations of a ring work on, made when a row asks for it.
+struct Operands<'a> {
+    ring: &'a Ring,
+    made: OnceCell<Made>,
 }
 
-/// Median milliseconds of a call, after three that are not counted.
-fn time<T>(calls: usize, mut call: impl FnMut() -> T) -> f64 {
-    (0..3).for_each(|_| drop(call()));
-    let samples = (0..calls).map(|_| {
-        let start = Instant::now();
-        let result = call();
-        let elapsed = start.elapsed().as_secs_f64() * 1e3;
-        drop(result);
-        elapsed
-    });
-    harness::median(samples.collect())
+struct Made {
+    context: Context,
+    gadget: Gadget,
+    secret: SecretKey,
+    x: Ciphertext,
+    plaintext: Plaintext,
+    values: Vec<f64>,
+    log_q: f64,
+    log_qp: f64,
+}
+
+const SCALE: f64 = (1u64 << 40) as f64;
+
+impl Operands<'_> {
+    fn new(ring: &Ring) -> Operands<'_> {
+        Operands { ring, made: OnceCell::new() }
+    }
+
+    fn measure(&self, arguments: &Arguments, pools: &[ThreadPool], rows: &mut Vec<Row>) {
+        let named = |operation: &str| {
+            let name = format!("{operation}_{}", self.ring.suffix);
+            arguments.wants(&name).then_some(name)
+        };
+        if let Some(name) = named("rotate") {
+            let (made, key) = (self.made(), self.made().rotation_key(1));
+            rows.extend(self.rows(
+                &name,
+                pools,
+                Box::new(|| drop(made.context.rotate(&made.x, &key).expect("a rotation"))),
+            ));
+        }
+        if let Some(name) = named("multiply") {
+            let (made, key) = (self.made(), self.made().key(KeyTarget::Relinearization));
+            let call = || {
+                let product = made.context.mul(&made.x, &made.x).expect("a product");
+                drop(made.context.relinearize_rescale(&product, &key).expect("a value"));
+            };
+            rows.extend(self.rows(&name, pools, Box::new(call)));
+        }
+        if let Some(name) = named("rotate8") {
+            let made = self.made();
+            let keys: Vec<_> = (1..=8).map(|step| made.rotation_key(step)).collect();
+            let call = || {
+                let hoisted = made.context.hoist(&made.x, made.gadget).expect("digits");
+                let rotated = |key| made.context.rotate_hoisted(&hoisted, &made.x, key).expect("a rotation");
+                keys.iter().for_each(|key| drop(rotated(key)));
+            };
+            rows.extend(self.rows(&name, pools, Box::new(call)));
+        }
+        if let Some(name) = named("multiply_plain") {
+            let made = self.made();
+            let call = || {
+                let product = made.context.mul_plain(&made.x, &made.plaintext).expect("a product");
+                drop(made.context.rescale(&product).expect("a value"));
+            };
+            rows.extend(self.rows(&name, pools, Box::new(call)));
+        }
+        if let Some(name) = named("rescale") {
+            let made = self.made();
+            rows.extend(self.rows(
+                &name,
+                pools,
+                Box::new(|| drop(made.context.rescale(&made.x).expect("a value"))),
+            ));
+        }
+        if let Some(name) = named("encode") {
+            let (made, limbs) = (self.made(), Limbs(self.ring.primes));
+            let call =
+                || drop(made.context.encoder().encode(&made.values, SCALE, limbs, 0).expect("an encoding"));
+            rows.extend(self.rows(&name, pools, Box::new(call)));
+        }
+        if let Some(name) = named("linear64") {
+            rows.extend(self.linear(&name, pools));
+        }
+    }
+
+    fn linear(&self, name: &str, pools: &[ThreadPool]) -> Vec<Row> {
+        let made = self.made();
+        let steps = (1..STEPS).flat_map(|i| [i, i * STEPS]);
+        let keys: BTreeMap<u32, EvaluationKey> = steps.map(|step| (step, made.rotation_key(step))).collect();
+        let plaintexts: Vec<Arc<Plaintext>> = (0..(STEPS * STEPS) as usize)
+            .map(|i| {
+                let values: Vec<f64> = made.values.iter().map(|v| v + i as f64 / 64.0).collect();
+                let limbs = Limbs(made.context.chain().len());
+                let special = made.gadget.special_limbs;
+                Arc::new(made.context.encoder().encode(&values, SCALE, limbs, special).expect("an encoding"))
+            })
+            .collect();
+        let step = |i: u32| -> SweepStep<'_> { (RotationStep(i), keys.get(&i)) };
+        let call = || {
+            let product = |i: usize| SweepProduct {
+                output: 0,
+                giant: i / STEPS as usize,
+                input: 0,
+                baby: i % STEPS as usize,
+            };
+            let sweep = LinearSweep {
+                inputs: vec![&made.x],
+                babies: (0..STEPS).map(step).collect(),
+                giants: (0..STEPS).map(|i| step(i * STEPS)).collect(),
+                products: (0..plaintexts.len()).map(product).collect(),
+                outputs: 1,
+                hoisting: Hoisting::Double,
+                rescale: true,
+                plaintext: &|i| Ok(plaintexts[i].clone()),
+            };
+            drop(made.context.linear(&sweep).expect("a sweep"));
+        };
+        self.rows(name, pools, Box::new(call))
+    }
+
+    fn made(&self) -> &Made {
+        self.made.get_or_init(|| Made::new(self.ring))
+    }
+
+    /// One row per pool: medians of calls that take turns.
+    fn rows(&self, name: &str, pools: &[ThreadPool], call: Call<'_>) -> Vec<Row> {
+        let time = |pool: &ThreadPool| {
+            pool.install(|| {
+                let start = Instant::now();
+                call();
+                start.elapsed().as_secs_f64() * 1e3
+            })
+        };
+        let once: f64 = pools.iter().map(|pool| time(pool).min(time(pool))).sum();
+        let calls = ((ROW_S * 1e3 / once) as usize).clamp(CALLS_MIN, CALLS_MAX);
+        let mut samples: Vec<Vec<f64>> = vec![vec![]; pools.len()];
+        for _ in 0..calls {
+            samples.iter_mut().zip(pools).for_each(|(samples, pool)| samples.push(time(pool)));
+        }
+        let medians: Vec<f64> = samples.into_iter().map(harness::median).collect();
+        let row = |(&value, pool): (&f64, &ThreadPool)| self.row(name, value, medians[0], pool);
+        medians.iter().zip(pools).map(row).collect()
+    }
+
+    fn row(&self, name: &str, value: f64, first: f64, pool: &ThreadPool) -> Row {
+        let (made, threads) = (self.made(), pool.current_num_threads());
+        let name = if threads == 1 { name.to_owned() } else { format!("{name}_threads{threads}") };
+        let mut more = json!({
+            "ms_per_40_bits": (value * 40.0 / made.log_q * 1e4).round() / 1e4,
+            "log_n": self.ring.log_n, "log_q": made.log_q, "log_qp": made.log_qp,
+            "primes": self.ring.primes, "special_primes": made.gadget.special_limbs,
+            "digit_limbs": self.ring.digit_limbs,
+        });
+        if threads > 1 {
+            more["speedup"] = json!((first / value * 1e3).round() / 1e3);
+        }
+        let row = Row { name, value, unit: "ms", threads, more };
+        harness::print(&row);
+        row
+    }
+}
+
+impl Made {
+    fn new(ring: &Ring) -> Made {
+        let mut chain = Vec::new();
+        for _ in 0..ring.primes {
+            let wanted = (1 << ring.prime_bits) - (1 << 20);
+            chain.push(nearest_prime(wanted, ring.log_n, &chain).expect("a prime"));
+        }
+        let special = special_primes(ring.log_n, &chain, ring.digit_limbs as u32).expect("special primes");
+        let context = Context::new(ring.log_n, &chain, &special, Path::best()).expect("a context");
+        let mut randomness = Randomness::from_system().expect("randomness");
+        let secret = SecretKey::generate(context.degree(), &mut randomness);
+        let values: Vec<f64> = (0..context.slots()).map(|i| (i % 7) as f64 / 7.0).collect();
+        let plaintext = context.encoder().encode(&values, SCALE, Limbs(chain.len()), 0).expect("an encoding");
+        let seeded = encrypt_secret(&context, &secret, &plaintext, &mut randomness).expect("an encryption");
+        let x = seeded.expand(&context).expect("a ciphertext");
+        let bits = |primes: &[u64]| {
+            let bits = primes.iter().map(|&q| (q as f64).log2()).sum::<f64>();
+            (bits * 100.0).round() / 100.0
+        };
+        let (log_q, log_p) = (bits(&chain), bits(&special));
+        let gadget = Gadget { digit_limbs: ring.digit_limbs, special_limbs: special.len() };
+        Made { context, gadget, secret, x, plaintext, values, log_q, log_qp: log_q + log_p }
+    }
+
+    fn key(&self, target: KeyTarget) -> EvaluationKey {
+        let shape = KeyShape { target, limbs: Limbs(self.context.chain().len()), gadget: self.gadget };
+        let generator = KeyGenerator::new(&self.context, &self.secret).expect("a generator");
+        let mut randomness = Randomness::from_system().expect("randomness");
+        generator.evaluation_key(shape, &mut randomness).expect("a key")
+    }
+
+    fn rotation_key(&self, step: u32) -> EvaluationKey {
+        self.key(KeyTarget::Galois(RotationStep(step).element(self.context.degree())))
+    }
 }
