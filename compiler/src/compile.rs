@@ -7,17 +7,18 @@
 
 use crate::activation::{self, Lowered, input_range};
 use crate::balance::{Balanced, balance};
-use crate::compose::compose;
+use crate::compose::{Merge, compose};
 use crate::error::CompileError;
 use crate::forecast::{forecast, rotations};
 use crate::graph::{Kind, TensorGraph};
 use crate::levels::Levels;
-use crate::options::{CompileOptions, Purpose};
-use crate::packing::{Packed, Target, pack};
+use crate::options::{CompileOptions, Packing, Purpose};
+use crate::packing::{Arranged, Target, pack};
 use crate::parameters::{Frame, base_bits, output_range};
 use crate::report::Report;
 use crate::rescale::{Plan, emit};
 use crate::samples::drawings;
+use crate::saturate::packing::Logical;
 use cipherloom_ir::scheme::{Level, SCALE_BITS, SecurityPolicy};
 use cipherloom_ir::{
     Circuit, Exact, Magnitudes, MapNorms, RangeCertificate, Tensor, Trace, Verified, verify_draft,
@@ -61,14 +62,40 @@ pub fn compile(model: &TensorGraph, options: &CompileOptions) -> Result<Compiled
         Purpose::Encrypted => activation::lower(model, options.activation_degree)?,
         Purpose::Draft => (model.clone(), Lowered::default()),
     };
-    let composed = compose(&lowered)?;
+    let merge = if options.packing == Packing::Saturated { Merge::Free } else { Merge::All };
+    let composed = compose(&lowered, merge)?;
     let Balanced { graph, output_scales } = balance(&composed);
     check_weights(&graph)?;
-    let levels = Levels::of(&graph);
-    let job = Job { graph: &graph, levels: &levels, output_scales: &output_scales, options, notes: &notes };
+    let packer = Packer::new(&graph, options.packing)?;
+    let job = Job { graph: &graph, packer: &packer, output_scales: &output_scales, options, notes: &notes };
     match options.purpose {
         Purpose::Encrypted => job.encrypted(),
         Purpose::Draft => job.draft(),
+    }
+}
+
+/// What arranges the layers, as far as that does not depend on the ring degree.
+enum Packer {
+    /// By fixed rules or a dynamic program, at levels counted beforehand.
+    Walk(Levels),
+    /// By equality saturation.
+    Saturation(Box<Logical>),
+}
+
+impl Packer {
+    fn new(graph: &TensorGraph, packing: Packing) -> Result<Packer, CompileError> {
+        Ok(match packing {
+            Packing::Saturated => Packer::Saturation(Box::new(Logical::new(graph)?)),
+            Packing::Multiplexed | Packing::DynamicProgram => Packer::Walk(Levels::of(graph)),
+        })
+    }
+
+    /// Levels of the circuit.
+    fn top(&self) -> Level {
+        match self {
+            Packer::Walk(levels) => levels.top(),
+            Packer::Saturation(logical) => logical.top(),
+        }
     }
 }
 
@@ -91,7 +118,7 @@ fn check_weights(graph: &TensorGraph) -> Result<(), CompileError> {
 /// A graph whose levels are planned.
 struct Job<'a> {
     graph: &'a TensorGraph,
-    levels: &'a Levels,
+    packer: &'a Packer,
     output_scales: &'a [f64],
     options: &'a CompileOptions,
     notes: &'a Lowered,
@@ -99,7 +126,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn encrypted(&self) -> Result<Compiled, CompileError> {
-        let mut tried: Vec<(Frame, Packed)> = Vec::new();
+        let mut tried: Vec<(Frame, Arranged)> = Vec::new();
         for log_n in LOG_N {
             if self.options.log_n.is_some_and(|wanted| wanted != log_n) {
                 continue;
@@ -115,7 +142,7 @@ impl Job<'_> {
         if tried.is_empty() {
             return Err(self.too_deep());
         }
-        tried.sort_by_key(|(frame, packed)| (packed.priced_ns, frame.log_n));
+        tried.sort_by_key(|(frame, packed)| (packed.packed.priced_ns, frame.log_n));
         let mut best_bits = f64::NEG_INFINITY;
         for (frame, packed) in tried {
             match self.scaled(frame, packed)? {
@@ -144,7 +171,7 @@ impl Job<'_> {
     }
 
     fn draft(&self) -> Result<Compiled, CompileError> {
-        let frame = Frame::draft(self.options.log_n.unwrap_or(DRAFT_LOG_N), self.levels.top());
+        let frame = Frame::draft(self.options.log_n.unwrap_or(DRAFT_LOG_N), self.packer.top());
         let packed = self.packed(&frame)?;
         let circuit = self.emitted(&frame, &packed)?;
         verify_draft(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
@@ -160,7 +187,7 @@ impl Job<'_> {
 
     fn frame(&self, log_n: u32, log_scale: u32) -> Fit<Frame> {
         let base_bits = base_bits(log_scale, self.range());
-        let cheapest = |bound| Frame::cheapest(log_n, self.levels.top(), log_scale, base_bits, bound);
+        let cheapest = |bound| Frame::cheapest(log_n, self.packer.top(), log_scale, base_bits, bound);
         match SecurityPolicy::standard_128().bound(log_n).and_then(cheapest) {
             None => Fit::Insecure,
             Some(frame) if frame.parameters().is_ok() => Fit::Sound(frame),
@@ -168,27 +195,26 @@ impl Job<'_> {
         }
     }
 
-    fn packed(&self, frame: &Frame) -> Result<Packed, CompileError> {
-        let slots = 1 << (frame.log_n - 1);
-        let packing = self.options.packing;
-        pack(&Target { graph: self.graph, levels: self.levels, cost: &frame.cost(), slots, packing })
+    fn packed(&self, frame: &Frame) -> Result<Arranged, CompileError> {
+        let (slots, cost) = (1 << (frame.log_n - 1), frame.cost());
+        match self.packer {
+            Packer::Saturation(logical) => Ok(logical.pack(slots, &cost)?.0),
+            Packer::Walk(levels) => {
+                let packing = self.options.packing;
+                let packed = pack(&Target { graph: self.graph, levels, cost: &cost, slots, packing })?;
+                Ok(Arranged { graph: self.graph.clone(), levels: levels.clone(), packed })
+            }
+        }
     }
 
-    fn emitted(&self, frame: &Frame, packed: &Packed) -> Result<Circuit, CompileError> {
+    fn emitted(&self, frame: &Frame, arranged: &Arranged) -> Result<Circuit, CompileError> {
         let certificate: &[RangeCertificate] = &self.notes.certificate;
-        let plan = Plan {
-            graph: self.graph,
-            levels: self.levels,
-            packed,
-            gadget: frame.gadget,
-            certificate,
-            output_scales: self.output_scales,
-        };
+        let plan = Plan { arranged, gadget: frame.gadget, certificate, output_scales: self.output_scales };
         emit(&plan, &frame.parameters()?)
     }
 
     /// The circuit with the smallest scale that the precision allows; `Err(bits)`: what the ring's largest scale gives.
-    fn scaled(&self, guess: Frame, packed: Packed) -> Result<Result<Compiled, f64>, CompileError> {
+    fn scaled(&self, guess: Frame, packed: Arranged) -> Result<Result<Compiled, f64>, CompileError> {
         let wanted = self.options.precision_bits + PRECISION_MARGIN_BITS;
         let mut packed = packed;
         let mut gadget = guess.gadget;
@@ -222,9 +248,9 @@ impl Job<'_> {
         let bound = SecurityPolicy::standard_128().bound(log_n).unwrap_or(0);
         let base = base_bits(log_scale, self.range());
         let fits = |levels: &u32| Frame::cheapest(log_n, Level(*levels), log_scale, base, bound).is_some();
-        let available = (1..=self.levels.top().0).rev().find(fits);
+        let available = (1..=self.packer.top().0).rev().find(fits);
         CompileError::NeedsBootstrapping {
-            levels_needed: self.levels.top().0,
+            levels_needed: self.packer.top().0,
             levels_available: available.unwrap_or(0),
             bits_per_level: log_scale,
             log_n,
@@ -246,13 +272,13 @@ enum Fit<T> {
 struct Scales<'a> {
     job: &'a Job<'a>,
     log_n: u32,
-    packed: &'a Packed,
+    packed: &'a Arranged,
     norms: MapNorms,
     magnitudes: Magnitudes,
 }
 
 impl<'a> Scales<'a> {
-    fn of(job: &'a Job<'a>, frame: &Frame, packed: &'a Packed) -> Result<Scales<'a>, CompileError> {
+    fn of(job: &'a Job<'a>, frame: &Frame, packed: &'a Arranged) -> Result<Scales<'a>, CompileError> {
         let circuit = job.emitted(frame, packed)?;
         let internal = |e: String| CompileError::Internal(e);
         let exact = Exact::new(&circuit).map_err(|e| internal(e.to_string()))?;

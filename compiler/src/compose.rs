@@ -2,16 +2,26 @@
 //!
 //! Does: replaces `Concat` by sums of padded views, and merges a linear node into the linear node before it where that
 //! one has no other consumer. Needs: lowered activations (their scalings are linear nodes). Leaves: a graph in which
-//! linear nodes never follow each other on a private edge; every merge saves one level. Why here: levels are counted
-//! next. The composition stays a descriptor, weights are stored once; only the bias is computed.
+//! linear nodes never follow each other on a private edge ([`Merge::All`]), or do so only where both have a cost of
+//! their own, so that a later stage may choose ([`Merge::Free`]); every merge saves one level. Why here: levels are
+//! counted next. The composition stays a descriptor, weights are stored once; only the bias is computed.
 
 use crate::activation::{empty_copy, relink};
 use crate::error::CompileError;
 use crate::graph::{Kind, NodeId, TensorGraph, TensorNode};
 use cipherloom_ir::{MapError, Operator, Tensor, TensorId, ViewAxis, matrix_rows};
 
+/// Which neighbours are merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// All.
+    All,
+    /// Those of which one is a scaling or a view: merging these never costs anything.
+    Free,
+}
+
 /// Merges adjacent linear nodes.
-pub fn compose(graph: &TensorGraph) -> Result<TensorGraph, CompileError> {
+pub fn compose(graph: &TensorGraph, merge: Merge) -> Result<TensorGraph, CompileError> {
     let split = split_concat(graph);
     let mut out = empty_copy(&split);
     let mut renamed: Vec<NodeId> = Vec::new();
@@ -22,35 +32,62 @@ pub fn compose(graph: &TensorGraph) -> Result<TensorGraph, CompileError> {
         let private = sources.len() == 1
             && split.consumers(sources[0]).len() == 1
             && !split.outputs.iter().any(|o| o.node == sources[0]);
-        let merged = private && merge(&mut out, operands[0], &node)?;
-        let new = if merged { operands[0] } else { out.add(node, &operands) };
-        renamed.push(new);
+        let inner = operands.first().map(|o| out.node(*o).clone());
+        let merged = match inner.filter(|inner| private && wanted(merge, inner, &node)) {
+            Some(inner) => Some(composed(&mut out.tensors, &inner, &node)?),
+            None => None,
+        };
+        renamed.push(match merged {
+            Some(merged) => {
+                *out.node_mut(operands[0]) = merged;
+                operands[0]
+            }
+            None => out.add(node, &operands),
+        });
     }
     relink(&split, &mut out, &renamed);
     Ok(out)
 }
 
-/// Merges `outer` into the node `inner` if both are linear; says whether it did.
-fn merge(out: &mut TensorGraph, inner: NodeId, outer: &TensorNode) -> Result<bool, CompileError> {
-    let Kind::Linear { operators: second, scale: s2, bias: b2 } = &outer.kind else { return Ok(false) };
-    let first = out.node(inner).clone();
-    let Kind::Linear { operators, scale: s1, bias: b1 } = first.kind else { return Ok(false) };
-    let bias = match (b1, b2) {
-        (None, b2) => *b2,
-        (Some(b1), b2) => {
-            let before = Before { tensor: b1, shape: &first.shape, then: second, scale: *s2 };
-            let values = combined_bias(out, &before, *b2)
-                .map_err(|e| CompileError::map("composition", &outer.name, &e))?;
-            let (values, shape) = channel_form(values, &outer.shape);
-            let name = format!("{}.bias", outer.name);
-            Some(out.add_tensor(Tensor { name, shape, values }))
+/// Whether two neighbours are linear and to be merged.
+fn wanted(merge: Merge, first: &TensorNode, second: &TensorNode) -> bool {
+    let (Kind::Linear { operators: f, .. }, Kind::Linear { operators: s, .. }) = (&first.kind, &second.kind)
+    else {
+        return false;
+    };
+    let free = |list: &[Operator]| list.iter().all(|o| matches!(o, Operator::View { .. }));
+    merge == Merge::All || free(f) || free(s)
+}
+
+/// The linear node that does what `first` and then `second` do; its other attributes are the second's.
+///
+/// # Errors
+/// Where one is not linear, the maps do not fit each other, or the composition is too large.
+pub(crate) fn composed(
+    tensors: &mut Vec<Tensor>,
+    first: &TensorNode,
+    second: &TensorNode,
+) -> Result<TensorNode, CompileError> {
+    let (
+        Kind::Linear { operators: f, scale: s1, bias: b1 },
+        Kind::Linear { operators: g, scale: s2, bias: b2 },
+    ) = (&first.kind, &second.kind)
+    else {
+        return Err(CompileError::Internal(format!("`{}` is not a composition of linear maps", second.name)));
+    };
+    let bias = match b1 {
+        None => *b2,
+        Some(b1) => {
+            let before = Before { tensor: *b1, shape: &first.shape, then: g, scale: *s2 };
+            let values = combined_bias(tensors, &before, *b2)
+                .map_err(|e| CompileError::map("composition", &second.name, &e))?;
+            let (values, shape) = channel_form(values, &second.shape);
+            tensors.push(Tensor { name: format!("{}.bias", second.name), shape, values });
+            Some(TensorId(tensors.len() as u32 - 1))
         }
     };
-    let mut all = operators;
-    all.extend(second.iter().cloned());
-    *out.node_mut(inner) =
-        TensorNode { kind: Kind::Linear { operators: all, scale: s1 * s2, bias }, ..outer.clone() };
-    Ok(true)
+    let operators = f.iter().chain(g).cloned().collect();
+    Ok(TensorNode { kind: Kind::Linear { operators, scale: s1 * s2, bias }, ..second.clone() })
 }
 
 /// A bias and what happens to it.
@@ -63,15 +100,15 @@ struct Before<'a> {
 
 /// `scale · then(before) + after`, over the whole output.
 fn combined_bias(
-    graph: &TensorGraph,
+    tensors: &[Tensor],
     before: &Before<'_>,
     after: Option<TensorId>,
 ) -> Result<Vec<f64>, MapError> {
-    let full = broadcast(&graph.tensors[before.tensor.0 as usize], before.shape);
-    let (rows, _) = matrix_rows(before.then, before.scale, before.shape, &graph.tensors)?;
+    let full = broadcast(&tensors[before.tensor.0 as usize], before.shape);
+    let (rows, _) = matrix_rows(before.then, before.scale, before.shape, tensors)?;
     let mut values = rows.apply(&full);
     if let Some(after) = after {
-        let tensor = &graph.tensors[after.0 as usize];
+        let tensor = &tensors[after.0 as usize];
         let per = values.len() / tensor.values.len();
         values.iter_mut().enumerate().for_each(|(k, v)| *v += f64::from(tensor.values[k / per]));
     }

@@ -27,6 +27,11 @@ impl Levels {
         Levels(levels)
     }
 
+    /// Levels that have been decided, by node.
+    pub fn new(levels: Vec<Level>) -> Levels {
+        Levels(levels)
+    }
+
     /// Level of a tensor.
     pub fn at(&self, id: NodeId) -> Level {
         self.0[id.0 as usize]
@@ -44,7 +49,7 @@ impl Levels {
 }
 
 /// Levels that a node takes.
-fn depth(kind: &Kind) -> u32 {
+pub fn depth(kind: &Kind) -> u32 {
     match kind {
         Kind::Input | Kind::Add | Kind::Sub | Kind::Concat { .. } => 0,
         Kind::Linear { .. } | Kind::Mul => 1,

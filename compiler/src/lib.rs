@@ -18,6 +18,7 @@ mod report;
 pub mod rescale;
 pub mod rotation;
 mod samples;
+pub mod saturate;
 
 pub use compile::{Compiled, compile};
 pub use error::CompileError;

@@ -7,6 +7,8 @@ pub enum Packing {
     Multiplexed,
     /// Dynamic program over the same kernels, minimising predicted time.
     DynamicProgram,
+    /// Equality saturation over layers, layouts and kernels.
+    Saturated,
 }
 
 /// What the circuit is for.
@@ -37,7 +39,7 @@ impl Default for CompileOptions {
     fn default() -> CompileOptions {
         CompileOptions {
             precision_bits: 10.0,
-            packing: Packing::DynamicProgram,
+            packing: Packing::Saturated,
             activation_degree: 4,
             purpose: Purpose::Encrypted,
             log_n: None,

@@ -8,10 +8,10 @@
 
 pub mod kernel;
 pub mod layouts;
+pub mod slotwise;
 
 use crate::cost::CostModel;
 use crate::error::CompileError;
-use crate::graph::evaluate;
 use crate::graph::{Function, Kind, NodeId, TensorGraph, TensorNode};
 use crate::levels::Levels;
 use crate::options::Packing;
@@ -21,6 +21,7 @@ use cipherloom_ir::{Gap, Operator, PlacedMap, Support};
 use kernel::Kernel;
 use layouts::Placed;
 use rayon::prelude::*;
+use slotwise::{fills_gaps, same_places};
 use std::collections::BTreeMap;
 
 /// States kept per tensor.
@@ -55,6 +56,17 @@ pub struct Packed {
     pub choices: Vec<Choice>,
     /// Predicted cost of the whole circuit, price of memory included.
     pub priced_ns: u64,
+}
+
+/// A network whose layouts, kernels and levels are decided.
+#[derive(Clone, Debug)]
+pub struct Arranged {
+    /// The layers.
+    pub graph: TensorGraph,
+    /// Their levels.
+    pub levels: Levels,
+    /// Their layouts and kernels.
+    pub packed: Packed,
 }
 
 /// What packing depends on.
@@ -198,7 +210,7 @@ fn linear_choice(
         Support::of(&map, &target.graph.tensors).map_err(|e| CompileError::map("packing", &node.name, &e))?;
     let policy = match target.packing {
         Packing::Multiplexed => Policy::SquareRoot,
-        Packing::DynamicProgram => Policy::Cheapest,
+        Packing::DynamicProgram | Packing::Saturated => Policy::Cheapest,
     };
     let split = rotation::split(&support, target.slots, target.cost, level, policy);
     let below = Level(level.0 - 1);
@@ -258,22 +270,8 @@ fn kept_states(target: &Target<'_>, states: &[Vec<State>], id: NodeId) -> Result
     Ok(out)
 }
 
-/// Same places of all elements and copies; the gaps may differ.
-fn same_places(a: &Placed, b: &Placed) -> bool {
-    let (a, b) = (&a.layout, &b.layout);
-    a.axes == b.axes && a.replicas == b.replicas && a.ciphertexts == b.ciphertexts && a.shape == b.shape
-}
-
-/// Whether zero gaps become constants: f(0) ≠ 0.
-fn fills_gaps(kind: &Kind) -> bool {
-    match kind {
-        Kind::Elementwise(Function::Polynomial { .. }) => true,
-        Kind::Elementwise(Function::Exact(f)) => evaluate::activation(f, 0.0) != 0.0,
-        _ => false,
-    }
-}
-
-fn elementwise_ns(kind: &Kind, cost: &CostModel, level: Level) -> u64 {
+/// Predicted time of a slotwise layer on one ciphertext that starts at `level`.
+pub(crate) fn elementwise_ns(kind: &Kind, cost: &CostModel, level: Level) -> u64 {
     match kind {
         Kind::Elementwise(Function::Square) | Kind::Mul => cost.multiply(level),
         Kind::Elementwise(Function::Polynomial { coefficients, .. }) => {

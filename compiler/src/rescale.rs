@@ -11,9 +11,8 @@ mod polynomial;
 
 use crate::activation::input_range;
 use crate::error::CompileError;
-use crate::graph::{Function, Kind, NodeId, TensorGraph};
-use crate::levels::Levels;
-use crate::packing::{Choice, LinearChoice, Packed};
+use crate::graph::{Function, Kind, NodeId};
+use crate::packing::{Arranged, Choice, LinearChoice};
 use cipherloom_ir::scheme::{Gadget, Level, Parameters};
 use cipherloom_ir::{
     Circuit, CircuitBuilder, InputSpec, LawError, LayoutId, LinearMap, LinearPlan, Operator, OutputSpec,
@@ -29,12 +28,8 @@ impl From<LawError> for CompileError {
 /// What the emission works from.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
-    /// The graph.
-    pub graph: &'a TensorGraph,
-    /// Levels of its tensors.
-    pub levels: &'a Levels,
-    /// Layouts and kernels.
-    pub packed: &'a Packed,
+    /// Layers, levels, layouts and kernels.
+    pub arranged: &'a Arranged,
     /// Gadget of every key.
     pub gadget: Gadget,
     /// What the client multiplies each output by.
@@ -45,10 +40,10 @@ pub struct Plan<'a> {
 
 /// Emits the circuit for these parameters; the chain must have the levels that were planned, or more.
 pub fn emit(plan: &Plan<'_>, parameters: &Parameters) -> Result<Circuit, CompileError> {
-    let builder = CircuitBuilder::new(&plan.graph.name, parameters.clone())?;
+    let builder = CircuitBuilder::new(&plan.arranged.graph.name, parameters.clone())?;
     let mut emitter = Emitter { plan: *plan, builder, values: Vec::new() };
-    for id in plan.graph.order() {
-        emitter.builder.origin(&plan.graph.node(id).name);
+    for id in plan.arranged.graph.order() {
+        emitter.builder.origin(&plan.arranged.graph.node(id).name);
         let values = emitter.node(id)?;
         emitter.values.push(values);
     }
@@ -67,21 +62,21 @@ struct Emitter<'a> {
 
 impl Emitter<'_> {
     fn layout(&mut self, id: NodeId) -> LayoutId {
-        let layout = self.plan.packed.layouts[id.0 as usize].layout.clone();
+        let layout = self.plan.arranged.packed.layouts[id.0 as usize].layout.clone();
         self.builder.layout(layout)
     }
 
     fn operand(&self, id: NodeId, position: usize) -> Vec<ValueId> {
-        let operand = self.plan.graph.operands(id)[position];
+        let operand = self.plan.arranged.graph.operands(id)[position];
         self.values[operand.0 as usize].clone()
     }
 
     fn node(&mut self, id: NodeId) -> Result<Vec<ValueId>, CompileError> {
-        let graph = self.plan.graph;
+        let graph = &self.plan.arranged.graph;
         match &graph.node(id).kind {
             Kind::Input => self.input(id),
             Kind::Linear { operators, scale, bias } => {
-                let values = match &self.plan.packed.choices[id.0 as usize] {
+                let values = match &self.plan.arranged.packed.choices[id.0 as usize] {
                     Choice::Linear(choice) => self.linear(id, operators, *scale, choice)?,
                     Choice::Keep => self.scaled(id, *scale)?,
                 };
@@ -132,7 +127,7 @@ impl Emitter<'_> {
 
     /// Operand values at the level where the node starts, at the canonical scale.
     fn canonical(&mut self, id: NodeId, position: usize) -> Result<Vec<ValueId>, CompileError> {
-        let level = self.plan.levels.before(self.plan.graph, id);
+        let level = self.plan.arranged.levels.before(&self.plan.arranged.graph, id);
         let values = self.operand(id, position);
         self.each(
             values,
@@ -142,7 +137,7 @@ impl Emitter<'_> {
 
     /// Operand values at the level where the node starts, with whatever scale they have.
     fn dropped(&mut self, id: NodeId) -> Result<Vec<ValueId>, CompileError> {
-        let level = self.plan.levels.before(self.plan.graph, id);
+        let level = self.plan.arranged.levels.before(&self.plan.arranged.graph, id);
         let values = self.operand(id, 0);
         self.each(values, |e, v| e.down_to(v, level))
     }
@@ -152,7 +147,7 @@ impl Emitter<'_> {
     }
 
     fn input(&mut self, id: NodeId) -> Result<Vec<ValueId>, CompileError> {
-        let graph = self.plan.graph;
+        let graph = &self.plan.arranged.graph;
         let input = graph.input.as_ref().ok_or(CompileError::Incomplete { what: "input" })?;
         let spec = InputSpec {
             name: graph.node(id).name.clone(),
@@ -171,11 +166,11 @@ impl Emitter<'_> {
         choice: &LinearChoice,
     ) -> Result<Vec<ValueId>, CompileError> {
         let values = self.dropped(id)?;
-        let level = self.plan.levels.before(self.plan.graph, id);
+        let level = self.plan.arranged.levels.before(&self.plan.arranged.graph, id);
         let map = LinearMap {
             operators: operators.iter().map(|o| self.operator(o)).collect(),
             scale,
-            input: self.layout(self.plan.graph.operands(id)[0]),
+            input: self.layout(self.plan.arranged.graph.operands(id)[0]),
             output: self.builder.layout(choice.kernel.output.clone()),
             fold: choice.kernel.fold.clone(),
         };
@@ -244,7 +239,7 @@ impl Emitter<'_> {
     }
 
     fn tensor(&mut self, id: TensorId) -> TensorId {
-        let tensor = self.plan.graph.tensors[id.0 as usize].clone();
+        let tensor = self.plan.arranged.graph.tensors[id.0 as usize].clone();
         self.builder.tensor(tensor)
     }
 
@@ -264,7 +259,7 @@ impl Emitter<'_> {
     }
 
     fn outputs(&mut self) -> Result<(), CompileError> {
-        let graph = self.plan.graph;
+        let graph = &self.plan.arranged.graph;
         for (output, scale) in graph.outputs.iter().zip(self.plan.output_scales) {
             let id = output.node;
             let spec = OutputSpec {

@@ -51,39 +51,76 @@ pub enum Policy {
 
 /// Splits a support.
 pub fn split(support: &Support, slots: u32, cost: &CostModel, level: Level, policy: Policy) -> Split {
-    let mut distinct: BTreeSet<u32> = BTreeSet::new();
-    support.0.values().flatten().for_each(|s| {
-        distinct.insert(s.0);
-    });
-    let mut best: Option<(u64, Window, Hoisting)> = None;
-    for window in windows(slots) {
-        let counts = Counts::of(support, &window);
-        for hoisting in [Hoisting::Double, Hoisting::Single] {
-            let key = match policy {
-                Policy::Cheapest => counts.priced(cost, level, hoisting).1,
-                Policy::SquareRoot if hoisting == Hoisting::Double => {
-                    let n = counts.distinct_babies.len() as u64;
-                    (n * n).abs_diff(distinct.len() as u64)
-                }
-                Policy::SquareRoot => continue,
-            };
-            if best.as_ref().is_none_or(|(b, ..)| key < *b) {
-                best = Some((key, window, hoisting));
+    let family = Family::of(support, slots);
+    family.split(support, &family.best(cost, level, policy))
+}
+
+/// All splits of one support, with what each needs; costs of any level follow from that.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// Different steps.
+    steps: u64,
+    members: Vec<(Window, Counts)>,
+}
+
+/// A member of a family at a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Best {
+    window: Window,
+    hoisting: Hoisting,
+    /// Predicted time without the price of memory.
+    pub time_ns: u64,
+    /// Predicted time with the price of memory: what is minimised.
+    pub priced_ns: u64,
+}
+
+impl Family {
+    /// The family of a support; a split that needs no less of anything than an earlier one is left out.
+    pub fn of(support: &Support, slots: u32) -> Family {
+        let steps: BTreeSet<u32> = support.0.values().flatten().map(|s| s.0).collect();
+        let mut members: Vec<(Window, Counts)> = Vec::new();
+        for window in windows(slots) {
+            let counts = Counts::of(support, &window);
+            if !members.iter().any(|(_, known)| known.no_more_than(&counts)) {
+                members.push((window, counts));
             }
         }
+        Family { steps: steps.len() as u64, members }
     }
-    let (_, window, hoisting) = best.expect("the family of windows is not empty");
-    let counts = Counts::of(support, &window);
-    let (time_ns, priced_ns) = counts.priced(cost, level, hoisting);
-    build(
-        support,
-        &window,
-        Split { babies: vec![], giants: vec![], products: vec![], hoisting, time_ns, priced_ns },
-    )
+
+    /// The member that a policy takes at a level.
+    pub fn best(&self, cost: &CostModel, level: Level, policy: Policy) -> Best {
+        let both = [Hoisting::Double, Hoisting::Single];
+        let forms: &[Hoisting] = if policy == Policy::Cheapest { &both } else { &both[..1] };
+        let mut best: Option<(u64, Best)> = None;
+        for (window, counts) in &self.members {
+            for &hoisting in forms {
+                let (time_ns, priced_ns) = counts.priced(cost, level, hoisting);
+                let key = match policy {
+                    Policy::Cheapest => priced_ns,
+                    Policy::SquareRoot => (counts.baby_steps * counts.baby_steps).abs_diff(self.steps),
+                };
+                if best.as_ref().is_none_or(|(b, _)| key < *b) {
+                    best = Some((key, Best { window: *window, hoisting, time_ns, priced_ns }));
+                }
+            }
+        }
+        best.expect("the family of windows is not empty").1
+    }
+
+    /// Writes a member of the family of `support` out.
+    pub fn split(&self, support: &Support, best: &Best) -> Split {
+        let Best { window, hoisting, time_ns, priced_ns } = *best;
+        build(
+            support,
+            &window,
+            Split { babies: vec![], giants: vec![], products: vec![], hoisting, time_ns, priced_ns },
+        )
+    }
 }
 
 /// A rule that cuts steps in two.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
     slots: u32,
     width: u32,
@@ -106,7 +143,8 @@ fn windows(slots: u32) -> impl Iterator<Item = Window> {
     })
 }
 
-/// What a cut costs.
+/// What a cut needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counts {
     inputs: u64,
     outputs: u64,
@@ -115,43 +153,56 @@ struct Counts {
     babies: u64,
     /// Rotated (output, giant) pairs.
     giants: u64,
-    distinct_babies: BTreeSet<u32>,
-    distinct_giants: BTreeSet<u32>,
+    /// Different baby steps that need a key.
+    baby_steps: u64,
+    /// Different steps that need a key.
+    keys: u64,
 }
 
 impl Counts {
     fn of(support: &Support, window: &Window) -> Counts {
-        let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
+        let (mut babies, mut giants) = (Vec::new(), Vec::new());
         let (mut inputs, mut outputs, mut diagonals) = (BTreeSet::new(), BTreeSet::new(), 0);
         for ((output, input), steps) in &support.0 {
             inputs.insert(*input);
             outputs.insert(*output);
+            diagonals += steps.len() as u64;
             for step in steps {
                 let (baby, giant) = window.cut(step.0);
-                diagonals += 1;
-                if baby != 0 {
-                    babies.insert((*input, baby));
-                }
-                if giant != 0 {
-                    giants.insert((*output, giant));
-                }
+                babies.push((baby, *input));
+                giants.push((giant, *output));
             }
         }
+        let distinct = |list: &mut Vec<(u32, u32)>| {
+            list.retain(|pair| pair.0 != 0);
+            list.sort_unstable();
+            list.dedup();
+            list.chunk_by(|a, b| a.0 == b.0).map(|c| c[0].0).collect::<Vec<u32>>()
+        };
+        let (baby_steps, giant_steps) = (distinct(&mut babies), distinct(&mut giants));
+        let shared = giant_steps.iter().filter(|g| baby_steps.binary_search(g).is_ok()).count();
         Counts {
             inputs: inputs.len() as u64,
             outputs: outputs.len() as u64,
             diagonals,
             babies: babies.len() as u64,
             giants: giants.len() as u64,
-            distinct_babies: babies.iter().map(|b| b.1).collect(),
-            distinct_giants: giants.iter().map(|g| g.1).collect(),
+            baby_steps: baby_steps.len() as u64,
+            keys: (baby_steps.len() + giant_steps.len() - shared) as u64,
         }
+    }
+
+    /// Whether every cost of this cut is at most that of the other.
+    fn no_more_than(&self, other: &Counts) -> bool {
+        self.babies <= other.babies
+            && self.giants <= other.giants
+            && self.keys <= other.keys
+            && self.baby_steps == other.baby_steps
     }
 
     /// Time, and time with the price of memory.
     fn priced(&self, cost: &CostModel, level: Level, hoisting: Hoisting) -> (u64, u64) {
         let hoists = if self.babies > 0 { self.inputs * cost.decompose(level) } else { 0 };
-        let keys = self.distinct_babies.union(&self.distinct_giants).count() as u64;
         let time = match hoisting {
             Hoisting::Double => {
                 hoists
@@ -168,7 +219,7 @@ impl Counts {
                     + self.outputs * cost.rescale(level)
             }
         };
-        let bytes = keys * cost.key_bytes(level) + self.diagonals * cost.diagonal_bytes(level);
+        let bytes = self.keys * cost.key_bytes(level) + self.diagonals * cost.diagonal_bytes(level);
         (time, time + cost.memory_price(bytes))
     }
 }

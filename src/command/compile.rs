@@ -31,7 +31,7 @@ pub(super) struct Choices {
     #[arg(long, value_name = "BITS", default_value_t = 10.0, value_parser = precision)]
     precision: f64,
     /// How layouts are chosen.
-    #[arg(long, value_enum, default_value = "dynamic")]
+    #[arg(long, value_enum, default_value = "saturated")]
     packing: PackingName,
     /// Degree of the polynomials that stand for ReLU and other activations.
     #[arg(long, value_name = "DEGREE", default_value = "4", value_parser = ["2", "3", "4", "8"])]
@@ -49,6 +49,8 @@ pub(super) struct Choices {
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum PackingName {
+    /// Equality saturation over layers, layouts and kernels.
+    Saturated,
     /// Dynamic program over layouts and kernels.
     Dynamic,
     /// Fixed multiplexed layouts.
@@ -79,6 +81,7 @@ impl Choices {
         CompileOptions {
             precision_bits: self.precision,
             packing: match self.packing {
+                PackingName::Saturated => Packing::Saturated,
                 PackingName::Dynamic => Packing::DynamicProgram,
                 PackingName::Multiplexed => Packing::Multiplexed,
             },

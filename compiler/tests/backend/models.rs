@@ -23,6 +23,11 @@ fn shipped_models_mean_their_graphs() {
 }
 
 #[test]
+fn saturated_models_mean_their_graphs() {
+    insta::assert_snapshot!("shipped_saturated", shipped(Packing::Saturated));
+}
+
+#[test]
 fn the_multiplexed_baseline_means_the_same() {
     insta::assert_snapshot!("shipped_multiplexed", shipped(Packing::Multiplexed));
 }

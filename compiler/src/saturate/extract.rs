@@ -1,0 +1,238 @@
+//! Extraction: one alternative for every demanded class, of least total cost, shared classes counted once.
+//!
+//! Relies on classes that form no cycle. Does: walks the classes from the root towards the leaves, consumers always
+//! before what they consume. A state is the *frontier*: the classes that are demanded and not yet decided, each with the
+//! highest level that any consumer wants; states with equal frontiers keep the cheapest. A class is therefore decided
+//! exactly once, when all its consumers are known, at its final level. Promises: the optimum while no more than
+//! [`Problem::beam`] frontiers are alive at once; beyond that the cheapest are kept and the possible loss is reported.
+//! Ties go to the alternative that comes first, so the answer does not depend on anything but the problem.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// Index of a class.
+pub type Class = usize;
+
+/// A way to obtain a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alternative {
+    /// Classes that it reads; a class may be read more than once.
+    pub children: Vec<Class>,
+    /// Levels that it takes.
+    pub depth: u32,
+}
+
+/// What is to be decided.
+pub struct Problem<'a> {
+    /// The alternatives of each class.
+    pub classes: &'a [Vec<Alternative>],
+    /// The class that is wanted, at level 0.
+    pub root: Class,
+    /// Levels between the leaves and the root.
+    pub levels: u32,
+    /// Cost of an alternative whose result has a level; `None` where it cannot be computed.
+    pub cost: &'a dyn Fn(Class, usize, u32) -> Option<u64>,
+    /// Cost, for one reader, of bringing a class down from a level, the highest that is known when the reader turns out
+    /// to want a lower one.
+    pub adjust: &'a dyn Fn(Class, u32) -> u64,
+    /// Most frontiers that are kept.
+    pub beam: usize,
+}
+
+/// A decision for one class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The class.
+    pub class: Class,
+    /// Index of its alternative.
+    pub alternative: usize,
+    /// Level of the result.
+    pub level: u32,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Decisions, what is read before its readers.
+    pub decisions: Vec<Decision>,
+    /// Total cost.
+    pub cost: u64,
+    /// Most frontiers that were alive at once.
+    pub widest: usize,
+    /// The best answer is no cheaper than this; equal to the cost where the answer is proved optimal.
+    pub lower_bound: u64,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExtractError {
+    /// A class is reached from itself.
+    #[error("class {0} needs itself")]
+    Cycle(Class),
+    /// No alternative of the root can be computed within the levels.
+    #[error("no way to compute the result within {0} levels")]
+    Impossible(u32),
+}
+
+/// A demanded class: its highest level, and how many readers want that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Demand {
+    rank: usize,
+    level: u32,
+    readers: u32,
+}
+
+/// Demands by rank, ascending.
+type Frontier = Vec<Demand>;
+
+/// A state: its cost, and the last decision of its trail.
+#[derive(Clone, Copy)]
+struct State {
+    cost: u64,
+    trail: Option<usize>,
+}
+
+/// Least number of levels below each class; `None` where it cannot be computed. Classes in reading order.
+pub fn heights(classes: &[Vec<Alternative>], order: &[Class]) -> Vec<Option<u32>> {
+    let mut out: Vec<Option<u32>> = vec![None; classes.len()];
+    for &class in order.iter().rev() {
+        let height = |a: &Alternative| {
+            a.children.iter().try_fold(0, |h, c| out[*c].map(|below| h.max(below))).map(|h| h + a.depth)
+        };
+        out[class] = classes[class].iter().filter_map(height).min();
+    }
+    out
+}
+
+/// Classes that the root reaches, readers before what they read.
+pub fn reading_order(classes: &[Vec<Alternative>], root: Class) -> Result<Vec<Class>, ExtractError> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        Open,
+        Done,
+    }
+    let mut marks = vec![Mark::New; classes.len()];
+    let mut finished = Vec::new();
+    let mut stack = vec![(root, false)];
+    while let Some((class, left)) = stack.pop() {
+        if left {
+            marks[class] = Mark::Done;
+            finished.push(class);
+            continue;
+        }
+        match marks[class] {
+            Mark::Done => continue,
+            Mark::Open => return Err(ExtractError::Cycle(class)),
+            Mark::New => marks[class] = Mark::Open,
+        }
+        stack.push((class, true));
+        for &child in classes[class].iter().flat_map(|a| &a.children) {
+            match marks[child] {
+                Mark::Open => return Err(ExtractError::Cycle(child)),
+                Mark::New if child != class => stack.push((child, false)),
+                _ => {}
+            }
+        }
+    }
+    finished.reverse();
+    Ok(finished)
+}
+
+impl Problem<'_> {
+    /// The cheapest answer.
+    pub fn solve(&self) -> Result<Answer, ExtractError> {
+        let order = reading_order(self.classes, self.root)?;
+        let heights = heights(self.classes, &order);
+        let mut rank_of = vec![usize::MAX; self.classes.len()];
+        order.iter().enumerate().for_each(|(rank, class)| rank_of[*class] = rank);
+        let mut trail: Vec<(Decision, Option<usize>)> = Vec::new();
+        let start = vec![Demand { rank: 0, level: 0, readers: 1 }];
+        let mut states = BTreeMap::from([(start, State { cost: 0, trail: None })]);
+        let (mut widest, mut dropped) = (1, u64::MAX);
+        for (rank, &class) in order.iter().enumerate() {
+            let mut next: BTreeMap<Frontier, State> = BTreeMap::new();
+            for (frontier, state) in std::mem::take(&mut states) {
+                if frontier.first().is_none_or(|d| d.rank != rank) {
+                    keep(&mut next, frontier, state);
+                    continue;
+                }
+                let level = frontier[0].level;
+                for (alternative, way) in self.classes[class].iter().enumerate() {
+                    let below = level + way.depth;
+                    let fits = |c: &Class| heights[*c].is_some_and(|h| below + h <= self.levels);
+                    if below > self.levels || !way.children.iter().all(fits) {
+                        continue;
+                    }
+                    let Some(own) = (self.cost)(class, alternative, level) else { continue };
+                    let mut cost = state.cost + own;
+                    let mut left = frontier[1..].to_vec();
+                    for &child in &way.children {
+                        cost += self.demand(&mut left, rank_of[child], child, below);
+                    }
+                    trail.push((Decision { class, alternative, level }, state.trail));
+                    keep(&mut next, left, State { cost, trail: Some(trail.len() - 1) });
+                }
+            }
+            widest = widest.max(next.len());
+            dropped = dropped.min(shorten(&mut next, self.beam));
+            states = next;
+        }
+        let best = states.get(&Vec::new()).ok_or(ExtractError::Impossible(self.levels))?;
+        let mut decisions = Vec::new();
+        let mut at = best.trail;
+        while let Some(k) = at {
+            decisions.push(trail[k].0);
+            at = trail[k].1;
+        }
+        Ok(Answer { decisions, cost: best.cost, widest, lower_bound: best.cost.min(dropped) })
+    }
+
+    /// Adds a reader of a class; returns what the difference between its level and other readers' costs.
+    fn demand(&self, frontier: &mut Frontier, rank: usize, class: Class, level: u32) -> u64 {
+        match frontier.binary_search_by_key(&rank, |d| d.rank) {
+            Err(at) => {
+                frontier.insert(at, Demand { rank, level, readers: 1 });
+                0
+            }
+            Ok(at) => {
+                let known = &mut frontier[at];
+                let Demand { level: highest, readers, .. } = *known;
+                match level.cmp(&highest) {
+                    Ordering::Equal => {
+                        known.readers += 1;
+                        0
+                    }
+                    Ordering::Less => (self.adjust)(class, highest),
+                    Ordering::Greater => {
+                        (known.level, known.readers) = (level, 1);
+                        u64::from(readers) * (self.adjust)(class, level)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Keeps the cheaper of two states with one frontier; the earlier one where they cost the same.
+fn keep(states: &mut BTreeMap<Frontier, State>, frontier: Frontier, state: State) {
+    match states.get(&frontier) {
+        Some(known) if known.cost <= state.cost => {}
+        _ => {
+            states.insert(frontier, state);
+        }
+    }
+}
+
+/// Leaves the cheapest `beam` states; returns the cost of the cheapest that was dropped.
+fn shorten(states: &mut BTreeMap<Frontier, State>, beam: usize) -> u64 {
+    if states.len() <= beam {
+        return u64::MAX;
+    }
+    let mut list: Vec<(Frontier, State)> = std::mem::take(states).into_iter().collect();
+    list.sort_by(|a, b| (a.1.cost, &a.0).cmp(&(b.1.cost, &b.0)));
+    let dropped = list[beam].1.cost;
+    list.truncate(beam);
+    states.extend(list);
+    dropped
+}

@@ -1,0 +1,370 @@
+//! Stage 5, packing by equality saturation: the layout of every tensor and the kernel of every linear map.
+//!
+//! Does: puts the layers in an e-graph and saturates the logical laws ([`laws`]); ranks candidate layouts
+//! ([`candidates`]); saturates the physical rules ([`demand`]) from the demand for the outputs; and extracts the cheapest
+//! implementation, shared work counted once, levels respected ([`extract`](super::extract)). Needs: balanced
+//! layers, a cost model. Leaves: an [`Arranged`] network. Why here: rotations, levels and plaintexts follow from it. Both
+//! saturations end by themselves: compositions are finite, and demands only go towards the input.
+
+pub mod candidates;
+pub mod demand;
+pub mod laws;
+pub mod tables;
+pub mod term;
+
+use super::extract::{Alternative, Answer, Class, ExtractError, Problem};
+use crate::cost::CostModel;
+use crate::error::CompileError;
+use crate::graph::{Kind, NodeId, TensorGraph, TensorNode};
+use crate::levels::{self, Levels};
+use crate::packing::{Arranged, Choice, LinearChoice, Packed, elementwise_ns};
+use candidates::{Ranking, is_scaling};
+use cipherloom_ir::scheme::Level;
+use egg::{EGraph, Id, Language, Rewrite, Runner, SimpleScheduler, StopReason};
+use laws::Graph;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tables::Tables;
+use term::{LayoutIndex, NodeIndex, Term};
+
+/// Most terms of the e-graph.
+const TERMS_MAX: usize = 200_000;
+/// Most rounds of rules.
+const ROUNDS_MAX: usize = 1_000;
+/// Most frontiers of the extraction.
+const BEAM: usize = 4_096;
+
+/// What a saturation did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Terms of the e-graph.
+    pub terms: usize,
+    /// Classes of the e-graph.
+    pub classes: usize,
+    /// Rounds of rules, logical and physical.
+    pub rounds: usize,
+    /// Most frontiers of the extraction that were alive at once.
+    pub widest: usize,
+    /// Cost of the answer, price of memory included.
+    pub priced_ns: u64,
+    /// No answer is cheaper than this.
+    pub lower_bound_ns: u64,
+}
+
+/// The layers in an e-graph, saturated with the logical laws; independent of ring degree and costs.
+#[derive(Clone)]
+pub struct Logical {
+    graph: Graph,
+    source: TensorGraph,
+    outputs: Vec<Id>,
+    /// Logical classes, operands first.
+    order: Vec<Id>,
+    /// Levels between the input and each class.
+    heights: BTreeMap<Id, u32>,
+    rounds: usize,
+}
+
+impl Logical {
+    /// Saturates the logical laws on a network.
+    pub fn new(source: &TensorGraph) -> Result<Logical, CompileError> {
+        Logical::with_laws(source, &laws::logical())
+    }
+
+    /// The same with other laws.
+    pub fn with_laws(source: &TensorGraph, laws: &[Rewrite<Term, Tables>]) -> Result<Logical, CompileError> {
+        let mut tables = Tables::default();
+        tables.tensors.clone_from(&source.tensors);
+        let mut graph: Graph = EGraph::new(tables);
+        let mut classes: Vec<Id> = Vec::new();
+        for id in source.order() {
+            let node = source.node(id).clone();
+            let operands: Vec<Id> = source.operands(id).iter().map(|o| classes[o.0 as usize]).collect();
+            let term = term_of(&node, graph.analysis.add_node(node.clone()), &operands)?;
+            classes.push(graph.add(term));
+        }
+        let (graph, rounds) = saturated(graph, laws)?;
+        let outputs: Vec<Id> =
+            source.outputs.iter().map(|o| graph.find(classes[o.node.0 as usize])).collect();
+        let (order, heights) = ordered(&graph, &outputs)?;
+        Ok(Logical { graph, source: source.clone(), outputs, order, heights, rounds })
+    }
+
+    /// Fewest levels that the network needs.
+    pub fn top(&self) -> Level {
+        Level(self.outputs.iter().map(|o| self.heights[o]).max().unwrap_or(0))
+    }
+
+    /// Arranges the network for a ring degree.
+    pub fn pack(&self, slots: u32, cost: &CostModel) -> Result<(Arranged, Statistics), CompileError> {
+        let mut graph = self.graph.clone();
+        graph.analysis.slots = slots;
+        let top = self.top();
+        candidates::rank(&mut graph, &self.order, &Ranking { cost, top: top.0, heights: &self.heights });
+        let wanted: Box<[Id]> = self.outputs.iter().map(|x| graph.add(Term::Any([*x]))).collect();
+        let root = graph.add(Term::Deliver(wanted));
+        let (graph, rounds) = saturated(graph, &demand::rules())?;
+        let choices = Choices::of(&graph, root);
+        let answer = self.cheapest(&graph, &choices, cost)?;
+        let statistics = Statistics {
+            terms: graph.total_number_of_nodes(),
+            classes: graph.number_of_classes(),
+            rounds: self.rounds + rounds,
+            widest: answer.widest,
+            priced_ns: answer.cost,
+            lower_bound_ns: answer.lower_bound,
+        };
+        Ok((self.rebuilt(&graph, &choices, &answer, cost)?, statistics))
+    }
+
+    /// The cheapest answer over the layouts in which the client may encrypt: it sends the input in one of them.
+    fn cheapest(&self, graph: &Graph, choices: &Choices, cost: &CostModel) -> Result<Answer, CompileError> {
+        let adjust = |_: Class, level: u32| cost.rescale(Level(level));
+        let mut best: Option<Answer> = None;
+        let mut failure = None;
+        for sent in choices.fresh() {
+            let price = |class: Class, alternative: usize, level: u32| {
+                let term = &choices.terms[class][alternative];
+                let before = Level(level + choices.alternatives[class][alternative].depth);
+                Some(match term {
+                    Term::Fresh(_, layout) if *layout != sent => return None,
+                    Term::Kernel(step, _) => {
+                        let (split, folds) = graph.analysis.best(*step, cost, before)?;
+                        split.priced_ns + folds
+                    }
+                    Term::Slotwise(node, layout, _) | Term::Both(node, layout, _) => {
+                        let values = u64::from(graph.analysis.layout(*layout).layout.ciphertexts);
+                        values * slotwise_ns(&graph.analysis.node(*node).kind, cost, before)
+                    }
+                    _ => 0,
+                })
+            };
+            let problem = Problem {
+                classes: &choices.alternatives,
+                root: 0,
+                levels: self.top().0,
+                cost: &price,
+                adjust: &adjust,
+                beam: BEAM,
+            };
+            match problem.solve() {
+                Ok(answer) if best.as_ref().is_none_or(|b| answer.cost < b.cost) => best = Some(answer),
+                Ok(_) => {}
+                Err(error) => failure = Some(error),
+            }
+        }
+        let failure = failure.unwrap_or(ExtractError::Impossible(self.top().0));
+        best.ok_or_else(|| self.explained(failure, graph))
+    }
+
+    /// What an extraction without answer means for the user.
+    fn explained(&self, error: ExtractError, graph: &Graph) -> CompileError {
+        let input = self.source.input.as_ref().map(|i| self.source.node(i.node).clone());
+        let placed = self.order.iter().find(|x| graph.analysis.candidates.get(x).is_none_or(Vec::is_empty));
+        match (error, input, placed) {
+            (ExtractError::Impossible(_), Some(input), Some(_)) => CompileError::Unsupported {
+                stage: "packing",
+                tensor: input.name.clone(),
+                reason: format!(
+                    "one channel of shape {:?} does not fit {} slots",
+                    input.shape, graph.analysis.slots
+                ),
+                remedy: "use smaller images".into(),
+            },
+            (error, ..) => CompileError::Internal(format!("packing: {error}")),
+        }
+    }
+
+    /// The network that an answer chose.
+    fn rebuilt(
+        &self,
+        graph: &Graph,
+        choices: &Choices,
+        answer: &Answer,
+        cost: &CostModel,
+    ) -> Result<Arranged, CompileError> {
+        let mut out = TensorGraph::new(self.source.name.clone());
+        out.tensors = graph.analysis.tensors.clone();
+        let (mut levels, mut layouts, mut picked) = (Vec::new(), Vec::new(), Vec::new());
+        let mut made: BTreeMap<Class, NodeId> = BTreeMap::new();
+        let mut delivered: Vec<NodeId> = Vec::new();
+        for decision in &answer.decisions {
+            let term = &choices.terms[decision.class][decision.alternative];
+            let way = &choices.alternatives[decision.class][decision.alternative];
+            let operands: Vec<NodeId> = way.children.iter().map(|c| made[c]).collect();
+            let (node, layout, choice) = match term {
+                Term::Use(_) => {
+                    made.insert(decision.class, operands[0]);
+                    continue;
+                }
+                Term::Deliver(_) => {
+                    delivered = operands;
+                    continue;
+                }
+                Term::Fresh(node, layout) | Term::Slotwise(node, layout, _) | Term::Both(node, layout, _) => {
+                    (graph.analysis.node(*node).clone(), graph.analysis.layout(*layout).clone(), Choice::Keep)
+                }
+                Term::Kernel(step, _) => {
+                    let node = match graph.analysis.step(*step).node {
+                        Some(node) => graph.analysis.node(node).clone(),
+                        None => repack(out.node(operands[0])),
+                    };
+                    let choice = linear_choice(&graph.analysis, *step, cost, Level(decision.level + 1))?;
+                    (node, choice.kernel.result.clone(), Choice::Linear(Box::new(choice)))
+                }
+                other => return Err(CompileError::Internal(format!("packing chose {other:?}"))),
+            };
+            made.insert(decision.class, out.add(node, &operands));
+            levels.push(Level(decision.level));
+            layouts.push(layout);
+            picked.push(choice);
+        }
+        out.input = self.source.input.clone();
+        let node = out.order().find(|id| matches!(out.node(*id).kind, Kind::Input));
+        if let Some(input) = &mut out.input {
+            input.node = node.ok_or_else(|| CompileError::Internal("packing lost the input".into()))?;
+        }
+        out.outputs = self.source.outputs.clone();
+        out.outputs.iter_mut().zip(delivered).for_each(|(output, node)| output.node = node);
+        let packed = Packed { layouts, choices: picked, priced_ns: answer.cost };
+        Ok(Arranged { graph: out, levels: Levels::new(levels), packed })
+    }
+}
+
+/// The term of a tensor node.
+fn term_of(node: &TensorNode, index: NodeIndex, operands: &[Id]) -> Result<Term, CompileError> {
+    Ok(match (&node.kind, operands) {
+        (Kind::Input, []) => Term::Input(index),
+        (Kind::Linear { .. }, [x]) => Term::Linear(index, [*x]),
+        (Kind::Elementwise(_), [x]) => Term::Function(index, [*x]),
+        (Kind::Add | Kind::Sub | Kind::Mul, [x, y]) => Term::Pair(index, [*x, *y]),
+        _ => return Err(CompileError::Internal(format!("packing has no term for `{}`", node.name))),
+    })
+}
+
+/// Applies rules until nothing changes.
+fn saturated(graph: Graph, rules: &[Rewrite<Term, Tables>]) -> Result<(Graph, usize), CompileError> {
+    let runner = Runner::<Term, Tables>::new(Tables::default())
+        .with_egraph(graph)
+        .with_scheduler(SimpleScheduler)
+        .with_time_limit(Duration::MAX)
+        .with_iter_limit(ROUNDS_MAX)
+        .with_node_limit(TERMS_MAX)
+        .run(rules);
+    match runner.stop_reason {
+        Some(StopReason::Saturated) => Ok((runner.egraph, runner.iterations.len())),
+        reason => Err(CompileError::Internal(format!("packing did not saturate: {reason:?}"))),
+    }
+}
+
+/// Logical classes that the outputs need, operands first, and the fewest levels below each.
+fn ordered(graph: &Graph, outputs: &[Id]) -> Result<(Vec<Id>, BTreeMap<Id, u32>), CompileError> {
+    let mut classes: Vec<Id> = Vec::new();
+    let mut index: BTreeMap<Id, Class> = BTreeMap::new();
+    let mut alternatives: Vec<Vec<Alternative>> = vec![vec![]];
+    let mut number = |id: Id, classes: &mut Vec<Id>| {
+        *index.entry(id).or_insert_with(|| {
+            classes.push(id);
+            classes.len()
+        })
+    };
+    let roots: Vec<Class> = outputs.iter().map(|o| number(*o, &mut classes)).collect();
+    alternatives[0].push(Alternative { children: roots, depth: 0 });
+    let mut next = 0;
+    while next < classes.len() {
+        let mut terms: Vec<&Term> = graph[classes[next]].nodes.iter().collect();
+        terms.sort();
+        let way = |term: &&Term| {
+            let children = term.children().iter().map(|c| number(graph.find(*c), &mut classes)).collect();
+            Alternative { children, depth: depth(graph, term) }
+        };
+        alternatives.push(terms.iter().map(way).collect());
+        next += 1;
+    }
+    let internal = |e: ExtractError| CompileError::Internal(format!("packing: {e}"));
+    let order = super::extract::reading_order(&alternatives, 0).map_err(internal)?;
+    let heights = super::extract::heights(&alternatives, &order);
+    let below = classes.iter().zip(&heights[1..]).filter_map(|(id, h)| h.map(|h| (*id, h))).collect();
+    Ok((order.into_iter().rev().filter(|c| *c > 0).map(|c| classes[c - 1]).collect(), below))
+}
+
+/// Levels that a term takes.
+fn depth(graph: &Graph, term: &Term) -> u32 {
+    match term {
+        Term::Linear(node, _)
+        | Term::Function(node, _)
+        | Term::Pair(node, _)
+        | Term::Slotwise(node, ..)
+        | Term::Both(node, ..) => levels::depth(&graph.analysis.node(*node).kind),
+        Term::Kernel(..) => 1,
+        _ => 0,
+    }
+}
+
+/// The implementations of every class that the root reaches, as a problem of extraction; the root is class 0.
+struct Choices {
+    alternatives: Vec<Vec<Alternative>>,
+    terms: Vec<Vec<Term>>,
+}
+
+impl Choices {
+    /// Layouts in which the input may be encrypted.
+    fn fresh(&self) -> BTreeSet<LayoutIndex> {
+        let fresh = |t: &Term| if let Term::Fresh(_, layout) = t { Some(*layout) } else { None };
+        self.terms.iter().flatten().filter_map(fresh).collect()
+    }
+
+    fn of(graph: &Graph, root: Id) -> Choices {
+        let mut out = Choices { alternatives: vec![], terms: vec![] };
+        let mut ids = vec![graph.find(root)];
+        let mut index: BTreeMap<Id, Class> = BTreeMap::from([(ids[0], 0)]);
+        let mut next = 0;
+        while next < ids.len() {
+            let mut terms: Vec<Term> =
+                graph[ids[next]].nodes.iter().filter(|t| t.is_implementation()).cloned().collect();
+            terms.sort();
+            terms.dedup();
+            let mut ways = Vec::with_capacity(terms.len());
+            for term in &terms {
+                let number = |id: &Id| {
+                    *index.entry(graph.find(*id)).or_insert_with(|| {
+                        ids.push(graph.find(*id));
+                        ids.len() - 1
+                    })
+                };
+                let children = term.children().iter().map(number).collect();
+                ways.push(Alternative { children, depth: depth(graph, term) });
+            }
+            out.alternatives.push(ways);
+            out.terms.push(terms);
+            next += 1;
+        }
+        out
+    }
+}
+
+/// Predicted time of a slotwise layer on one ciphertext.
+fn slotwise_ns(kind: &Kind, cost: &CostModel, before: Level) -> u64 {
+    if is_scaling(kind) {
+        cost.pass(before) + cost.rescale(before)
+    } else {
+        elementwise_ns(kind, cost, before)
+    }
+}
+
+/// The identity on a tensor.
+fn repack(source: &TensorNode) -> TensorNode {
+    TensorNode { kind: Kind::Linear { operators: vec![], scale: 1.0, bias: None }, ..source.clone() }
+}
+
+fn linear_choice(
+    tables: &Tables,
+    step: term::StepIndex,
+    cost: &CostModel,
+    level: Level,
+) -> Result<LinearChoice, CompileError> {
+    let missing = || CompileError::Internal("packing chose a step without a plan".into());
+    let planned = tables.plan_of(step).ok_or_else(missing)?;
+    let (best, fold_ns) = tables.best(step, cost, level).ok_or_else(missing)?;
+    let split = planned.family.split(&planned.support, &best);
+    Ok(LinearChoice { kernel: tables.kernel(step).clone(), split, fold_ns })
+}

@@ -1,0 +1,202 @@
+//! Physical rules: how a demanded tensor in a layout is implemented, and what that demands in turn.
+//!
+//! | rule | demand | implementation | condition |
+//! |---|---|---|---|
+//! | any | Any(x) | Use(Have(x, l)) | l a candidate of x |
+//! | have | Have(x, l) | Use(Made(x, l)) | |
+//! | weaker | Have(x, l with junk gaps) | Use(Made(x, l with zero gaps)) | |
+//! | repack | Have(x, l) | Kernel(identity, Made(x, k)) | k another candidate of x, l with zero gaps |
+//! | fresh | Made(input, l) | Fresh(l) | l one that clients can make |
+//! | kernel | Made(linear(f, x), l) | Kernel(f, Have(x, k)) | k a candidate of x, the kernel yields l |
+//! | slotwise | Made(f(x), l) | Slotwise(f, Have(x, k)) | f on k leaves l: junk gaps only where f allows them |
+//! | both | Made(x ± y, l) | Both(Have(x, l), Have(y, l)) | gaps of l are zero |
+//!
+//! A repack reads a `Made`, so two repacks never follow each other and no class needs itself.
+
+use super::candidates::{inputs, is_scaling, steps_to};
+use super::laws::{Graph, law, linears};
+use super::tables::Tables;
+use super::term::{LayoutIndex, NodeIndex, Term};
+use crate::packing::kernel::Kernel;
+use crate::packing::slotwise;
+use cipherloom_ir::Gap;
+use egg::{Id, Rewrite};
+
+/// All physical rules.
+pub fn rules() -> Vec<Rewrite<Term, Tables>> {
+    let made = |t: &Term| matches!(t, Term::Made(..));
+    let have = |t: &Term| matches!(t, Term::Have(..));
+    vec![
+        law("any", |t| matches!(t, Term::Any(_)), any),
+        law("have", have, straight),
+        law("weaker", have, weaker),
+        law("repack", have, repack),
+        law("fresh", made, fresh),
+        law("kernel", made, kernel),
+        law("slotwise", made, slotwise),
+        law("both", made, both),
+    ]
+}
+
+/// Demands of a class: (layout, logical class).
+fn demands(graph: &Graph, class: Id, of: fn(&Term) -> Option<(LayoutIndex, Id)>) -> Vec<(LayoutIndex, Id)> {
+    let mut out: Vec<_> = graph[class].nodes.iter().filter_map(of).map(|(l, x)| (l, graph.find(x))).collect();
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+fn haves(graph: &Graph, class: Id) -> Vec<(LayoutIndex, Id)> {
+    demands(graph, class, |t| if let Term::Have(l, [x]) = t { Some((*l, *x)) } else { None })
+}
+
+fn mades(graph: &Graph, class: Id) -> Vec<(LayoutIndex, Id)> {
+    demands(graph, class, |t| if let Term::Made(l, [x]) = t { Some((*l, *x)) } else { None })
+}
+
+fn candidates(graph: &Graph, x: Id) -> Vec<LayoutIndex> {
+    graph.analysis.candidates.get(&x).cloned().unwrap_or_default()
+}
+
+fn any(graph: &mut Graph, class: Id) -> Vec<Term> {
+    let list =
+        demands(graph, class, |t| if let Term::Any([x]) = t { Some((LayoutIndex(0), *x)) } else { None });
+    let mut out = Vec::new();
+    for (_, x) in list {
+        for layout in candidates(graph, x) {
+            out.push(Term::Use([graph.add(Term::Have(layout, [x]))]));
+        }
+    }
+    out
+}
+
+fn straight(graph: &mut Graph, class: Id) -> Vec<Term> {
+    let list = haves(graph, class);
+    list.into_iter().map(|(layout, x)| Term::Use([graph.add(Term::Made(layout, [x]))])).collect()
+}
+
+fn weaker(graph: &mut Graph, class: Id) -> Vec<Term> {
+    let mut out = Vec::new();
+    for (layout, x) in haves(graph, class) {
+        let mut placed = graph.analysis.layout(layout).clone();
+        if placed.layout.gap == Gap::Junk {
+            placed.layout.gap = Gap::Zero;
+            let clean = graph.analysis.add_layout(placed);
+            if candidates(graph, x).contains(&clean) {
+                out.push(Term::Use([graph.add(Term::Made(clean, [x]))]));
+            }
+        }
+    }
+    out
+}
+
+fn repack(graph: &mut Graph, class: Id) -> Vec<Term> {
+    let mut out = Vec::new();
+    for (layout, x) in haves(graph, class) {
+        let result = graph.analysis.layout(layout).clone();
+        // Linear maps write any layout by themselves.
+        let writes = !linears(graph, x).is_empty();
+        if writes || result.layout.gap != Gap::Zero {
+            continue;
+        }
+        let kernel = Kernel { output: result.layout.clone(), fold: vec![], result };
+        for from in candidates(graph, x).into_iter().filter(|k| *k != layout) {
+            let step = graph.analysis.add_step(None, from, kernel.clone());
+            graph.analysis.plan(&[step]);
+            if graph.analysis.plan_of(step).is_some() {
+                let made = graph.add(Term::Made(from, [x]));
+                out.push(Term::Kernel(step, [made]));
+            }
+        }
+    }
+    out
+}
+
+fn fresh(graph: &mut Graph, class: Id) -> Vec<Term> {
+    let mut out = Vec::new();
+    for (layout, x) in mades(graph, class) {
+        let nodes: Vec<NodeIndex> = graph[x]
+            .nodes
+            .iter()
+            .filter_map(|t| if let Term::Input(n) = t { Some(*n) } else { None })
+            .collect();
+        for node in nodes {
+            if inputs(&graph.analysis, node).contains(graph.analysis.layout(layout)) {
+                out.push(Term::Fresh(node, layout));
+            }
+        }
+    }
+    out
+}
+
+fn kernel(graph: &mut Graph, class: Id) -> Vec<Term> {
+    let mut out = Vec::new();
+    for (layout, result) in mades(graph, class) {
+        for (node, x) in linears(graph, result) {
+            if graph.analysis.operators(Some(node)).is_empty() {
+                continue;
+            }
+            for from in candidates(graph, x) {
+                let steps = steps_to(&mut graph.analysis, node, from, layout);
+                graph.analysis.plan(&steps);
+                for step in steps {
+                    if graph.analysis.plan_of(step).is_some() {
+                        let have = graph.add(Term::Have(from, [x]));
+                        out.push(Term::Kernel(step, [have]));
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+fn slotwise(graph: &mut Graph, class: Id) -> Vec<Term> {
+    let mut out = Vec::new();
+    for (layout, result) in mades(graph, class) {
+        let wanted = graph.analysis.layout(layout).clone();
+        let mut sources: Vec<(NodeIndex, Id)> = graph[result]
+            .nodes
+            .iter()
+            .filter_map(|t| match t {
+                Term::Function(n, [x]) => Some((*n, *x)),
+                Term::Linear(n, [x]) if is_scaling(&graph.analysis.node(*n).kind) => Some((*n, *x)),
+                _ => None,
+            })
+            .collect();
+        sources.sort_unstable();
+        for (node, x) in sources {
+            let kind = graph.analysis.node(node).kind.clone();
+            for gap in [Gap::Zero, Gap::Junk] {
+                let mut from = wanted.clone();
+                from.layout.gap = gap;
+                if slotwise::result(&kind, &from).as_ref() == Some(&wanted) {
+                    let from = graph.analysis.add_layout(from);
+                    let have = graph.add(Term::Have(from, [x]));
+                    out.push(Term::Slotwise(node, layout, [have]));
+                }
+            }
+        }
+    }
+    out
+}
+
+fn both(graph: &mut Graph, class: Id) -> Vec<Term> {
+    let mut out = Vec::new();
+    for (layout, result) in mades(graph, class) {
+        if graph.analysis.layout(layout).layout.gap != Gap::Zero {
+            continue;
+        }
+        let mut pairs: Vec<(NodeIndex, [Id; 2])> = graph[result]
+            .nodes
+            .iter()
+            .filter_map(|t| if let Term::Pair(n, xs) = t { Some((*n, *xs)) } else { None })
+            .collect();
+        pairs.sort_unstable();
+        for (node, operands) in pairs {
+            let haves = operands.map(|x| graph.add(Term::Have(layout, [x])));
+            out.push(Term::Both(node, layout, haves));
+        }
+    }
+    out
+}

@@ -1,0 +1,195 @@
+//! What the indices in terms stand for: tensor nodes, layouts, steps; and the memoised plans of steps.
+//!
+//! The tables are the e-graph's analysis, so that laws can add to them. Equal entries share an index. Promises:
+//! indices depend on the order of insertion alone.
+
+use super::term::{LayoutIndex, NodeIndex, StepIndex, Term};
+use crate::compose::composed;
+use crate::cost::CostModel;
+use crate::graph::{Kind, TensorNode};
+use crate::packing::kernel::Kernel;
+use crate::packing::layouts::Placed;
+use crate::rotation::{Best, Family, Policy};
+use cipherloom_ir::scheme::Level;
+use cipherloom_ir::{Operator, PlacedMap, Support, Tensor};
+use egg::{Analysis, DidMerge, EGraph, Id};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+
+/// A linear map from one layout by one kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step {
+    /// The linear node; `None` for a repack.
+    pub node: Option<NodeIndex>,
+    /// Layout that is read.
+    pub input: LayoutIndex,
+    /// Index of the kernel.
+    kernel: u32,
+}
+
+/// The diagonals of a step and its splits.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Non-zero diagonals.
+    pub support: Support,
+    /// Their splits.
+    pub family: Family,
+}
+
+/// Side tables of the e-graph.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    /// Slots of a ciphertext.
+    pub slots: u32,
+    /// Weights.
+    pub tensors: Vec<Tensor>,
+    nodes: Vec<TensorNode>,
+    layouts: Interned<Placed>,
+    kernels: Interned<Kernel>,
+    steps: Interned<Step>,
+    /// `None` where the map has no meaning in these layouts.
+    plans: BTreeMap<StepIndex, Option<Planned>>,
+    /// By (first, second); `None` where they do not compose.
+    compositions: BTreeMap<(NodeIndex, NodeIndex), Option<NodeIndex>>,
+    /// Layouts that each logical tensor may stand in between layers, cheapest first.
+    pub candidates: BTreeMap<Id, Vec<LayoutIndex>>,
+}
+
+#[derive(Clone, Debug)]
+struct Interned<T> {
+    list: Vec<T>,
+    index: BTreeMap<T, u32>,
+}
+
+impl<T> Default for Interned<T> {
+    fn default() -> Interned<T> {
+        Interned { list: Vec::new(), index: BTreeMap::new() }
+    }
+}
+
+impl<T: Ord + Clone> Interned<T> {
+    fn add(&mut self, value: T) -> u32 {
+        if let Some(index) = self.index.get(&value) {
+            return *index;
+        }
+        let index = self.list.len() as u32;
+        self.list.push(value.clone());
+        self.index.insert(value, index);
+        index
+    }
+}
+
+impl Tables {
+    /// Adds a tensor node.
+    pub fn add_node(&mut self, node: TensorNode) -> NodeIndex {
+        let known = self.nodes.iter().position(|n| *n == node);
+        NodeIndex(known.unwrap_or_else(|| {
+            self.nodes.push(node);
+            self.nodes.len() - 1
+        }) as u32)
+    }
+
+    /// Adds a layout.
+    pub fn add_layout(&mut self, placed: Placed) -> LayoutIndex {
+        LayoutIndex(self.layouts.add(placed))
+    }
+
+    /// Adds a step.
+    pub fn add_step(&mut self, node: Option<NodeIndex>, input: LayoutIndex, kernel: Kernel) -> StepIndex {
+        let kernel = self.kernels.add(kernel);
+        StepIndex(self.steps.add(Step { node, input, kernel }))
+    }
+
+    /// A tensor node.
+    pub fn node(&self, index: NodeIndex) -> &TensorNode {
+        &self.nodes[index.0 as usize]
+    }
+
+    /// A layout.
+    pub fn layout(&self, index: LayoutIndex) -> &Placed {
+        &self.layouts.list[index.0 as usize]
+    }
+
+    /// A step.
+    pub fn step(&self, index: StepIndex) -> Step {
+        self.steps.list[index.0 as usize]
+    }
+
+    /// The kernel of a step.
+    pub fn kernel(&self, index: StepIndex) -> &Kernel {
+        &self.kernels.list[self.step(index).kernel as usize]
+    }
+
+    /// The operators of a linear node; none for other nodes.
+    pub fn operators(&self, node: Option<NodeIndex>) -> &[Operator] {
+        match node.map(|n| &self.node(n).kind) {
+            Some(Kind::Linear { operators, .. }) => operators,
+            _ => &[],
+        }
+    }
+
+    /// The composition of two linear nodes, of which the first is no composition itself: so a chain has one form for
+    /// each of its parts. `None` where they do not compose, or where the bias would leave float32.
+    pub fn compose(&mut self, first: NodeIndex, second: NodeIndex) -> Option<NodeIndex> {
+        if let Some(known) = self.compositions.get(&(first, second)) {
+            return *known;
+        }
+        let composite = self.compositions.values().flatten().any(|n| *n == first);
+        let (f, g) = (self.node(first).clone(), self.node(second).clone());
+        let made = if composite { None } else { composed(&mut self.tensors, &f, &g).ok() };
+        let finite = |node: &TensorNode| match node.kind {
+            Kind::Linear { bias: Some(b), .. } => {
+                self.tensors[b.0 as usize].values.iter().all(|v| v.is_finite())
+            }
+            _ => true,
+        };
+        let made = made.filter(finite).map(|node| self.add_node(node));
+        self.compositions.insert((first, second), made);
+        made
+    }
+
+    /// Plans steps that have no plan yet.
+    pub fn plan(&mut self, steps: &[StepIndex]) {
+        let mut missing: Vec<StepIndex> =
+            steps.iter().copied().filter(|s| !self.plans.contains_key(s)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        let made: Vec<Option<Planned>> = missing.par_iter().map(|s| self.planned(*s)).collect();
+        self.plans.extend(missing.into_iter().zip(made));
+    }
+
+    fn planned(&self, index: StepIndex) -> Option<Planned> {
+        let (step, kernel) = (self.step(index), self.kernel(index));
+        let input = &self.layout(step.input).layout;
+        let operators = self.operators(step.node);
+        let map = PlacedMap { operators, scale: 1.0, input, output: &kernel.output, fold: &kernel.fold };
+        let support = Support::of(&map, &self.tensors).ok()?;
+        let family = Family::of(&support, self.slots);
+        Some(Planned { support, family })
+    }
+
+    /// The plan of a step; `None` where the map has no meaning in these layouts.
+    pub fn plan_of(&self, index: StepIndex) -> Option<&Planned> {
+        self.plans.get(&index)?.as_ref()
+    }
+
+    /// The cheapest split of a step that starts at `level`, and the predicted time of its folds.
+    pub fn best(&self, index: StepIndex, cost: &CostModel, level: Level) -> Option<(Best, u64)> {
+        let best = self.plan_of(index)?.family.best(cost, level, Policy::Cheapest);
+        let kernel = self.kernel(index);
+        let below = Level(level.0 - 1);
+        let folds = kernel.fold.len() as u64 * u64::from(kernel.output.ciphertexts);
+        let keys = kernel.fold.len() as u64 * cost.key_bytes(below);
+        Some((best, folds * cost.rotate(below) + cost.memory_price(keys)))
+    }
+}
+
+impl Analysis<Term> for Tables {
+    type Data = ();
+
+    fn make(_egraph: &mut EGraph<Term, Self>, _term: &Term, _id: Id) {}
+
+    fn merge(&mut self, _a: &mut (), _b: ()) -> DidMerge {
+        DidMerge(false, false)
+    }
+}

@@ -1,0 +1,3 @@
+//! Equality saturation: extraction against brute force, laws against meanings, stages against snapshots.
+
+mod extract;
