@@ -174,7 +174,7 @@ impl Operands<'_> {
                 outputs: 1,
                 hoisting: Hoisting::Double,
                 rescale: true,
-                plaintext: &|i| Ok(plaintexts[i].clone()),
+                plaintext: &|i| Ok(plaintexts[i].clone().into()),
             };
             drop(made.context.linear(&sweep).expect("a sweep"));
         };

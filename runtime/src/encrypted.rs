@@ -3,8 +3,8 @@
 use crate::error::RuntimeError;
 use crate::evaluator::Frame;
 use crate::keys::KeySet;
-use crate::plaintexts::Plaintexts;
-use cipherloom_ckks::{self as ckks, Ciphertext, CkksError, EvaluationKey, Limbs, RotationStep};
+use crate::plaintexts::{PlaintextError, Plaintexts};
+use cipherloom_ckks::{self as ckks, Ciphertext, CkksError, EvaluationKey, Limbs, Plaintext, RotationStep};
 use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Hoisting, KeyedStep, LinearPlan, Node, Op, Plain, ValueType};
 use std::sync::{Arc, OnceLock};
@@ -15,6 +15,14 @@ pub(crate) struct Encrypted<'a> {
     pub(crate) keys: &'a KeySet,
     pub(crate) plaintexts: &'a Plaintexts,
     pub(crate) inputs: &'a [Vec<Ciphertext>],
+}
+
+/// Where a node's plaintexts come from.
+struct Sources<'a> {
+    /// For the products of a plan.
+    products: &'a ckks::SweepPlaintexts<'a>,
+    /// For an op with one plaintext.
+    encoded: &'a dyn Fn() -> Result<Arc<Plaintext>, CkksError>,
 }
 
 impl Encrypted<'_> {
@@ -30,14 +38,16 @@ impl Encrypted<'_> {
             return Err(RuntimeError::Draft { node: index, origin: origin(), op: "activation" });
         }
         let failed = OnceLock::new();
-        let plaintext = |k: usize| {
-            self.plaintexts.get(self.frame, index, k).map_err(|e| {
-                // The engine's error type cannot carry this one: it is kept aside and reported instead.
-                let _ = failed.set(e);
-                CkksError::Empty
-            })
+        let kept_aside = |e: PlaintextError| {
+            // The engine's error type cannot carry this one: it is kept aside and reported instead.
+            let _ = failed.set(e);
+            CkksError::Empty
         };
-        self.evaluate(node, operands, &plaintext).map_err(|source| match failed.get() {
+        let sources = Sources {
+            products: &|k| self.plaintexts.get(self.frame, index, k).map_err(kept_aside),
+            encoded: &|| self.plaintexts.get_encoded(self.frame, index).map_err(kept_aside),
+        };
+        self.evaluate(node, operands, &sources).map_err(|source| match failed.get() {
             Some(e) => RuntimeError::Plaintext { node: index, origin: origin(), what: e.to_string() },
             None => RuntimeError::Engine { node: index, origin: origin(), source },
         })
@@ -47,7 +57,7 @@ impl Encrypted<'_> {
         &self,
         node: &Node,
         x: &[Arc<Ciphertext>],
-        plaintext: &ckks::SweepPlaintexts<'_>,
+        plaintexts: &Sources<'_>,
     ) -> Result<Vec<Ciphertext>, CkksError> {
         let c = &self.frame.context;
         let one = |r: Result<Ciphertext, CkksError>| r.map(|v| vec![v]);
@@ -58,13 +68,13 @@ impl Encrypted<'_> {
             Op::Add(..) => one(c.add(&x[0], &x[1])),
             Op::Sub(..) => one(c.sub(&x[0], &x[1])),
             Op::Neg(..) => one(c.neg(&x[0])),
-            Op::AddPlain(..) => one(c.add_plain(&x[0], plaintext(0)?.as_ref())),
+            Op::AddPlain(..) => one(c.add_plain(&x[0], (plaintexts.encoded)()?.as_ref())),
             Op::MulPlain(_, Plain::Constant(value)) | Op::MulScalar(_, value) => {
                 let operand = self.operand(node);
                 let scale = self.frame.scales.plain(operand.level, &operand.scale);
                 one(c.mul_scalar(&x[0], (value * scale).round()))
             }
-            Op::MulPlain(..) => one(c.mul_plain(&x[0], plaintext(0)?.as_ref())),
+            Op::MulPlain(..) => one(c.mul_plain(&x[0], (plaintexts.encoded)()?.as_ref())),
             Op::Mul(..) => one(c.mul(&x[0], &x[1])),
             Op::SumOfProducts(_) => {
                 let pairs: Vec<(&Ciphertext, &Ciphertext)> =
@@ -81,7 +91,7 @@ impl Encrypted<'_> {
                 None => Ok((*x[0]).clone()),
             }),
             Op::Conjugate(_, key) => one(c.conjugate(&x[0], self.keys.get(*key))),
-            Op::Linear(plan) => self.linear(plan, x, plaintext),
+            Op::Linear(plan) => self.linear(plan, x, plaintexts.products),
             Op::Activation(..) => unreachable!("drafts are refused before"),
         }
     }

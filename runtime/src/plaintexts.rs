@@ -6,7 +6,7 @@
 
 use crate::error::RuntimeError;
 use crate::evaluator::Frame;
-use cipherloom_ckks::{CkksError, CompactPlaintext, Limbs, Plaintext};
+use cipherloom_ckks::{CkksError, CompactPlaintext, Limbs, Plaintext, SweepPlaintext};
 use cipherloom_ir::{Diagonals, Hoisting, LinearPlan, MapError, MapId, Node, Op, Plain, Step, plain_values};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) enum PlaintextError {
 /// One plaintext in its tier.
 enum Tier {
     Kept(Arc<Plaintext>),
-    Compact(CompactPlaintext),
+    Compact(Arc<CompactPlaintext>),
     Described,
 }
 
@@ -95,27 +95,34 @@ impl Plaintexts {
         Ok(Plaintexts { nodes })
     }
 
-    /// Plaintext `k` of a node in evaluation form.
+    /// Plaintext `k` of a node, kept or with one word per coefficient.
     pub(crate) fn get(
         &self,
         frame: &Frame,
         index: usize,
         k: usize,
-    ) -> Result<Arc<Plaintext>, PlaintextError> {
-        let source = Source { frame, index, node: &frame.circuit.nodes[index] };
-        let context = &frame.context;
+    ) -> Result<SweepPlaintext, PlaintextError> {
         let node = &self.nodes[index];
         match &node.tiers[k] {
-            Tier::Kept(plaintext) => Ok(plaintext.clone()),
-            Tier::Compact(compact) => {
-                let shape = source.shape();
-                Ok(Arc::new(context.expand(compact, shape.limbs, shape.special)?))
-            }
+            Tier::Kept(plaintext) => Ok(SweepPlaintext::Encoded(plaintext.clone())),
+            Tier::Compact(compact) => Ok(SweepPlaintext::Compact(compact.clone())),
             Tier::Described => {
-                let shape = source.shape();
+                let source = Source { frame, index, node: &frame.circuit.nodes[index] };
                 let values = source.values(k, &node.diagonals)?;
-                let made = context.encoder().encode(&values, shape.scale, shape.limbs, shape.special)?;
-                Ok(Arc::new(made))
+                let made = frame.context.encoder().compact(&values, source.shape().scale)?;
+                Ok(SweepPlaintext::Compact(Arc::new(made)))
+            }
+        }
+    }
+
+    /// The one plaintext of a node in evaluation form.
+    pub(crate) fn get_encoded(&self, frame: &Frame, index: usize) -> Result<Arc<Plaintext>, PlaintextError> {
+        match self.get(frame, index, 0)? {
+            SweepPlaintext::Encoded(plaintext) => Ok(plaintext),
+            SweepPlaintext::Compact(compact) => {
+                let source = Source { frame, index, node: &frame.circuit.nodes[index] };
+                let shape = source.shape();
+                Ok(Arc::new(frame.context.expand(&compact, shape.limbs, shape.special)?))
             }
         }
     }
@@ -202,7 +209,7 @@ impl Source<'_> {
         let encoder = self.frame.context.encoder();
         let tier = match place {
             Place::Describe => return Ok(Tier::Described),
-            Place::Compact => encoder.compact(&values()?, shape.scale).map(Tier::Compact),
+            Place::Compact => encoder.compact(&values()?, shape.scale).map(|c| Tier::Compact(Arc::new(c))),
             Place::Keep => encoder
                 .encode(&values()?, shape.scale, shape.limbs, shape.special)
                 .map(|p| Tier::Kept(Arc::new(p))),

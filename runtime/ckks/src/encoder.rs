@@ -8,7 +8,7 @@ mod embedding;
 
 use std::sync::Arc;
 
-use cipherloom_ring::{Coefficient, Degree, Limb, Modulus, Poly};
+use cipherloom_ring::{Coefficient, Degree, Limb, Poly};
 
 use self::embedding::Embedding;
 use crate::{CkksError, CompactPlaintext, Limbs, Plaintext, parallel};
@@ -103,19 +103,21 @@ impl Encoder {
                 return Err(CkksError::TooManyLimbs { have, max });
             }
         }
+        self.check_compact(compact)?;
         let n = self.degree.n();
-        let coefficients = compact.coefficients();
-        if coefficients.len() > n {
-            return Err(CkksError::SlotCount { slots: coefficients.len() / 2, max: n / 2 });
-        }
         let basis: Vec<&Limb> =
             self.chain[..limbs].iter().chain(&self.special[..special]).map(AsRef::as_ref).collect();
         let mut poly = Poly::unspecified(self.degree, basis.len());
         parallel::for_each(n, poly.limbs_mut().zip(&basis), 0, |(words, limb), _| {
-            spread(words, coefficients, compact.largest(), limb.modulus());
-            limb.forward(words);
+            compact.expand_limb(limb, words)
         });
         Plaintext::new(poly, special)
+    }
+
+    /// Checks that a plaintext is not of a larger ring.
+    pub(crate) fn check_compact(&self, compact: &CompactPlaintext) -> Result<(), CkksError> {
+        let (n, len) = (self.degree.n(), compact.coefficients().len());
+        if len > n { Err(CkksError::SlotCount { slots: len / 2, max: n / 2 }) } else { Ok(()) }
     }
 
     /// Slots of the polynomial with these `N` real coefficients, divided by `scale`.
@@ -216,21 +218,6 @@ fn round(x: f64) -> i64 {
     /// Adding it leaves no room for a fraction; integers of 51 bits keep their value.
     const SHIFT: f64 = 1.5 * (1u64 << 52) as f64;
     if x.abs() < (1u64 << 51) as f64 { ((x + SHIFT) - SHIFT) as i64 } else { x.round_ties_even() as i64 }
-}
-
-/// out [0, q): the coefficients, of magnitude up to `largest`, at equal distances.
-fn spread(out: &mut [u64], coefficients: &[i64], largest: u64, modulus: &Modulus) {
-    let gap = out.len() / coefficients.len();
-    let q = modulus.value();
-    let wrap = |c: i64| if c < 0 { (c as u64).wrapping_add(q) } else { c as u64 };
-    if gap > 1 {
-        out.fill(0);
-    }
-    match (gap, largest < q) {
-        (1, true) => out.iter_mut().zip(coefficients).for_each(|(out, &c)| *out = wrap(c)),
-        (_, true) => out.iter_mut().step_by(gap).zip(coefficients).for_each(|(out, &c)| *out = wrap(c)),
-        _ => out.iter_mut().step_by(gap).zip(coefficients).for_each(|(out, &c)| *out = modulus.from_i64(c)),
-    }
 }
 
 /// Residues modulo several primes to one number, by Garner's mixed radix: exact, no big integers.

@@ -106,8 +106,6 @@ pub(crate) enum Addend<'a> {
     None,
     /// `P` times a polynomial over the chain primes.
     Plain(&'a Poly<Evaluation>),
-    /// A polynomial over chain and special primes, as it is.
-    Extended(&'a Poly<Evaluation>),
 }
 
 /// Inner product of digits with a key, plus addends: `P` times the switched value, made limb by limb.
@@ -148,7 +146,6 @@ impl<D: Digits> Source for Switched<'_, D> {
                 Addend::Plain(addend) if target < self.limbs => {
                     limb.mul_scalar_add(sum, addend.limb(target), self.special.product[target]);
                 }
-                Addend::Extended(addend) => limb.add(sum, addend.limb(target)),
                 Addend::Plain(_) | Addend::None => {}
             }
         }

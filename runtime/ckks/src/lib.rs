@@ -45,5 +45,5 @@ pub use key::{EvaluationKey, KeyError, KeyShape, KeyTarget, PublicKey};
 pub use keyswitch::Hoisted;
 pub use plaintext::{CompactPlaintext, Plaintext};
 pub use seed::{SEED_BYTES, Seed};
-pub use sweep::{Hoisting, LinearSweep, SweepPlaintexts, SweepProduct, SweepStep};
+pub use sweep::{Hoisting, LinearSweep, SweepPlaintext, SweepPlaintexts, SweepProduct, SweepStep};
 pub use wire::{SeededCiphertext, WireError};

@@ -151,17 +151,19 @@ impl Context {
         Extended::new(parts, special)
     }
 
-    /// `P a` over the chain primes.
+    /// `P` times a polynomial over the chain primes, over these.
     pub(crate) fn times_special(
         &self,
-        a: &Ciphertext,
+        a: &Poly<Evaluation>,
         special: usize,
-    ) -> Result<Vec<Poly<Evaluation>>, CkksError> {
+    ) -> Result<Poly<Evaluation>, CkksError> {
         let product = self.special_product(special)?;
-        Ok(self.fill(a.parts().len(), a.limbs().0, |part, i, out| {
-            out.copy_from_slice(a.part(part).limb(i));
+        let mut result = Poly::unspecified(self.degree(), a.limbs());
+        self.for_each(result.limbs_mut().enumerate(), 0, |(i, out), _| {
+            out.copy_from_slice(a.limb(i));
             self.limb(i).mul_scalar(out, product.product[i]);
-        }))
+        });
+        Ok(result)
     }
 
     fn relinearize_dropping(

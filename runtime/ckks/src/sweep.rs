@@ -3,10 +3,14 @@
 //! `out_o = sum over g of rot_g( sum of diagonal_(o,g,i,b) * rot_b(in_i) )`. Every input is decomposed once for all its
 //! baby steps. With [`Hoisting::Double`] the babies stay over chain and special primes, so that no baby is divided by
 //! `P`; the sums of giant steps are always collected over both, and each output is divided once, together with its
-//! rescale. Source: J.-P. Bossuat, C. Mouchet, J. Troncoso-Pastoriza and J.-P. Hubaux, *Efficient bootstrapping for
+//! rescale. Three files follow the formula: `babies` rotates the inputs, `products` sums over them, `giants` rotates the
+//! sums; `run` puts them together. Source: J.-P. Bossuat, C. Mouchet, J. Troncoso-Pastoriza and J.-P. Hubaux, *Efficient bootstrapping for
 //! approximate homomorphic encryption with non-sparse keys* (ePrint 2020/1203), section 4; baby steps and giant steps: S.
 //! Halevi and V. Shoup (ePrint 2018/244).
 
+mod babies;
+mod giants;
+mod products;
 mod run;
 
 use std::collections::BTreeMap;
@@ -14,8 +18,8 @@ use std::sync::Arc;
 
 use crate::rotation::check_gadgets;
 use crate::{
-    Ciphertext, CkksError, Context, EvaluationKey, Gadget, GaloisElement, KeyTarget, Limbs, Plaintext,
-    RotationStep,
+    Ciphertext, CkksError, CompactPlaintext, Context, EvaluationKey, Gadget, GaloisElement, KeyTarget,
+    Plaintext, RotationStep,
 };
 
 /// Where baby steps are divided by `P`.
@@ -43,8 +47,22 @@ pub struct SweepProduct {
 /// A step of a sweep: a rotation and its key, or the identity, which needs none.
 pub type SweepStep<'a> = (RotationStep, Option<&'a EvaluationKey>);
 
+/// The plaintext of a product, in the form that it is kept in.
+pub enum SweepPlaintext {
+    /// In evaluation form, over the limbs of the inputs, with [`Hoisting::Double`] and the special primes of the babies' keys.
+    Encoded(Arc<Plaintext>),
+    /// One word per coefficient: its limbs are made one by one, where they are needed.
+    Compact(Arc<CompactPlaintext>),
+}
+
+impl From<Arc<Plaintext>> for SweepPlaintext {
+    fn from(plaintext: Arc<Plaintext>) -> SweepPlaintext {
+        SweepPlaintext::Encoded(plaintext)
+    }
+}
+
 /// The plaintext of a product, by the index of the product. It is called once per product, from any thread.
-pub type SweepPlaintexts<'a> = dyn Fn(usize) -> Result<Arc<Plaintext>, CkksError> + Sync + 'a;
+pub type SweepPlaintexts<'a> = dyn Fn(usize) -> Result<SweepPlaintext, CkksError> + Sync + 'a;
 
 /// A plan of products, rotations and sums.
 pub struct LinearSweep<'a> {
@@ -166,10 +184,6 @@ impl Context {
         if sweep.rescale && checked.limbs < 2 {
             return Err(CkksError::TooFewLimbs { have: checked.limbs, need: 2 });
         }
-        run::Run::new(self, sweep, checked)?.outputs()
-    }
-
-    fn check_product_plain(&self, plain: &Plaintext, checked: &Checked) -> Result<(), CkksError> {
-        self.check_plain(plain, Limbs(checked.limbs), checked.baby_special)
+        run::outputs(self, sweep, &checked)
     }
 }

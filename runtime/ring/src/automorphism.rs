@@ -71,7 +71,18 @@ impl Automorphism {
     /// in any, out the same words: the image of evaluation words, for every prime alike.
     pub fn apply_evaluation(&self, input: &[u64], output: &mut [u64]) {
         self.check(input, output);
-        self.kernel.permute(output, input, &self.blocks, &self.orders);
+        self.permute_from(0, input, output);
+    }
+
+    /// The image's words from index `start` on, out of the words around their sources: see `tile.rs`.
+    pub(crate) fn permute_from(&self, start: usize, input: &[u64], output: &mut [u64]) {
+        let blocks = &self.blocks[start / 8..][..output.len() / 8];
+        self.kernel.permute(output, input, blocks, &self.orders);
+    }
+
+    /// The first of the eight neighbours that become those from index `start` on.
+    pub(crate) fn source_of(&self, start: usize) -> usize {
+        self.blocks[start / 8] as usize & !7
     }
 
     /// in [0, q), out [0, q): the image of coefficients.

@@ -3,6 +3,7 @@
 //! - [`Degree`], [`Modulus`], [`Path`]: checked numbers. `N = 2^4 ..= 2^17`; `q` prime, below `2^60`, never in
 //!   `[2^50, 2^51)`; `q = 1 mod 2N` where it is transformed.
 //! - [`Limb`]: one prime at one degree, with its tables: transforms and pointwise kernels on slices of `N` words.
+//! - Tiles (`tile.rs`): the same kernels on aligned parts of a limb, and automorphisms of them.
 //! - [`Wide`]: sums of products that are reduced once.
 //! - [`Automorphism`]: `X -> X^g`, in either domain.
 //! - [`BaseConversion`]: residues modulo some primes to residues modulo others.
@@ -28,6 +29,7 @@ mod path;
 mod poly;
 #[cfg(target_arch = "x86_64")]
 mod roots;
+mod tile;
 mod transform;
 mod wide;
 mod words;
@@ -40,5 +42,6 @@ pub use limb::Limb;
 pub use modulus::{Modulus, is_prime};
 pub use path::Path;
 pub use poly::{Coefficient, Domain, Evaluation, Poly};
+pub use tile::TILE_WORDS_MIN;
 pub use wide::Wide;
 pub use words::Words;

@@ -147,33 +147,7 @@ impl Limb {
             assert_eq!(a.len(), terms.len(), "one product per shared factor");
             terms.iter().chain(a).for_each(|words| self.check(words));
         }
-        self.kernel.pair_of_sums(&self.modulus, outs, a, b);
-    }
-
-    /// Words in which several long sums over the same factors are best taken: a few tens of terms stay in the second-level
-    /// cache from one sum to the next.
-    pub const STEP_WORDS: usize = 512;
-
-    /// [`Limb::pair_of_sums`] at the indices from `start` on that `outs` have room for; factors are whole limbs.
-    ///
-    /// # Panics
-    /// As [`Limb::pair_of_sums`]; where `outs` reach beyond the limb.
-    pub fn pair_of_sums_from<'a>(
-        &self,
-        start: usize,
-        outs: [&mut [u64]; 2],
-        a: &[&'a [u64]],
-        b: [&[&'a [u64]]; 2],
-    ) {
-        let range = start..start + outs[0].len();
-        assert_eq!(outs[1].len(), range.len(), "both sums at the same indices");
-        let part = |words: &&'a [u64]| &words[range.clone()];
-        let a: Vec<&[u64]> = a.iter().map(part).collect();
-        let b = b.map(|terms| {
-            assert_eq!(a.len(), terms.len(), "one product per shared factor");
-            terms.iter().map(part).collect::<Vec<_>>()
-        });
-        self.kernel.pair_of_sums(&self.modulus, outs, &a, [&b[0], &b[1]]);
+        self.kernel.pair_of_sums(&self.modulus, outs, [&[], &[]], a, b);
     }
 
     /// in [0, q): adds `a b` to the sum, index by index. Any number of terms.

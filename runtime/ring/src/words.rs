@@ -14,8 +14,8 @@ const SPARE_WORDS: usize = LINE_BYTES / size_of::<u64>() - 1;
 
 /// Shorter buffers are left to the allocator: it recycles them as well.
 const RECYCLED_WORDS_MIN: usize = 1 << 11;
-/// Most words that wait together: 256 MiB.
-const IDLE_WORDS_MAX: usize = 1 << 25;
+/// Most words that wait together: 1 GiB, what the sums of a large linear sweep take.
+const IDLE_WORDS_MAX: usize = 1 << 27;
 
 /// A heap buffer of 64-bit words aligned to 64 bytes. It dereferences to a slice.
 pub struct Words {

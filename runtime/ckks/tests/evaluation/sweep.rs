@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cipherloom_ckks::{
     Ciphertext, CkksError, Complex, EvaluationKey, Gadget, Hoisting, Limbs, LinearSweep, Plaintext,
-    RotationStep, SweepProduct,
+    RotationStep, SweepPlaintext, SweepProduct,
 };
 
 use crate::harness::{SCALE, World, add, mul, rotated, scaled};
@@ -64,8 +64,8 @@ impl Case {
     fn run(&self, hoisting: Hoisting, rescale: bool) -> Result<Vec<Ciphertext>, CkksError> {
         let special = if hoisting == Hoisting::Double { GADGET.special_limbs } else { 0 };
         let encoder = self.world.context.encoder();
-        let plaintext = |k: usize| -> Result<Arc<Plaintext>, CkksError> {
-            Ok(Arc::new(encoder.encode_complex(&self.diagonals[k], SCALE, self.limbs, special)?))
+        let plaintext = |k: usize| -> Result<SweepPlaintext, CkksError> {
+            Ok(Arc::new(encoder.encode_complex(&self.diagonals[k], SCALE, self.limbs, special)?).into())
         };
         self.with_sweep(hoisting, rescale, &plaintext, |sweep| self.world.context.linear(&sweep))
     }
@@ -144,15 +144,14 @@ fn a_sweep_equals_its_expansion() {
 }
 
 #[test]
-fn sums_too_long_for_one_batch_are_taken_in_pieces() {
-    // 2^25 words hold the plaintexts of 1638 products over these five primes.
+fn sums_of_thousands_of_products_are_exact() {
     let world = World::new(12, 3, 2);
     let (context, limbs) = (&world.context, Limbs(3));
     let (a, weights) = (world.values(1), world.values(2));
     let x = world.encrypt(&a, limbs);
     let key = world.rotation_key(1, limbs, GADGET);
     let plain = Arc::new(context.encoder().encode_complex(&weights, SCALE, limbs, 2).unwrap());
-    let plaintext = |_: usize| Ok(plain.clone());
+    let plaintext = |_: usize| Ok(plain.clone().into());
     let still = SweepProduct { output: 0, giant: 0, input: 0, baby: 0 };
     let moved = SweepProduct { output: 1, giant: 1, input: 0, baby: 1 };
     let mut products = vec![SweepProduct { output: 1, ..still }; 10];
@@ -180,6 +179,39 @@ fn sums_too_long_for_one_batch_are_taken_in_pieces() {
 }
 
 #[test]
+fn compact_plaintexts_give_the_bits_of_encoded_ones() {
+    // At 2^12 words a product, 2^22 words are the compact plaintexts of a batch: the groups below need two.
+    for (case, repeats) in [(Case::new(8, 3, GADGET), 1), (Case::new(12, 2, GADGET), 40)] {
+        let encoder = case.world.context.encoder();
+        for hoisting in [Hoisting::Single, Hoisting::Double] {
+            let special = if hoisting == Hoisting::Double { GADGET.special_limbs } else { 0 };
+            let count = case.products.len();
+            let compact: Vec<_> = case
+                .diagonals
+                .iter()
+                .map(|diagonal| Arc::new(encoder.compact_complex(diagonal, SCALE).unwrap()))
+                .collect();
+            let encoded: Vec<_> =
+                compact.iter().map(|c| Arc::new(encoder.expand(c, case.limbs, special).unwrap())).collect();
+            let run = |plaintext: &cipherloom_ckks::SweepPlaintexts<'_>| {
+                case.with_sweep(hoisting, true, plaintext, |mut sweep| {
+                    sweep.products = case.products.repeat(repeats);
+                    case.world.context.linear(&sweep).unwrap()
+                })
+            };
+            let expected = run(&|k| Ok(encoded[k % count].clone().into()));
+            assert_eq!(run(&|k| Ok(SweepPlaintext::Compact(compact[k % count].clone()))), expected);
+            let mixed = |k: usize| {
+                let k = k % count;
+                let kept = k.is_multiple_of(3);
+                Ok(if kept { encoded[k].clone().into() } else { SweepPlaintext::Compact(compact[k].clone()) })
+            };
+            assert_eq!(run(&mixed), expected);
+        }
+    }
+}
+
+#[test]
 fn every_number_of_threads_gives_the_same_bits() {
     let case = Case::new(10, 4, GADGET);
     for hoisting in [Hoisting::Single, Hoisting::Double] {
@@ -201,7 +233,7 @@ fn malformed_sweeps_are_refused() {
     };
     let (short, long) = (plain(0), plain(2));
     let refused = |hoisting, plain: &Arc<Plaintext>, change: &dyn Fn(&mut LinearSweep<'_>)| {
-        let plaintext = |_: usize| Ok(plain.clone());
+        let plaintext = |_: usize| Ok(plain.clone().into());
         case.with_sweep(hoisting, true, &plaintext, |mut sweep| {
             change(&mut sweep);
             context.linear(&sweep).unwrap_err()

@@ -120,11 +120,12 @@ kernels! {
     fn reduce_wide(m: &Modulus, low: &mut [u64], high: &mut [u64], out: &mut [u64]);
     /// in [0, q), out [0, q): `out = sum a_k b_k`.
     fn sum_of_products(m: &Modulus, out: &mut [u64], terms: &[(&[u64], &[u64])]);
-    /// in [0, q), out [0, q): `outs[i] = sum a_k b[i]_k`.
-    fn pair_of_sums(m: &Modulus, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]);
+    /// in [0, q), out [0, q): `outs[i] = starts[i] + sum a_k b[i]_k`; an empty start is zero.
+    fn pair_of_sums(m: &Modulus, outs: [&mut [u64]; 2], starts: [&[u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]);
     /// in: inputs below 2^60 (vector paths: 2^50), out [0, q): `out = offset + sum inputs_i weights_i`.
     fn convert(m: &Modulus, out: &mut [u64], inputs: &[&[u64]], weights: &[u64], offset: u64);
-    /// in any, out the same words in another order: `out[8b + r] = a[8 (blocks[b] / 8) + orders[blocks[b] % 8][r]]`.
+    /// in any, out the same words in another order: `out[8b + r] = a[8 (blocks[b] / 8) + orders[blocks[b] % 8][r]]`, the
+    /// index modulo the length of `a`, a power of two.
     fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &BlockOrders);
 }
 

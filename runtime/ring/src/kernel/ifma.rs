@@ -109,6 +109,9 @@ pub(super) fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &Block
     let sources = a.as_chunks::<LANES>().0;
     for (target, &block) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(blocks) {
         let order = load(&orders[block as usize % 8]);
-        store(target, _mm512_permutexvar_epi64(order, load(&sources[block as usize / 8])));
+        store(
+            target,
+            _mm512_permutexvar_epi64(order, load(&sources[(block as usize / 8) & (sources.len() - 1)])),
+        );
     }
 }

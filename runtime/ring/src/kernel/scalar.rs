@@ -85,10 +85,17 @@ pub(super) fn sum_of_products(m: &Modulus, out: &mut [u64], terms: &[(&[u64], &[
     }
 }
 
-pub(super) fn pair_of_sums(m: &Modulus, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
-    for (out, b) in outs.into_iter().zip(b) {
+pub(super) fn pair_of_sums(
+    m: &Modulus,
+    outs: [&mut [u64]; 2],
+    starts: [&[u64]; 2],
+    a: &[&[u64]],
+    b: [&[&[u64]]; 2],
+) {
+    for ((out, start), b) in outs.into_iter().zip(starts).zip(b) {
         let terms: Vec<_> = a.iter().copied().zip(b.iter().copied()).collect();
         sum_of_products(m, out, &terms);
+        add_limbs(m, out, start);
     }
 }
 
@@ -104,7 +111,7 @@ pub(super) fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &Block
     let (sources, _) = a.as_chunks::<8>();
     let (targets, _) = out.as_chunks_mut::<8>();
     for (target, &block) in targets.iter_mut().zip(blocks) {
-        let source = &sources[block as usize / 8];
+        let source = &sources[(block as usize / 8) & (sources.len() - 1)];
         *target = orders[block as usize % 8].map(|r| source[r as usize % 8]);
     }
 }

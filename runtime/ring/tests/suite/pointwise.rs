@@ -142,18 +142,50 @@ fn long_pairs_of_sums_equal_sums() {
                 let (mut first, mut second) = (vec![1; n], vec![1; n]);
                 limb.pair_of_sums([&mut first, &mut second], &a, [&b, &c]);
                 assert_eq!([&first, &second], [&expected[0], &expected[1]], "{limb:?}, {len} terms");
-                first.fill(1);
-                second.fill(1);
-                let starts = (0..n).step_by(Limb::STEP_WORDS);
-                let outs = first.chunks_mut(Limb::STEP_WORDS).zip(second.chunks_mut(Limb::STEP_WORDS));
-                for (start, (first, second)) in starts.zip(outs) {
-                    limb.pair_of_sums_from(start, [first, second], &a, [&b, &c]);
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_on_tiles_add_to_their_starts() {
+    let log_n = 10;
+    let n = 1 << log_n;
+    for q in [prime_below(1 << 50, log_n), prime_below(1 << 30, log_n), prime_below(1 << 59, log_n)] {
+        let factors: Vec<Vec<u64>> = (0..5).map(|k| residues(n, q, k)).collect();
+        let top = vec![q - 1; n];
+        let pick = |k: usize| if k % 6 == 5 { &top[..] } else { &factors[k % 6][..] };
+        for (len, tile) in [(0, 64), (1, 8), (3, 256), (5, 1024), (8, 16), (9, 512), (9, 8), (1030, 512)] {
+            let a: Vec<&[u64]> = (0..len).map(|k| pick(k + 5)).collect();
+            let b: Vec<&[u64]> = (0..len).map(|k| pick(k / 2 + 5)).collect();
+            let c: Vec<&[u64]> = (0..len).map(|k| pick(3 * k + 2)).collect();
+            for limb in on_every_path(log_n, q) {
+                for starts in [[&top[..], &[]], [&[], &factors[0][..]], [&factors[1], &top]] {
+                    let (mut first, mut second) = (vec![1; n], vec![1; n]);
+                    limb.pair_of_sums([&mut first, &mut second], &a, [&b, &c]);
+                    for (sum, start) in [&mut first, &mut second].into_iter().zip(starts) {
+                        sum.iter_mut().zip(start).for_each(|(sum, start)| *sum = (*sum + start) % q);
+                    }
+                    let mut found = [vec![1; n], vec![1; n]];
+                    for at in (0..n).step_by(tile) {
+                        let cut = |words: &[&'_ [u64]]| -> Vec<Vec<u64>> {
+                            words.iter().map(|words| words[at..][..tile].to_vec()).collect()
+                        };
+                        let cuts = [cut(&a), cut(&b), cut(&c)];
+                        let [a, b, c] =
+                            cuts.each_ref().map(|cut| cut.iter().map(Vec::as_slice).collect::<Vec<_>>());
+                        let starts =
+                            starts.map(|start| if start.is_empty() { start } else { &start[at..][..tile] });
+                        let outs = found.each_mut().map(|out| &mut out[at..][..tile]);
+                        limb.pair_of_sums_tile(outs, starts, &a, [&b, &c]);
+                    }
+                    assert_eq!(found, [first, second], "{limb:?}, {len} terms, tiles of {tile}");
                 }
-                assert_eq!(
-                    [&first, &second],
-                    [&expected[0], &expected[1]],
-                    "{limb:?}, {len} terms, by steps"
-                );
+                let (mut whole, mut tiled) = (top.clone(), top.clone());
+                limb.add(&mut whole, &factors[0]);
+                let tiles = tiled.chunks_exact_mut(tile).zip(factors[0].chunks_exact(tile));
+                tiles.for_each(|(a, b)| limb.add_tile(a, b));
+                assert_eq!(tiled, whole, "{limb:?}, tiles of {tile}");
             }
         }
     }

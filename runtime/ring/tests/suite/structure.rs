@@ -28,6 +28,13 @@ fn automorphisms_agree_in_both_domains_and_with_the_definition() {
                     assert_eq!(image, expected, "{automorphism:?}");
                     limb.forward(&mut values);
                     automorphism.apply_evaluation(&values, &mut image_values);
+                    for tile in [8, n / 2, n] {
+                        for start in (0..n).step_by(tile) {
+                            let (source, mut image) = (automorphism.tile_source(start, tile), vec![0; tile]);
+                            automorphism.apply_tile(start, &values[source..][..tile], &mut image);
+                            assert_eq!(image, image_values[start..][..tile], "{automorphism:?} {path}");
+                        }
+                    }
                     limb.inverse(&mut image_values);
                     assert_eq!(image_values, expected, "{automorphism:?} {path}");
                 }

@@ -136,20 +136,103 @@ macro_rules! lane_sums {
         const STEP_TERMS: usize = 4;
 
         /// A step of the factors of a pair of sums.
-        type StepFactors<'a> = [&'a [[u64; LANES]; STEP]; 3];
+        type StepFactors<'a, const STEP: usize> = [&'a [[u64; LANES]; STEP]; 3];
+
+        /// Short sums in one sweep; longer ones in steps.
+        #[target_feature(enable = $features)]
+        pub(super) fn pair_of_sums(
+            m: &Modulus,
+            outs: [&mut [u64]; 2],
+            starts: [&[u64]; 2],
+            a: &[&[u64]],
+            b: [&[&[u64]]; 2],
+        ) {
+            let tiled = outs[0].len().is_multiple_of(PAIR_TILE * LANES);
+            match a.len() {
+                1 if tiled => short_pair::<1>(m, outs, starts, a, b),
+                2 if tiled => short_pair::<2>(m, outs, starts, a, b),
+                3 if tiled => short_pair::<3>(m, outs, starts, a, b),
+                4 if tiled => short_pair::<4>(m, outs, starts, a, b),
+                5 if tiled => short_pair::<5>(m, outs, starts, a, b),
+                6 if tiled => short_pair::<6>(m, outs, starts, a, b),
+                7 if tiled => short_pair::<7>(m, outs, starts, a, b),
+                SHORT_SUM_TERMS if tiled => short_pair::<SHORT_SUM_TERMS>(m, outs, starts, a, b),
+                _ if outs[0].len().is_multiple_of(STEP * LANES) => long_pair::<STEP>(m, outs, starts, a, b),
+                _ => long_pair::<1>(m, outs, starts, a, b),
+            }
+        }
+
+        /// `len` tiles of each of `K` factors.
+        #[inline(always)]
+        fn pair_tiles<'a, const K: usize>(
+            factors: &[&'a [u64]],
+            len: usize,
+        ) -> [&'a [[[u64; LANES]; PAIR_TILE]]; K] {
+            std::array::from_fn(|k| &factors[k].as_chunks().0.as_chunks().0[..len])
+        }
+
+        /// A pair of sums of at most [`SHORT_SUM_TERMS`] terms, which stay in registers.
+        #[target_feature(enable = $features)]
+        #[allow(clippy::needless_range_loop, reason = "an index reads the same place of all factors")]
+        fn short_pair<const K: usize>(
+            m: &Modulus,
+            outs: [&mut [u64]; 2],
+            starts: [&[u64]; 2],
+            a: &[&[u64]],
+            b: [&[&[u64]]; 2],
+        ) {
+            let (w, zero) = (wides(m), splat(0));
+            let [first, second] =
+                outs.map(|out| out.as_chunks_mut::<LANES>().0.as_chunks_mut::<PAIR_TILE>().0);
+            let len = first.len();
+            let (a, b, c) = (pair_tiles::<K>(a, len), pair_tiles::<K>(b[0], len), pair_tiles::<K>(b[1], len));
+            let starts = starts
+                .map(|start| if start.is_empty() { None } else { Some(pair_tiles::<1>(&[start], len)[0]) });
+            for (j, (first, second)) in first.iter_mut().zip(second).enumerate() {
+                let (mut left, mut right) = ([(zero, zero); PAIR_TILE], [(zero, zero); PAIR_TILE]);
+                for (words, start) in [&mut left, &mut right].into_iter().zip(starts) {
+                    if let Some(start) = start {
+                        (0..PAIR_TILE).for_each(|i| words[i].0 = load(&start[j][i]));
+                    }
+                }
+                for k in 0..K {
+                    for i in 0..PAIR_TILE {
+                        let (x, y, z) = (load(&a[k][j][i]), load(&b[k][j][i]), load(&c[k][j][i]));
+                        left[i] = (low(left[i].0, x, y), high(left[i].1, x, y));
+                        right[i] = (low(right[i].0, x, z), high(right[i].1, x, z));
+                    }
+                }
+                for i in 0..PAIR_TILE {
+                    store(&mut first[i], reduce_words::<true>(&w, left[i]));
+                    store(&mut second[i], reduce_words::<true>(&w, right[i]));
+                }
+            }
+        }
 
         /// Long sums: some terms at a time pass over a step of the limb.
         #[target_feature(enable = $features)]
-        fn long_pair(m: &Modulus, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
+        fn long_pair<const STEP: usize>(
+            m: &Modulus,
+            outs: [&mut [u64]; 2],
+            starts: [&[u64]; 2],
+            a: &[&[u64]],
+            b: [&[&[u64]]; 2],
+        ) {
             let (w, zero) = (wides(m), splat(0));
             let [first, second] = outs.map(|out| out.as_chunks_mut::<LANES>().0.as_chunks_mut::<STEP>().0);
-            let mut terms: Vec<StepFactors<'_>> = Vec::with_capacity(a.len());
+            let steps = |words| <[u64]>::as_chunks::<LANES>(words).0.as_chunks::<STEP>().0;
+            let mut terms: Vec<StepFactors<'_, STEP>> = Vec::with_capacity(a.len());
             for (j, (first, second)) in first.iter_mut().zip(second).enumerate() {
                 terms.clear();
                 for (a, (b, c)) in a.iter().zip(b[0].iter().zip(b[1])) {
-                    terms.push([a, b, c].map(|words| &words.as_chunks::<LANES>().0.as_chunks::<STEP>().0[j]));
+                    terms.push([a, b, c].map(|words| &steps(words)[j]));
                 }
                 let mut sums = [[zero; 4]; STEP];
+                for (place, start) in starts.into_iter().enumerate().filter(|(_, start)| !start.is_empty()) {
+                    for (sums, start) in sums.iter_mut().zip(&steps(start)[j]) {
+                        sums[2 * place] = load(start);
+                    }
+                }
                 for chunk in terms.chunks(WIDE_TERMS_MAX) {
                     let (groups, rest) = chunk.as_chunks::<STEP_TERMS>();
                     groups.iter().for_each(|group| accumulate_step(&mut sums, group));
@@ -168,7 +251,10 @@ macro_rules! lane_sums {
 
         /// Adds the products of `T` terms to the wide sums of a step.
         #[target_feature(enable = $features)]
-        fn accumulate_step<const T: usize>(sums: &mut [[Lanes; 4]; STEP], terms: &[StepFactors<'_>; T]) {
+        fn accumulate_step<const STEP: usize, const T: usize>(
+            sums: &mut [[Lanes; 4]; STEP],
+            terms: &[StepFactors<'_, STEP>; T],
+        ) {
             for (i, sums) in sums.iter_mut().enumerate() {
                 let [mut first_low, mut first_high, mut second_low, mut second_high] = *sums;
                 for [a, b, c] in terms {
@@ -177,42 +263,6 @@ macro_rules! lane_sums {
                     (second_low, second_high) = (low(second_low, x, z), high(second_high, x, z));
                 }
                 *sums = [first_low, first_high, second_low, second_high];
-            }
-        }
-
-        /// Short sums in one sweep; longer ones in steps, or one by one where the limb is shorter than a step.
-        #[target_feature(enable = $features)]
-        pub(super) fn pair_of_sums(m: &Modulus, outs: [&mut [u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]) {
-            if a.len() > SHORT_SUM_TERMS && outs[0].len().is_multiple_of(STEP * LANES) {
-                return long_pair(m, outs, a, b);
-            }
-            if a.len() > SHORT_SUM_TERMS {
-                for (out, b) in outs.into_iter().zip(b) {
-                    let terms: Vec<_> = a.iter().copied().zip(b.iter().copied()).collect();
-                    sum_of_products(m, out, &terms);
-                }
-                return;
-            }
-            let (w, zero) = (wides(m), splat(0));
-            let tiles = |words| <[u64]>::as_chunks::<LANES>(words).0.as_chunks::<PAIR_TILE>().0;
-            let shared = a.iter().zip(b[0].iter().zip(b[1]));
-            let terms: Vec<_> = shared.map(|(a, (b, c))| (tiles(a), tiles(b), tiles(c))).collect();
-            let [first, second] =
-                outs.map(|out| out.as_chunks_mut::<LANES>().0.as_chunks_mut::<PAIR_TILE>().0);
-            for (j, (first, second)) in first.iter_mut().zip(second).enumerate() {
-                let (mut left, mut right) = ([(zero, zero); PAIR_TILE], [(zero, zero); PAIR_TILE]);
-                for (a, b, c) in &terms {
-                    let (a, b, c) = (&a[j], &b[j], &c[j]);
-                    for i in 0..PAIR_TILE {
-                        let (x, y, z) = (load(&a[i]), load(&b[i]), load(&c[i]));
-                        left[i] = (low(left[i].0, x, y), high(left[i].1, x, y));
-                        right[i] = (low(right[i].0, x, z), high(right[i].1, x, z));
-                    }
-                }
-                for i in 0..PAIR_TILE {
-                    store(&mut first[i], reduce_words::<true>(&w, left[i]));
-                    store(&mut second[i], reduce_words::<true>(&w, right[i]));
-                }
             }
         }
     };
