@@ -1,5 +1,8 @@
-//! The README's table of figures is made from `benches/results/`; this test keeps it current.
-//! `UPDATE_README=1 cargo test --test readme` rewrites it.
+//! The tables of figures in README.md and docs/benchmarks.md are made from `benches/results/`; these tests keep them
+//! current. `UPDATE_README=1 cargo test --test readme` rewrites them.
+
+#[path = "readme/benchmarks.rs"]
+mod benchmarks;
 
 use serde_json::Value;
 use std::path::PathBuf;
@@ -44,38 +47,63 @@ fn table(results: &[Value]) -> String {
     let mut machine = "no machine yet".to_owned();
     for (name, what, peers) in ROWS {
         let Some(row) = results.iter().find(|r| r["name"] == name) else { continue };
-        let (value, unit) = (row["value"].as_f64().expect("a number"), row["unit"].as_str().expect("a unit"));
-        let shown = match unit {
-            "gib" => format!("{value:.2} GiB"),
-            "s" if value < 1.0 => format!("{value:.4} s"),
-            "s" => format!("{value:.2} s"),
-            "ms" => format!("{value:.2} ms"),
-            "bits" => format!("{value:.1} bits"),
-            "%" => format!("{value:.2} %"),
-            _ => format!("{value}"),
-        };
-        out += &format!("| {what} | **{shown}** | {} | {peers} |\n", row["threads"]);
+        out += &format!("| {what} | **{}** | {} | {peers} |\n", shown(row), row["threads"]);
         machine = row["machine"].as_str().unwrap_or("unknown").to_owned();
     }
     out + &format!("\nMachine: {machine}.\n")
 }
 
+/// A row's value with its unit.
+fn shown(row: &Value) -> String {
+    let (value, unit) = (row["value"].as_f64().expect("a number"), row["unit"].as_str().expect("a unit"));
+    match unit {
+        "gib" => format!("{value:.2} GiB"),
+        "s" if value < 1.0 => format!("{value:.4} s"),
+        "s" => format!("{value:.2} s"),
+        "ms" => format!("{value:.2} ms"),
+        "bits" => format!("{value:.1} bits"),
+        "%" => format!("{value:.2} %"),
+        _ => format!("{value}"),
+    }
+}
+
+/// The document with `table` between its markers.
+fn with_table(file: &str, text: &str, marker: &str, table: &str) -> String {
+    let (open, close) = (format!("<!-- {marker} -->\n"), format!("<!-- /{marker} -->"));
+    let (before, rest) = text.split_once(&open).unwrap_or_else(|| panic!("{file} has no {open}"));
+    let (_, after) = rest.split_once(&close).unwrap_or_else(|| panic!("{file} has no {close}"));
+    format!("{before}{open}{table}{close}{after}")
+}
+
+/// Compares a document with its tables, or rewrites it.
+fn keep(file: &str, tables: &[(&str, String)]) {
+    let path = root().join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"));
+    let wanted =
+        tables.iter().fold(text.clone(), |text, (marker, table)| with_table(file, &text, marker, table));
+    if std::env::var_os("UPDATE_README").is_some() {
+        std::fs::write(&path, &wanted).unwrap_or_else(|e| panic!("{file}: {e}"));
+    } else {
+        assert!(wanted == text, "{file} is not current: UPDATE_README=1 cargo test --test readme");
+    }
+}
+
 #[test]
-fn the_table_of_figures_is_what_was_measured() {
+fn a_name_stands_once_in_all_results() {
     let results = results();
     let mut names: Vec<&str> = results.iter().filter_map(|r| r["name"].as_str()).collect();
     names.sort_unstable();
     let count = names.len();
     names.dedup();
     assert_eq!(names.len(), count, "a name stands once in all of benches/results");
-    let path = root().join("README.md");
-    let text = std::fs::read_to_string(&path).expect("README.md is readable");
-    let (before, rest) = text.split_once("<!-- figures -->\n").expect("the README has the marker");
-    let (_, after) = rest.split_once("<!-- /figures -->").expect("the README has the end marker");
-    let wanted = format!("{before}<!-- figures -->\n{}<!-- /figures -->{after}", table(&results));
-    if std::env::var_os("UPDATE_README").is_some() {
-        std::fs::write(&path, &wanted).expect("README.md is writable");
-    } else {
-        assert!(wanted == text, "README.md is not current: UPDATE_README=1 cargo test --test readme");
-    }
+}
+
+#[test]
+fn the_table_of_figures_is_what_was_measured() {
+    keep("README.md", &[("figures", table(&results()))]);
+}
+
+#[test]
+fn the_tables_of_benches_are_what_was_measured() {
+    keep("docs/benchmarks.md", &benchmarks::tables(&results()));
 }

@@ -1,0 +1,171 @@
+//! The tables of docs/benchmarks.md, made from the rows of `benches/results/`. Nothing in them is typed by hand.
+
+use super::shown;
+use serde_json::Value;
+
+/// Libraries beside each other, by the word that their rows' names have.
+const LIBRARIES: [(&str, &str); 5] = [
+    ("cipherloom", "Cipherloom"),
+    ("cipherloom40", "Cipherloom, 40-bit primes"),
+    ("poulpy", "Poulpy"),
+    ("lattigo", "Lattigo"),
+    ("openfhe", "OpenFHE"),
+];
+const RINGS: [u32; 3] = [14, 15, 16];
+/// Operations by the word that rows' names begin with, in the order of the tables.
+const OPERATIONS: [(&str, &str); 7] = [
+    ("rotate", "rotation"),
+    ("multiply", "ct x ct, relinearize, rescale"),
+    ("rotate8", "8 hoisted rotations"),
+    ("multiply_plain", "ct x pt, rescale"),
+    ("rescale", "rescale"),
+    ("encode", "encode"),
+    ("linear64", "64 diagonals, rescale"),
+];
+
+/// Marker and table, for each table of the document.
+pub fn tables(rows: &[Value]) -> Vec<(&'static str, String)> {
+    vec![
+        ("primitives", primitives(rows)),
+        ("networks", plain(rows, &["_run_s", "_run_gib"])),
+        ("accuracy", plain(rows, &["_accuracy", "_agree", "_precision_bits"])),
+        ("peers", peers(rows)),
+        ("peers per level", peers_per_level(rows)),
+        ("peers parameters", parameters(rows)),
+    ]
+}
+
+fn find<'a>(rows: &'a [Value], name: &str) -> Option<&'a Value> {
+    rows.iter().find(|row| row["name"] == name)
+}
+
+fn number(row: &Value, field: &str) -> f64 {
+    row[field].as_f64().unwrap_or_else(|| panic!("{field} of {} is no number", row["name"]))
+}
+
+/// Milliseconds with three figures that count.
+fn ms(value: f64) -> String {
+    let decimals = if value < 1.0 { 3 } else { (2 - value.log10().floor() as i32).max(0) as usize };
+    format!("{value:.decimals$}")
+}
+
+/// Where, when and from what rows were measured, each combination once.
+fn origin(rows: &[&Value]) -> String {
+    let mut origins: Vec<String> = Vec::new();
+    for row in rows {
+        let word = |field: &str| row[field].as_str().unwrap_or("unknown").to_owned();
+        let origin = format!("{}, {}, commit {}", word("machine"), word("date"), word("commit"));
+        if !origins.contains(&origin) {
+            origins.push(origin);
+        }
+    }
+    if origins.is_empty() { "Not measured yet.\n".into() } else { format!("\n{}.\n", origins.join("; ")) }
+}
+
+fn primitives(rows: &[Value]) -> String {
+    let mut out = String::from(
+        "| operation | N | bits of Q | ms, one thread | per 40 bits of Q | ms, two threads | speedup |\n|---|---|---|---|---|---|---|\n",
+    );
+    let mut used = Vec::new();
+    for (operation, what) in OPERATIONS {
+        for ring in RINGS {
+            let name = format!("{operation}_2p{ring}");
+            let Some(row) = find(rows, &name) else { continue };
+            let log_q = number(row, "log_q");
+            let per_level = number(row, "value") * 40.0 / log_q;
+            let two = find(rows, &format!("{name}_threads2"));
+            let cell =
+                |field: &str, show: fn(f64) -> String| two.map_or("".into(), |row| show(number(row, field)));
+            out += &format!(
+                "| {what} | 2^{ring} | {log_q:.0} | {} | {} | {} | {} |\n",
+                ms(number(row, "value")),
+                ms(per_level),
+                cell("value", ms),
+                cell("speedup", |x| format!("{x:.2}")),
+            );
+            used.push(row);
+            used.extend(two);
+        }
+    }
+    out + &origin(&used)
+}
+
+/// Rows whose names end so, as they are.
+fn plain(rows: &[Value], ends: &[&str]) -> String {
+    let mut out = String::from("| row | value | threads | commit |\n|---|---|---|---|\n");
+    for row in rows {
+        let name = row["name"].as_str().unwrap_or("");
+        if ends.iter().any(|end| name.ends_with(end)) {
+            let commit = row["commit"].as_str().unwrap_or("unknown");
+            out += &format!("| `{name}` | {} | {} | {commit} |\n", shown(row), row["threads"]);
+        }
+    }
+    out
+}
+
+fn peer<'a>(rows: &'a [Value], library: &str, operation: &str, ring: u32) -> Option<&'a Value> {
+    find(rows, &format!("peer_{library}_{operation}_2p{ring}_ms"))
+}
+
+/// One line per operation and ring, one column per library.
+fn side_by_side(rows: &[Value], cell: impl Fn(&str, &str, u32, &Value) -> String) -> String {
+    let titles: Vec<&str> = LIBRARIES.iter().map(|(_, title)| *title).collect();
+    let mut out =
+        format!("| operation | N | {} |\n|---|---|{}\n", titles.join(" | "), "---|".repeat(LIBRARIES.len()));
+    for (operation, what) in OPERATIONS {
+        for ring in RINGS {
+            let cells = LIBRARIES.map(|(library, _)| {
+                peer(rows, library, operation, ring)
+                    .map_or("–".into(), |row| cell(library, operation, ring, row))
+            });
+            if cells.iter().any(|cell| cell != "–") {
+                out += &format!("| {what} | 2^{ring} | {} |\n", cells.join(" | "));
+            }
+        }
+    }
+    out
+}
+
+fn peers(rows: &[Value]) -> String {
+    let table = side_by_side(rows, |library, operation, ring, row| {
+        let time = ms(number(row, "value"));
+        let ratio = find(rows, &format!("ratio_{library}_{operation}_2p{ring}"));
+        ratio.map_or(format!("**{time}**"), |ratio| format!("{time} ({:.2}x)", number(ratio, "value")))
+    });
+    let used: Vec<&Value> = rows.iter().filter(|row| row["library"].is_string()).collect();
+    table + &origin(&used)
+}
+
+fn peers_per_level(rows: &[Value]) -> String {
+    side_by_side(rows, |_, _, _, row| ms(number(row, "ms_per_40_bits")))
+}
+
+fn parameters(rows: &[Value]) -> String {
+    let mut out = String::from(
+        "| library | N | log Q | levels of 40 bits | log QP | ciphertext modulus | key | secret | precision of ct x ct, rotation, 64 diagonals (bits) |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
+    );
+    for (library, title) in LIBRARIES {
+        for ring in RINGS {
+            let Some(row) = peer(rows, library, "rotate", ring) else { continue };
+            let word = |field: &str| row[field].as_str().unwrap_or("unknown").to_owned();
+            let bits = ["multiply", "rotate", "linear64"].map(|operation| {
+                peer(rows, library, operation, ring)
+                    .and_then(|row| row["precision_bits"].as_f64())
+                    .map_or("–".into(), |bits| format!("{bits:.1}"))
+            });
+            let (log_q, log_qp) = (number(row, "log_q"), number(row, "log_qp"));
+            out += &format!(
+                "| {title} {} ({}) | 2^{ring} | {log_q:.0} | {:.1} | {log_qp:.0} | {} | {} | {} | {} |\n",
+                word("version"),
+                word("path"),
+                log_q / 40.0,
+                word("chain"),
+                word("key"),
+                word("secret"),
+                bits.join(", "),
+            );
+        }
+    }
+    out
+}
