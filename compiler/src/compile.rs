@@ -26,8 +26,10 @@ use cipherloom_ir::{
 
 /// Ring degrees that are tried, log2.
 const LOG_N: std::ops::RangeInclusive<u32> = 12..=16;
-/// Smallest secure ring degrees that are packed and compared.
-const COMPARED_RINGS: usize = 2;
+/// Smallest secure ring degrees that are arranged and compared.
+const COMPARED_RINGS: u32 = 2;
+/// Levels that are tried beyond the fewest that layers need: gaps that must be cleaned take some.
+const MORE_LEVELS_MAX: u32 = 8;
 /// A rescale leaves an error of about 2^(log N − 2) in the slots; a scale above it by the wanted precision and this
 /// many bits is assumed before the trace is known, and a ring must have room for it.
 const GUESSED_MARGIN_BITS: u32 = 3;
@@ -90,11 +92,19 @@ impl Packer {
         })
     }
 
-    /// Levels of the circuit.
+    /// Fewest levels of the circuit, or fewer.
     fn top(&self) -> Level {
         match self {
             Packer::Walk(levels) => levels.top(),
             Packer::Saturation(logical) => logical.top(),
+        }
+    }
+
+    /// How many level counts are compared.
+    fn compared_tops(&self) -> usize {
+        match self {
+            Packer::Saturation(logical) if logical.may_stay_apart() => 2,
+            _ => 1,
         }
     }
 }
@@ -126,31 +136,66 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn encrypted(&self) -> Result<Compiled, CompileError> {
-        let mut tried: Vec<(Frame, Arranged)> = Vec::new();
-        for log_n in LOG_N {
-            if self.options.log_n.is_some_and(|wanted| wanted != log_n) {
+        let mut waiting: Vec<(Frame, Arranged)> = Vec::new();
+        let (mut rings, mut best_bits) = (0, None);
+        for log_n in LOG_N.filter(|n| self.options.log_n.is_none_or(|wanted| wanted == *n)) {
+            let found = self.at_ring(|top| self.guessed_frame(log_n, top))?;
+            rings += u32::from(!found.is_empty());
+            waiting.extend(found);
+            // Small rings are compared; larger ones follow where those are not precise enough.
+            let last = self.options.log_n == Some(log_n) || log_n == *LOG_N.end();
+            if waiting.is_empty() || (rings < COMPARED_RINGS && !last) {
                 continue;
             }
-            if let Some(frame) = self.guessed_frame(log_n) {
-                let packed = self.packed(&frame)?;
-                tried.push((frame, packed));
-            }
-            if tried.len() == COMPARED_RINGS {
-                break;
-            }
-        }
-        if tried.is_empty() {
-            return Err(self.too_deep());
-        }
-        tried.sort_by_key(|(frame, packed)| (packed.packed.priced_ns, frame.log_n));
-        let mut best_bits = f64::NEG_INFINITY;
-        for (frame, packed) in tried {
-            match self.scaled(frame, packed)? {
+            match self.first_precise(std::mem::take(&mut waiting))? {
                 Ok(compiled) => return Ok(compiled),
+                Err(bits) => best_bits = Some(best_bits.map_or(bits, |best: f64| best.max(bits))),
+            }
+        }
+        match best_bits {
+            Some(best_bits) if !self.is_limited_by_levels() => {
+                Err(CompileError::Precision { wanted_bits: self.options.precision_bits, best_bits })
+            }
+            _ => Err(self.too_deep()),
+        }
+    }
+
+    /// The cheapest of some arranged networks that is precise enough; else the best precision of all.
+    fn first_precise(&self, mut list: Vec<(Frame, Arranged)>) -> Result<Result<Compiled, f64>, CompileError> {
+        list.sort_by_key(|(frame, arranged)| (arranged.packed.priced_ns, frame.log_n, frame.top));
+        let mut best_bits = f64::NEG_INFINITY;
+        for (frame, arranged) in list {
+            match self.scaled(frame, arranged)? {
+                Ok(compiled) => return Ok(Ok(compiled)),
                 Err(bits) => best_bits = best_bits.max(bits),
             }
         }
-        Err(CompileError::Precision { wanted_bits: self.options.precision_bits, best_bits })
+        Ok(Err(best_bits))
+    }
+
+    /// Whether fewer levels would leave room for a larger scale.
+    fn is_limited_by_levels(&self) -> bool {
+        let log_n = self.options.log_n.unwrap_or(*LOG_N.end());
+        matches!(self.frame(log_n, self.packer.top(), MAX_SCALE_BITS), Fit::Insecure)
+    }
+
+    /// The network arranged in the frames of the fewest levels that do.
+    fn at_ring(
+        &self,
+        frame: impl Fn(Level) -> Option<Frame>,
+    ) -> Result<Vec<(Frame, Arranged)>, CompileError> {
+        let mut found = Vec::new();
+        let fewest = self.packer.top().0;
+        for top in (fewest..=fewest + MORE_LEVELS_MAX).map(Level) {
+            let Some(frame) = frame(top) else { break };
+            if let Some(arranged) = self.packed(&frame)? {
+                found.push((frame, arranged));
+            }
+            if !found.is_empty() && found.len() + usize::from(top.0 > fewest) >= self.packer.compared_tops() {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     fn guessed_scale(&self, log_n: u32) -> u32 {
@@ -159,9 +204,9 @@ impl Job<'_> {
     }
 
     /// The frame of the guessed scale, or of the next larger one that has primes.
-    fn guessed_frame(&self, log_n: u32) -> Option<Frame> {
+    fn guessed_frame(&self, log_n: u32, top: Level) -> Option<Frame> {
         for log_scale in self.guessed_scale(log_n)..=MAX_SCALE_BITS {
-            match self.frame(log_n, log_scale) {
+            match self.frame(log_n, top, log_scale) {
                 Fit::Sound(frame) => return Some(frame),
                 Fit::TooFewPrimes => {}
                 Fit::Insecure => break,
@@ -171,8 +216,10 @@ impl Job<'_> {
     }
 
     fn draft(&self) -> Result<Compiled, CompileError> {
-        let frame = Frame::draft(self.options.log_n.unwrap_or(DRAFT_LOG_N), self.packer.top());
-        let packed = self.packed(&frame)?;
+        let log_n = self.options.log_n.unwrap_or(DRAFT_LOG_N);
+        let found = self.at_ring(|top| Some(Frame::draft(log_n, top)))?;
+        let best = found.into_iter().min_by_key(|(_, arranged)| arranged.packed.priced_ns);
+        let (frame, packed) = best.ok_or_else(|| self.too_deep())?;
         let circuit = self.emitted(&frame, &packed)?;
         verify_draft(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
         let report = Report::of(&circuit, &frame, self.notes)?;
@@ -185,9 +232,9 @@ impl Job<'_> {
         ranges.fold([0.0, 0.0], |a, b| [a[0].min(b[0]), a[1].max(b[1])])
     }
 
-    fn frame(&self, log_n: u32, log_scale: u32) -> Fit<Frame> {
+    fn frame(&self, log_n: u32, top: Level, log_scale: u32) -> Fit<Frame> {
         let base_bits = base_bits(log_scale, self.range());
-        let cheapest = |bound| Frame::cheapest(log_n, self.packer.top(), log_scale, base_bits, bound);
+        let cheapest = |bound| Frame::cheapest(log_n, top, log_scale, base_bits, bound);
         match SecurityPolicy::standard_128().bound(log_n).and_then(cheapest) {
             None => Fit::Insecure,
             Some(frame) if frame.parameters().is_ok() => Fit::Sound(frame),
@@ -195,14 +242,14 @@ impl Job<'_> {
         }
     }
 
-    fn packed(&self, frame: &Frame) -> Result<Arranged, CompileError> {
+    fn packed(&self, frame: &Frame) -> Result<Option<Arranged>, CompileError> {
         let (slots, cost) = (1 << (frame.log_n - 1), frame.cost());
         match self.packer {
-            Packer::Saturation(logical) => Ok(logical.pack(slots, &cost)?.0),
+            Packer::Saturation(logical) => Ok(logical.pack(slots, &cost, frame.top)?.map(|p| p.0)),
             Packer::Walk(levels) => {
                 let packing = self.options.packing;
                 let packed = pack(&Target { graph: self.graph, levels, cost: &cost, slots, packing })?;
-                Ok(Arranged { graph: self.graph.clone(), levels: levels.clone(), packed })
+                Ok(Some(Arranged { graph: self.graph.clone(), levels: levels.clone(), packed }))
             }
         }
     }
@@ -229,8 +276,10 @@ impl Job<'_> {
                 // Other digits, other costs: pack again for them, but only once, so that this ends.
                 repacked = true;
                 gadget = frame.gadget;
-                packed = self.packed(&frame)?;
-                continue;
+                if let Some(again) = self.packed(&frame)? {
+                    packed = again;
+                    continue;
+                }
             }
             let mut circuit = self.emitted(&frame, &packed)?;
             circuit.forecast = forecast(&circuit, &frame.cost(), bits)?;
@@ -242,16 +291,20 @@ impl Job<'_> {
         }
     }
 
+    /// The smallest scale that is worth trying and for which the levels do not fit the largest ring.
     fn too_deep(&self) -> CompileError {
         let log_n = *LOG_N.end();
-        let log_scale = self.guessed_scale(log_n);
         let bound = SecurityPolicy::standard_128().bound(log_n).unwrap_or(0);
-        let base = base_bits(log_scale, self.range());
-        let fits = |levels: &u32| Frame::cheapest(log_n, Level(*levels), log_scale, base, bound).is_some();
-        let available = (1..=self.packer.top().0).rev().find(fits);
+        let needed = self.packer.top();
+        let fits = |levels: u32, log_scale: u32| {
+            let base = base_bits(log_scale, self.range());
+            Frame::cheapest(log_n, Level(levels), log_scale, base, bound).is_some()
+        };
+        let scales = self.guessed_scale(log_n)..MAX_SCALE_BITS;
+        let log_scale = scales.into_iter().find(|bits| !fits(needed.0, *bits)).unwrap_or(MAX_SCALE_BITS);
         CompileError::NeedsBootstrapping {
-            levels_needed: self.packer.top().0,
-            levels_available: available.unwrap_or(0),
+            levels_needed: needed.0,
+            levels_available: (1..=needed.0).rev().find(|levels| fits(*levels, log_scale)).unwrap_or(0),
             bits_per_level: log_scale,
             log_n,
         }
@@ -272,6 +325,7 @@ enum Fit<T> {
 struct Scales<'a> {
     job: &'a Job<'a>,
     log_n: u32,
+    top: Level,
     packed: &'a Arranged,
     norms: MapNorms,
     magnitudes: Magnitudes,
@@ -289,12 +343,12 @@ impl<'a> Scales<'a> {
         let magnitudes = Magnitudes::measure(&circuit, &exact, &samples, MAGNITUDE_MARGIN)
             .map_err(|e| internal(e.to_string()))?;
         let norms = MapNorms::of(&circuit).map_err(|e| internal(e.to_string()))?;
-        Ok(Scales { job, log_n: frame.log_n, packed, norms, magnitudes })
+        Ok(Scales { job, log_n: frame.log_n, top: frame.top, packed, norms, magnitudes })
     }
 
     /// Frame and precision at a scale.
     fn at(&self, log_scale: u32) -> Result<Fit<(Frame, f64)>, CompileError> {
-        let frame = match self.job.frame(self.log_n, log_scale) {
+        let frame = match self.job.frame(self.log_n, self.top, log_scale) {
             Fit::Sound(frame) => frame,
             Fit::TooFewPrimes => return Ok(Fit::TooFewPrimes),
             Fit::Insecure => return Ok(Fit::Insecure),

@@ -9,6 +9,7 @@
 pub mod kernel;
 pub mod layouts;
 pub mod slotwise;
+mod text;
 
 use crate::cost::CostModel;
 use crate::error::CompileError;
@@ -67,6 +68,19 @@ pub struct Arranged {
     pub levels: Levels,
     /// Their layouts and kernels.
     pub packed: Packed,
+}
+
+impl Arranged {
+    /// Applications of Galois keys, hoisted ones and folds included.
+    pub fn rotations(&self) -> usize {
+        let of = |choice: &Choice| match choice {
+            Choice::Keep => 0,
+            Choice::Linear(c) => {
+                c.split.rotations() + c.kernel.fold.len() * c.kernel.output.ciphertexts as usize
+            }
+        };
+        self.packed.choices.iter().map(of).sum()
+    }
 }
 
 /// What packing depends on.

@@ -40,6 +40,17 @@ pub struct Split {
     pub priced_ns: u64,
 }
 
+impl Split {
+    /// Rotated (input, baby) and (output, giant) pairs.
+    pub fn rotations(&self) -> usize {
+        let rotated = |step: u32| step != 0;
+        let babies = self.products.iter().filter(|p| rotated(self.babies[p.baby as usize]));
+        let giants = self.products.iter().filter(|p| rotated(self.giants[p.giant as usize]));
+        babies.map(|p| (p.input, p.baby)).collect::<BTreeSet<_>>().len()
+            + giants.map(|p| (p.output, p.giant)).collect::<BTreeSet<_>>().len()
+    }
+}
+
 /// Which split to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {

@@ -94,17 +94,39 @@ impl Logical {
         Level(self.outputs.iter().map(|o| self.heights[o]).max().unwrap_or(0))
     }
 
-    /// Arranges the network for a ring degree.
-    pub fn pack(&self, slots: u32, cost: &CostModel) -> Result<(Arranged, Statistics), CompileError> {
+    /// Whether some neighbours may stay apart for one more level.
+    pub fn may_stay_apart(&self) -> bool {
+        Levels::of(&self.source).top() > self.top()
+    }
+
+    /// Arranges the network for a ring degree and a number of levels; `None` where these are too few, which
+    /// [`Logical::top`] may be: gaps that must be cleaned take a level too.
+    pub fn pack(
+        &self,
+        slots: u32,
+        cost: &CostModel,
+        top: Level,
+    ) -> Result<Option<(Arranged, Statistics)>, CompileError> {
+        self.pack_with_rules(slots, cost, top, &demand::rules())
+    }
+
+    /// The same with other physical rules.
+    pub fn pack_with_rules(
+        &self,
+        slots: u32,
+        cost: &CostModel,
+        top: Level,
+        rules: &[Rewrite<Term, Tables>],
+    ) -> Result<Option<(Arranged, Statistics)>, CompileError> {
         let mut graph = self.graph.clone();
         graph.analysis.slots = slots;
-        let top = self.top();
         candidates::rank(&mut graph, &self.order, &Ranking { cost, top: top.0, heights: &self.heights });
+        self.check_input(&graph)?;
         let wanted: Box<[Id]> = self.outputs.iter().map(|x| graph.add(Term::Any([*x]))).collect();
         let root = graph.add(Term::Deliver(wanted));
-        let (graph, rounds) = saturated(graph, &demand::rules())?;
+        let (graph, rounds) = saturated(graph, rules)?;
         let choices = Choices::of(&graph, root);
-        let answer = self.cheapest(&graph, &choices, cost)?;
+        let Some(answer) = self.cheapest(&graph, &choices, cost, top)? else { return Ok(None) };
         let statistics = Statistics {
             terms: graph.total_number_of_nodes(),
             classes: graph.number_of_classes(),
@@ -113,14 +135,19 @@ impl Logical {
             priced_ns: answer.cost,
             lower_bound_ns: answer.lower_bound,
         };
-        Ok((self.rebuilt(&graph, &choices, &answer, cost)?, statistics))
+        Ok(Some((self.rebuilt(&graph, &choices, &answer, cost)?, statistics)))
     }
 
     /// The cheapest answer over the layouts in which the client may encrypt: it sends the input in one of them.
-    fn cheapest(&self, graph: &Graph, choices: &Choices, cost: &CostModel) -> Result<Answer, CompileError> {
+    fn cheapest(
+        &self,
+        graph: &Graph,
+        choices: &Choices,
+        cost: &CostModel,
+        top: Level,
+    ) -> Result<Option<Answer>, CompileError> {
         let adjust = |_: Class, level: u32| cost.rescale(Level(level));
         let mut best: Option<Answer> = None;
-        let mut failure = None;
         for sent in choices.fresh() {
             let price = |class: Class, alternative: usize, level: u32| {
                 let term = &choices.terms[class][alternative];
@@ -141,37 +168,36 @@ impl Logical {
             let problem = Problem {
                 classes: &choices.alternatives,
                 root: 0,
-                levels: self.top().0,
+                levels: top.0,
                 cost: &price,
                 adjust: &adjust,
                 beam: BEAM,
             };
             match problem.solve() {
                 Ok(answer) if best.as_ref().is_none_or(|b| answer.cost < b.cost) => best = Some(answer),
-                Ok(_) => {}
-                Err(error) => failure = Some(error),
+                Ok(_) | Err(ExtractError::Impossible(_)) => {}
+                Err(error) => return Err(CompileError::Internal(format!("packing: {error}"))),
             }
         }
-        let failure = failure.unwrap_or(ExtractError::Impossible(self.top().0));
-        best.ok_or_else(|| self.explained(failure, graph))
+        Ok(best)
     }
 
-    /// What an extraction without answer means for the user.
-    fn explained(&self, error: ExtractError, graph: &Graph) -> CompileError {
-        let input = self.source.input.as_ref().map(|i| self.source.node(i.node).clone());
-        let placed = self.order.iter().find(|x| graph.analysis.candidates.get(x).is_none_or(Vec::is_empty));
-        match (error, input, placed) {
-            (ExtractError::Impossible(_), Some(input), Some(_)) => CompileError::Unsupported {
-                stage: "packing",
-                tensor: input.name.clone(),
-                reason: format!(
-                    "one channel of shape {:?} does not fit {} slots",
-                    input.shape, graph.analysis.slots
-                ),
-                remedy: "use smaller images".into(),
-            },
-            (error, ..) => CompileError::Internal(format!("packing: {error}")),
+    /// Whether the input has a layout at all.
+    fn check_input(&self, graph: &Graph) -> Result<(), CompileError> {
+        let Some(input) = &self.source.input else { return Ok(()) };
+        if self.order.iter().all(|x| graph.analysis.candidates.get(x).is_some_and(|list| !list.is_empty())) {
+            return Ok(());
         }
+        let input = self.source.node(input.node);
+        Err(CompileError::Unsupported {
+            stage: "packing",
+            tensor: input.name.clone(),
+            reason: format!(
+                "one channel of shape {:?} does not fit {} slots",
+                input.shape, graph.analysis.slots
+            ),
+            remedy: "use smaller images".into(),
+        })
     }
 
     /// The network that an answer chose.

@@ -1,6 +1,7 @@
 //! The stages behind the frontend, on networks built by hand: every circuit means what its graph means.
 
 mod models;
+#[allow(dead_code, reason = "each test binary uses its part of the networks")]
 mod nets;
 mod snapshots;
 

@@ -113,6 +113,15 @@ impl Net {
         net.relu()
     }
 
+    /// Product of a tensor with an activation of a convolution of itself.
+    pub(crate) fn gate(self) -> Net {
+        let (gated, maps) = (self.last, self.shape[0]);
+        let mut net = self.conv(maps, 3, 1, 1).relu();
+        let gate = net.last;
+        net.last = net.graph.add(node(Kind::Mul, "product", &net.shape), &[gated, gate]);
+        net
+    }
+
     pub(crate) fn done(mut self) -> TensorGraph {
         let output =
             GraphOutput { node: self.last, name: "logits".into(), labels: vec![], client_steps: vec![] };

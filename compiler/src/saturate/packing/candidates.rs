@@ -83,21 +83,20 @@ impl Ranking<'_> {
                     offer(own, graph.analysis.add_layout(result), total + ns);
                 }
             }
-            Term::Pair(_, operands) => {
+            Term::Pair(node, operands) => {
                 let [left, right] = operands.map(|x| &ranked[&graph.find(x)]);
+                let product = graph.analysis.node(*node).kind == Kind::Mul;
                 for (layout, total) in left.iter().chain(right) {
                     let placed = graph.analysis.layout(*layout).clone();
-                    if placed.layout.gap != Gap::Zero {
-                        continue;
-                    }
                     // The other operand is made in this layout; what that costs is not known yet.
                     let same = |list: &[(LayoutIndex, u64)]| {
                         let found =
                             list.iter().find(|(l, _)| same_places(graph.analysis.layout(*l), &placed));
                         found.map_or(0, |(_, total)| *total)
                     };
-                    let sum = if left.iter().any(|l| l.0 == *layout) { same(right) } else { same(left) };
-                    offer(own, *layout, total + sum);
+                    let other = if left.iter().any(|l| l.0 == *layout) { same(right) } else { same(left) };
+                    let clean = graph.analysis.with_gap(*layout, Gap::Zero);
+                    offer(own, if product { clean } else { *layout }, total + other);
                 }
             }
             _ => {}

@@ -4,12 +4,11 @@
 //! |---|---|---|---|
 //! | any | Any(x) | Use(Have(x, l)) | l a candidate of x |
 //! | have | Have(x, l) | Use(Made(x, l)) | |
-//! | weaker | Have(x, l with junk gaps) | Use(Made(x, l with zero gaps)) | |
 //! | repack | Have(x, l) | Kernel(identity, Made(x, k)) | k another candidate of x, l with zero gaps |
 //! | fresh | Made(input, l) | Fresh(l) | l one that clients can make |
 //! | kernel | Made(linear(f, x), l) | Kernel(f, Have(x, k)) | k a candidate of x, the kernel yields l |
 //! | slotwise | Made(f(x), l) | Slotwise(f, Have(x, k)) | f on k leaves l: junk gaps only where f allows them |
-//! | both | Made(x ± y, l) | Both(Have(x, l), Have(y, l)) | gaps of l are zero |
+//! | both | Made(x ± y, l) | Both(Have(x, l), Have(y, l)) | l has junk gaps where one of both has; products need clean ones |
 //!
 //! A repack reads a `Made`, so two repacks never follow each other and no class needs itself.
 
@@ -17,6 +16,7 @@ use super::candidates::{inputs, is_scaling, steps_to};
 use super::laws::{Graph, law, linears};
 use super::tables::Tables;
 use super::term::{LayoutIndex, NodeIndex, Term};
+use crate::graph::Kind;
 use crate::packing::kernel::Kernel;
 use crate::packing::slotwise;
 use cipherloom_ir::Gap;
@@ -29,7 +29,6 @@ pub fn rules() -> Vec<Rewrite<Term, Tables>> {
     vec![
         law("any", |t| matches!(t, Term::Any(_)), any),
         law("have", have, straight),
-        law("weaker", have, weaker),
         law("repack", have, repack),
         law("fresh", made, fresh),
         law("kernel", made, kernel),
@@ -75,21 +74,6 @@ fn straight(graph: &mut Graph, class: Id) -> Vec<Term> {
     list.into_iter().map(|(layout, x)| Term::Use([graph.add(Term::Made(layout, [x]))])).collect()
 }
 
-fn weaker(graph: &mut Graph, class: Id) -> Vec<Term> {
-    let mut out = Vec::new();
-    for (layout, x) in haves(graph, class) {
-        let mut placed = graph.analysis.layout(layout).clone();
-        if placed.layout.gap == Gap::Junk {
-            placed.layout.gap = Gap::Zero;
-            let clean = graph.analysis.add_layout(placed);
-            if candidates(graph, x).contains(&clean) {
-                out.push(Term::Use([graph.add(Term::Made(clean, [x]))]));
-            }
-        }
-    }
-    out
-}
-
 fn repack(graph: &mut Graph, class: Id) -> Vec<Term> {
     let mut out = Vec::new();
     for (layout, x) in haves(graph, class) {
@@ -133,9 +117,6 @@ fn kernel(graph: &mut Graph, class: Id) -> Vec<Term> {
     let mut out = Vec::new();
     for (layout, result) in mades(graph, class) {
         for (node, x) in linears(graph, result) {
-            if graph.analysis.operators(Some(node)).is_empty() {
-                continue;
-            }
             for from in candidates(graph, x) {
                 let steps = steps_to(&mut graph.analysis, node, from, layout);
                 graph.analysis.plan(&steps);
@@ -168,10 +149,8 @@ fn slotwise(graph: &mut Graph, class: Id) -> Vec<Term> {
         for (node, x) in sources {
             let kind = graph.analysis.node(node).kind.clone();
             for gap in [Gap::Zero, Gap::Junk] {
-                let mut from = wanted.clone();
-                from.layout.gap = gap;
-                if slotwise::result(&kind, &from).as_ref() == Some(&wanted) {
-                    let from = graph.analysis.add_layout(from);
+                let from = graph.analysis.with_gap(layout, gap);
+                if slotwise::result(&kind, graph.analysis.layout(from)).as_ref() == Some(&wanted) {
                     let have = graph.add(Term::Have(from, [x]));
                     out.push(Term::Slotwise(node, layout, [have]));
                 }
@@ -184,18 +163,24 @@ fn slotwise(graph: &mut Graph, class: Id) -> Vec<Term> {
 fn both(graph: &mut Graph, class: Id) -> Vec<Term> {
     let mut out = Vec::new();
     for (layout, result) in mades(graph, class) {
-        if graph.analysis.layout(layout).layout.gap != Gap::Zero {
-            continue;
-        }
         let mut pairs: Vec<(NodeIndex, [Id; 2])> = graph[result]
             .nodes
             .iter()
             .filter_map(|t| if let Term::Pair(n, xs) = t { Some((*n, *xs)) } else { None })
             .collect();
         pairs.sort_unstable();
-        for (node, operands) in pairs {
-            let haves = operands.map(|x| graph.add(Term::Have(layout, [x])));
-            out.push(Term::Both(node, layout, haves));
+        let clean = graph.analysis.with_gap(layout, Gap::Zero);
+        let junk = graph.analysis.with_gap(layout, Gap::Junk);
+        for (node, [x, y]) in pairs {
+            let sides: &[[LayoutIndex; 2]] = match graph.analysis.node(node).kind {
+                _ if layout == clean => &[[clean, clean]],
+                Kind::Add | Kind::Sub => &[[clean, junk], [junk, clean], [junk, junk]],
+                _ => &[],
+            };
+            for [left, right] in sides {
+                let haves = [graph.add(Term::Have(*left, [x])), graph.add(Term::Have(*right, [y]))];
+                out.push(Term::Both(node, layout, haves));
+            }
         }
     }
     out

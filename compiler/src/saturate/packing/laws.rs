@@ -3,7 +3,7 @@
 //! | law | left | right | holds |
 //! |---|---|---|---|
 //! | compose | linear(g, linear(f, x)) | linear(g∘f, x) | always; biases: b = g(b_f) + b_g |
-//! | distribute | linear(g, x ± y) | linear(g, x) ± linear(g₀, y) | g₀ is g without its bias |
+//! | distribute | linear(g, x ± y) | linear(g, x) ± linear(g₀, y) | g₀ is g without its bias; x or y is linear |
 //!
 //! Each law is a rewrite whose left side is found class by class; the right side joins the class of the left.
 
@@ -111,7 +111,7 @@ fn distribute(graph: &mut Graph, class: Id) -> Vec<Term> {
         pairs.sort_unstable();
         for (pair, [x, y]) in pairs {
             let kind = graph.analysis.node(pair).kind.clone();
-            if kind == Kind::Mul || !already_linear(graph, [x, y]) {
+            if kind == Kind::Mul || !one_is_linear(graph, [x, y]) {
                 continue;
             }
             let whole = graph.analysis.node(outer).clone();
@@ -126,7 +126,7 @@ fn distribute(graph: &mut Graph, class: Id) -> Vec<Term> {
     out
 }
 
-/// Distributing pays where it lets both parts compose.
-fn already_linear(graph: &Graph, classes: [Id; 2]) -> bool {
-    classes.iter().all(|c| graph[*c].nodes.iter().any(is_linear))
+/// Distributing pays where a part composes with what is there; the other part may have levels to spare.
+fn one_is_linear(graph: &Graph, classes: [Id; 2]) -> bool {
+    classes.iter().any(|c| graph[*c].nodes.iter().any(is_linear))
 }

@@ -11,7 +11,7 @@ use crate::packing::kernel::Kernel;
 use crate::packing::layouts::Placed;
 use crate::rotation::{Best, Family, Policy};
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Operator, PlacedMap, Support, Tensor};
+use cipherloom_ir::{Gap, Operator, PlacedMap, Support, Tensor};
 use egg::{Analysis, DidMerge, EGraph, Id};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -92,6 +92,13 @@ impl Tables {
     /// Adds a layout.
     pub fn add_layout(&mut self, placed: Placed) -> LayoutIndex {
         LayoutIndex(self.layouts.add(placed))
+    }
+
+    /// The same layout with other content of its gaps.
+    pub fn with_gap(&mut self, index: LayoutIndex, gap: Gap) -> LayoutIndex {
+        let mut placed = self.layout(index).clone();
+        placed.layout.gap = gap;
+        self.add_layout(placed)
     }
 
     /// Adds a step.

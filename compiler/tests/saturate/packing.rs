@@ -1,0 +1,157 @@
+//! The packing stage on small networks: whole packings with one cost line, laws one by one, and what a missing law costs.
+
+use crate::nets::{self, Net};
+use cipherloom_compiler::balance::balance;
+use cipherloom_compiler::compose::{Merge, compose};
+use cipherloom_compiler::cost::CostModel;
+use cipherloom_compiler::graph::{TensorGraph, evaluate};
+use cipherloom_compiler::levels::Levels;
+use cipherloom_compiler::packing::{Arranged, Target, pack};
+use cipherloom_compiler::saturate::packing::{Logical, Statistics, demand, laws};
+use cipherloom_compiler::{CompileOptions, Packing, Purpose, activation, compile};
+use cipherloom_ir::Exact;
+use cipherloom_ir::scheme::{Gadget, Level};
+
+/// Slots and costs of the small cases.
+const LOG_N: u32 = 12;
+
+fn cost() -> CostModel {
+    CostModel::new(LOG_N, Gadget { digit_limbs: 2, special_limbs: 2 })
+}
+
+fn balanced(net: &TensorGraph, merge: Merge) -> TensorGraph {
+    let lowered = activation::lower(net, 4).expect("activations have ranges").0;
+    balance(&compose(&lowered, merge).expect("small maps compose")).graph
+}
+
+/// Packs with all laws and rules but the one named.
+fn without(net: &TensorGraph, missing: &str) -> Option<(Arranged, Statistics)> {
+    let laws: Vec<_> = laws::logical().into_iter().filter(|l| l.name.as_str() != missing).collect();
+    let rules: Vec<_> = demand::rules().into_iter().filter(|r| r.name.as_str() != missing).collect();
+    let logical = Logical::with_laws(&balanced(net, Merge::Free), &laws).expect("laws saturate");
+    let top = logical.top().0;
+    let at = |top| logical.pack_with_rules(1 << (LOG_N - 1), &cost(), Level(top), &rules).ok().flatten();
+    (top..top + 4).find_map(at)
+}
+
+fn all(net: &TensorGraph) -> (Arranged, Statistics) {
+    without(net, "").expect("small networks are packed")
+}
+
+/// The case's name, one cost line, and the packing.
+fn text(net: &TensorGraph) -> String {
+    let (arranged, s) = all(net);
+    let rotations: usize = arranged.rotations();
+    format!(
+        "cargo test -p cipherloom-compiler --test saturate small_networks (case {})\n\
+         cost: {} us, {rotations} rotations, {} levels, {} terms, {} classes, {} rounds, widest {}\n{arranged}",
+        net.name,
+        s.priced_ns / 1000,
+        arranged.levels.top().0,
+        s.terms,
+        s.classes,
+        s.rounds,
+        s.widest,
+    )
+}
+
+fn small(name: &str) -> TensorGraph {
+    let net = |shape: &[u32]| Net::new(name, shape);
+    match name {
+        "dense" => net(&[16]).dense(4).done(),
+        "two-dense" => net(&[64]).dense(4).dense(64).done(),
+        "bottleneck" => net(&[256]).dense(4).dense(256).square().dense(4).done(),
+        "conv" => net(&[1, 8, 8]).conv(4, 3, 1, 1).done(),
+        "strided" => net(&[2, 8, 8]).conv(4, 3, 2, 1).square().conv(4, 3, 2, 1).done(),
+        "pooled" => net(&[2, 8, 8]).conv(2, 3, 1, 1).pool().square().flatten().dense(4).done(),
+        "squares" => net(&[1, 4, 4]).conv(2, 2, 2, 0).square().flatten().dense(3).square().dense(3).done(),
+        "relu" => net(&[2, 6, 6]).conv(3, 3, 1, 1).relu().flatten().dense(4).done(),
+        "wide" => net(&[8, 16, 16]).conv(16, 3, 1, 1).square().conv(4, 1, 1, 0).done(),
+        "residual-block" => net(&[2, 8, 8]).conv(4, 3, 1, 1).relu().block(4, 1).done(),
+        "residual-strided" => net(&[2, 8, 8]).conv(4, 3, 1, 1).relu().block(8, 2).done(),
+        "gated" => net(&[2, 8, 8]).relu().gate().flatten().dense(4).done(),
+        "input-twice" => net(&[2, 8, 8]).block(2, 1).done(),
+        _ => nets::named(name),
+    }
+}
+
+const CASES: [&str; 13] = [
+    "dense",
+    "two-dense",
+    "bottleneck",
+    "conv",
+    "strided",
+    "pooled",
+    "squares",
+    "relu",
+    "wide",
+    "residual-block",
+    "residual-strided",
+    "input-twice",
+    "gated",
+];
+
+#[test]
+fn small_networks_are_packed_as_before() {
+    for name in CASES {
+        insta::assert_snapshot!(name, text(&small(name)));
+    }
+}
+
+#[test]
+fn packings_mean_their_networks() {
+    for name in CASES {
+        let net = small(name);
+        let options = CompileOptions {
+            packing: Packing::Saturated,
+            purpose: Purpose::Draft,
+            log_n: Some(LOG_N),
+            ..CompileOptions::default()
+        };
+        let circuit = compile(&net, &options).unwrap_or_else(|e| panic!("{name}: {e}")).circuit;
+        let image = nets::image(&net);
+        let expected = evaluate::scores(&net, &image);
+        let found = Exact::new(&circuit).expect(name).run(&circuit, &[image]).expect(name).remove(0);
+        let largest = expected.iter().fold(0f64, |m, x| m.max(x.abs()));
+        for (e, f) in expected.iter().zip(&found) {
+            assert!((e - f).abs() <= 1e-5 * largest, "{name}: {expected:?} {found:?}");
+        }
+    }
+}
+
+#[test]
+fn saturation_is_never_behind_the_dynamic_program() {
+    for name in CASES {
+        let net = balanced(&small(name), Merge::All);
+        let levels = Levels::of(&net);
+        let (cost, slots) = (cost(), 1 << (LOG_N - 1));
+        let packing = Packing::DynamicProgram;
+        let target = Target { graph: &net, levels: &levels, cost: &cost, slots, packing };
+        let walked = pack(&target).expect(name).priced_ns;
+        let (_, saturated) = all(&small(name));
+        assert!(saturated.priced_ns <= walked, "{name}: {} > {walked}", saturated.priced_ns);
+        assert_eq!(saturated.lower_bound_ns, saturated.priced_ns, "{name}: not proved");
+    }
+}
+
+#[test]
+fn a_missing_law_costs_time_or_everything() {
+    for (law, name) in [
+        ("compose", "pooled"),
+        ("distribute", "input-twice"),
+        ("any", "dense"),
+        ("have", "dense"),
+        ("fresh", "dense"),
+        ("kernel", "dense"),
+        ("slotwise", "relu"),
+        ("both", "residual-block"),
+        ("repack", "gated"),
+    ] {
+        let net = small(name);
+        let with = all(&net).1.priced_ns;
+        match without(&net, law) {
+            None => {}
+            Some((_, s)) => assert!(s.priced_ns > with, "{law} does nothing for {name}: {with}"),
+        }
+    }
+}
