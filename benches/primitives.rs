@@ -30,14 +30,14 @@ struct Ring {
     suffix: &'static str,
     log_n: u32,
     primes: usize,
-    prime_bits: u32,
+    prime_bits: f64,
     digit_limbs: usize,
 }
 
 const RINGS: [Ring; 3] = [
-    Ring { suffix: "2p16", log_n: 16, primes: 25, prime_bits: 50, digit_limbs: 9 },
-    Ring { suffix: "2p15", log_n: 15, primes: 13, prime_bits: 48, digit_limbs: 4 },
-    Ring { suffix: "2p14", log_n: 14, primes: 6, prime_bits: 50, digit_limbs: 2 },
+    Ring { suffix: "2p16", log_n: 16, primes: 26, prime_bits: 48.0, digit_limbs: 9 },
+    Ring { suffix: "2p15", log_n: 15, primes: 13, prime_bits: 47.7, digit_limbs: 5 },
+    Ring { suffix: "2p14", log_n: 14, primes: 6, prime_bits: 50.0, digit_limbs: 2 },
 ];
 
 /// An operation, whose result is dropped.
@@ -46,7 +46,7 @@ type Call<'a> = Box<dyn Fn() + Sync + Send + 'a>;
 /// Baby and giant steps of the linear transformation.
 const STEPS: u32 = 8;
 /// Time that a row is given, and the calls that it has at least and at most.
-const ROW_S: f64 = 3.0;
+const ROW_S: f64 = 1.0;
 const CALLS_MIN: usize = 9;
 const CALLS_MAX: usize = 301;
 
@@ -227,7 +227,7 @@ impl Made {
     fn new(ring: &Ring) -> Made {
         let mut chain = Vec::new();
         for _ in 0..ring.primes {
-            let wanted = (1 << ring.prime_bits) - (1 << 20);
+            let wanted = ring.prime_bits.exp2() as u64 - (1 << 22);
             chain.push(nearest_prime(wanted, ring.log_n, &chain).expect("a prime"));
         }
         let special = special_primes(ring.log_n, &chain, ring.digit_limbs as u32).expect("special primes");

@@ -134,6 +134,17 @@ impl Context {
         parallel::for_each(self.n(), items, scratch_limbs, work);
     }
 
+    /// As [`Context::for_each`] with the items in small groups of neighbours, and `scratch_limbs` limbs for each item
+    /// of a group.
+    pub(crate) fn for_each_group<T: Send>(
+        &self,
+        items: impl Iterator<Item = T>,
+        scratch_limbs: usize,
+        work: impl Fn(Vec<T>, &mut [u64]) + Sync,
+    ) {
+        parallel::for_each_group(self.n(), items, scratch_limbs, work);
+    }
+
     /// Polynomials of `limbs` limbs, each limb written by `fill(part, limb, words)`: it must
     /// write all of its words, which are unspecified before.
     pub(crate) fn fill(

@@ -15,10 +15,15 @@ use crate::{Ciphertext, CkksError, Context, Extended};
 pub(crate) trait Source: Sync {
     /// Number of polynomials.
     fn parts(&self) -> usize;
-    /// Limbs of scratch space that [`Source::load`] needs.
+    /// Limbs of scratch space that [`Source::load`] needs for each target.
     fn scratch_limbs(&self) -> usize;
-    /// Limb `target` of every part, canonical; chain primes are numbered first, then special primes.
-    fn load<'a>(&'a self, target: usize, scratch: &'a mut [u64]) -> Vec<&'a [u64]>;
+    /// Limb `target` of every part, canonical, for each of `targets`; chain primes are numbered first, then special
+    /// primes.
+    fn load_all<'a>(&'a self, targets: &[usize], scratch: &'a mut [u64]) -> Vec<Vec<&'a [u64]>>;
+    /// Limb `target` of every part.
+    fn load<'a>(&'a self, target: usize, scratch: &'a mut [u64]) -> Vec<&'a [u64]> {
+        self.load_all(&[target], scratch).pop().unwrap_or_default()
+    }
 }
 
 /// Which primes a division drops: the special primes and the last `rescales` of `limbs` chain primes.
@@ -39,8 +44,8 @@ impl Source for Stored<'_> {
     fn scratch_limbs(&self) -> usize {
         0
     }
-    fn load<'a>(&'a self, target: usize, _scratch: &'a mut [u64]) -> Vec<&'a [u64]> {
-        self.0.iter().map(|part| part.limb(target)).collect()
+    fn load_all<'a>(&'a self, targets: &[usize], _scratch: &'a mut [u64]) -> Vec<Vec<&'a [u64]>> {
+        targets.iter().map(|&target| self.0.iter().map(|part| part.limb(target)).collect()).collect()
     }
 }
 
@@ -95,38 +100,51 @@ impl Context {
 
         let mut dropped = self.scratch(parts * (special + rescales));
         let items = dropped.chunks_exact_mut(parts * n).enumerate();
-        self.for_each(items, source.scratch_limbs(), |(i, out), scratch| {
+        self.for_each_group(items, source.scratch_limbs(), |items, scratch| {
             // In the order of the basis: special primes, then chain primes.
-            let target = if i < special { limbs + i } else { kept + i - special };
-            let limb = self.basis_limb(limbs, target);
-            for (out, words) in out.chunks_exact_mut(n).zip(source.load(target, scratch)) {
-                out.copy_from_slice(words);
-                limb.inverse(out);
-                conversion.base.scale_input_centred(i, out);
+            let target = |i: usize| if i < special { limbs + i } else { kept + i - special };
+            let targets: Vec<usize> = items.iter().map(|&(i, _)| target(i)).collect();
+            let loaded = source.load_all(&targets, scratch);
+            for ((i, out), loaded) in items.into_iter().zip(loaded) {
+                for (out, words) in out.chunks_exact_mut(n).zip(loaded) {
+                    out.copy_from_slice(words);
+                    self.basis_limb(limbs, target(i)).inverse(out);
+                    conversion.base.scale_input_centred(i, out);
+                }
             }
         });
 
         let dropped: Vec<Vec<&[u64]>> =
             (0..parts).map(|part| dropped.chunks_exact(n).skip(part).step_by(parts).collect()).collect();
         let mut result: Vec<_> = (0..parts).map(|_| Poly::unspecified(self.degree(), kept)).collect();
-        let scratch_limbs = source.scratch_limbs() + usize::from(automorphism.is_some());
-        self.for_each(transposed(&mut result).enumerate(), scratch_limbs, |(target, outs), scratch| {
-            let limb = self.limb(target);
-            let (buffer, scratch) = scratch.split_at_mut(if automorphism.is_some() { n } else { 0 });
-            let loaded = source.load(target, scratch);
-            for ((out, words), dropped) in outs.into_iter().zip(loaded).zip(&dropped) {
-                let divide = |lift: &mut [u64]| {
-                    conversion.base.convert_centred_to(target, dropped, lift);
-                    limb.forward(lift);
-                    limb.sub_mul_scalar(lift, words, conversion.minus_inverse[target]);
-                };
-                match automorphism {
-                    None => divide(out),
-                    Some(automorphism) => {
-                        divide(buffer);
-                        automorphism.apply_evaluation(buffer, out);
-                    }
+        let lift_limbs = if automorphism.is_some() { parts } else { 0 };
+        // Writes `(x - [x]_D) / D` of each part at each target to its place.
+        let quotients = |targets: &[usize], scratch: &mut [u64], places: &mut [Vec<&mut [u64]>]| {
+            for (part, dropped) in dropped.iter().enumerate() {
+                let outs =
+                    targets.iter().zip(&mut *places).map(|(&target, places)| (target, &mut *places[part]));
+                conversion.base.convert_centred(dropped, &mut outs.collect::<Vec<_>>());
+            }
+            let loaded = source.load_all(targets, scratch);
+            for ((&target, places), loaded) in targets.iter().zip(places).zip(&loaded) {
+                for (place, words) in places.iter_mut().zip(loaded) {
+                    self.limb(target).forward(place);
+                    self.limb(target).sub_mul_scalar(place, words, conversion.minus_inverse[target]);
                 }
+            }
+        };
+        let items = transposed(&mut result).enumerate();
+        self.for_each_group(items, source.scratch_limbs() + lift_limbs, |items, scratch| {
+            let (targets, mut outs): (Vec<usize>, Vec<_>) = items.into_iter().unzip();
+            let Some(automorphism) = automorphism else {
+                return quotients(&targets, scratch, &mut outs);
+            };
+            let (lifts, scratch) = scratch.split_at_mut(targets.len() * lift_limbs * n);
+            let mut lifts: Vec<Vec<&mut [u64]>> =
+                lifts.chunks_exact_mut(parts * n).map(|lifts| lifts.chunks_exact_mut(n).collect()).collect();
+            quotients(&targets, scratch, &mut lifts);
+            for (out, lift) in outs.into_iter().flatten().zip(lifts.iter().flatten()) {
+                automorphism.apply_evaluation(lift, out);
             }
         });
         Ok(result)

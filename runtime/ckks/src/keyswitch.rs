@@ -5,6 +5,7 @@
 //! noise. The lift is only defined modulo the digit's primes, so the approximate conversion adds noise, never error.
 //! Digits come from one inverse transform of the polynomial; every limb of the key basis is then an independent task.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use cipherloom_ring::{Evaluation, Poly, Words};
@@ -17,9 +18,12 @@ use crate::{CkksError, Context, EvaluationKey, Gadget, KeyTarget, Limbs};
 pub(crate) trait Digits: Sync {
     /// Number of digits.
     fn count(&self) -> usize;
-    /// Limbs of scratch space that [`Digits::load`] needs.
+    /// Limbs of scratch space that [`Digits::prepare`] needs for each target.
     fn scratch_limbs(&self) -> usize;
-    /// Every digit at prime `target`: chain primes are numbered first, then special primes.
+    /// Makes in `scratch` what [`Digits::load`] finishes, for all of `targets`: chain primes are numbered first, then
+    /// special primes.
+    fn prepare(&self, targets: &[usize], scratch: &mut [u64]);
+    /// Every digit at prime `target`, from the part of the scratch space that was prepared for it.
     fn load<'a>(&'a self, target: usize, scratch: &'a mut [u64]) -> Vec<&'a [u64]>;
 }
 
@@ -62,6 +66,7 @@ impl Digits for Hoisted {
     fn scratch_limbs(&self) -> usize {
         0
     }
+    fn prepare(&self, _targets: &[usize], _scratch: &mut [u64]) {}
     fn load<'a>(&'a self, target: usize, _scratch: &'a mut [u64]) -> Vec<&'a [u64]> {
         self.digits.iter().map(|digit| digit.limb(target)).collect()
     }
@@ -76,26 +81,45 @@ impl Digits for FreshDigits<'_> {
         self.count()
     }
 
+    fn prepare(&self, targets: &[usize], scratch: &mut [u64]) {
+        let (n, count) = (self.context.n(), self.count());
+        let mut buffers: Vec<_> =
+            scratch.chunks_exact_mut(count * n).map(|buffers| buffers.chunks_exact_mut(n)).collect();
+        for digit in 0..count {
+            let places = targets.iter().copied().zip(buffers.iter_mut().filter_map(Iterator::next));
+            self.lift(digit, places);
+        }
+    }
+
     fn load<'a>(&'a self, target: usize, scratch: &'a mut [u64]) -> Vec<&'a [u64]> {
-        let n = self.context.n();
-        let buffers = scratch.chunks_exact_mut(n).enumerate().take(self.count());
-        buffers.map(|(digit, buffer)| self.lift(digit, target, buffer)).collect()
+        let buffers = scratch.chunks_exact_mut(self.context.n()).enumerate().take(self.count());
+        let limb = self.context.basis_limb(self.limbs, target);
+        let load = |(digit, buffer): (usize, &'a mut [u64])| -> &'a [u64] {
+            if self.range(digit).contains(&target) {
+                return self.input.limb(target);
+            }
+            limb.forward(buffer);
+            buffer
+        };
+        buffers.map(load).collect()
     }
 }
 
 impl FreshDigits<'_> {
-    fn lift<'a>(&'a self, digit: usize, target: usize, buffer: &'a mut [u64]) -> &'a [u64] {
-        let range = self.gadget.digit_range(digit, Limbs(self.limbs));
-        if range.contains(&target) {
-            return self.input.limb(target);
-        }
-        let n = self.context.n();
-        let chain = self.context.chain().len();
-        let number = if target < self.limbs { target } else { chain + target - self.limbs };
+    fn range(&self, digit: usize) -> Range<usize> {
+        self.gadget.digit_range(digit, Limbs(self.limbs))
+    }
+
+    /// The coefficients of a digit at each prime that is given with its place, unless the prime is in the digit.
+    fn lift<'a>(&self, digit: usize, places: impl Iterator<Item = (usize, &'a mut [u64])>) {
+        let (n, chain, range) = (self.context.n(), self.context.chain().len(), self.range(digit));
         let scaled: Vec<&[u64]> = self.scaled[range.start * n..range.end * n].chunks_exact(n).collect();
-        self.conversions[digit].base.convert_centred_to(number, &scaled, buffer);
-        self.context.basis_limb(self.limbs, target).forward(buffer);
-        buffer
+        let number = |target: usize| if target < self.limbs { target } else { chain + target - self.limbs };
+        let mut outs: Vec<_> = places
+            .filter(|(target, _)| !range.contains(target))
+            .map(|(target, place)| (number(target), place))
+            .collect();
+        self.conversions[digit].base.convert_centred(&scaled, &mut outs);
     }
 }
 
@@ -129,10 +153,24 @@ impl<D: Digits> Source for Switched<'_, D> {
         2 + self.digits.scratch_limbs()
     }
 
-    fn load<'a>(&'a self, target: usize, scratch: &'a mut [u64]) -> Vec<&'a [u64]> {
+    fn load_all<'a>(&'a self, targets: &[usize], scratch: &'a mut [u64]) -> Vec<Vec<&'a [u64]>> {
         let n = self.context.n();
-        let (sums, scratch) = scratch.split_at_mut(2 * n);
-        let digits = self.digits.load(target, scratch);
+        let (sums, scratch) = scratch.split_at_mut(2 * n * targets.len());
+        self.digits.prepare(targets, scratch);
+        let digit_words = self.digits.scratch_limbs() * n;
+        for (i, (&target, sums)) in targets.iter().zip(sums.chunks_exact_mut(2 * n)).enumerate() {
+            let scratch = &mut scratch[i * digit_words..(i + 1) * digit_words];
+            self.sum(target, sums, &self.digits.load(target, scratch));
+        }
+        let sums: &[u64] = sums;
+        sums.chunks_exact(2 * n).map(|sums| sums.chunks_exact(n).collect()).collect()
+    }
+}
+
+impl<D: Digits> Switched<'_, D> {
+    /// Both parts at prime `target`.
+    fn sum(&self, target: usize, sums: &mut [u64], digits: &[&[u64]]) {
+        let n = self.context.n();
         let limb = self.context.basis_limb(self.limbs, target);
         let number = if target < self.limbs { target } else { self.key.limbs().0 + target - self.limbs };
         let (first, second) = sums.split_at_mut(n);
@@ -140,7 +178,7 @@ impl<D: Digits> Source for Switched<'_, D> {
             (0..digits.len()).map(|digit| half(self.key, digit).limb(number)).collect()
         };
         let halves = [half(EvaluationKey::b), half(EvaluationKey::a)];
-        limb.pair_of_sums([first, second], &digits, [&halves[0], &halves[1]]);
+        limb.pair_of_sums([first, second], digits, [&halves[0], &halves[1]]);
         for (part, sum) in sums.chunks_exact_mut(n).enumerate() {
             match self.addends[part] {
                 Addend::Plain(addend) if target < self.limbs => {
@@ -149,8 +187,6 @@ impl<D: Digits> Source for Switched<'_, D> {
                 Addend::Plain(_) | Addend::None => {}
             }
         }
-        let (b, a) = sums.split_at(n);
-        vec![b, a]
     }
 }
 
@@ -183,13 +219,18 @@ impl Context {
         let basis_limbs = limbs + gadget.special_limbs;
         let mut digits: Vec<_> =
             (0..fresh.count()).map(|_| Poly::unspecified(self.degree(), basis_limbs)).collect();
-        // All digits at one prime together: they share the tables of its transform.
-        self.for_each(transposed(&mut digits).enumerate(), 0, |(target, outs), _| {
-            for (digit, out) in outs.into_iter().enumerate() {
-                if gadget.digit_range(digit, Limbs(limbs)).contains(&target) {
-                    out.copy_from_slice(input.limb(target));
-                } else {
-                    fresh.lift(digit, target, out);
+        self.for_each_group(transposed(&mut digits).enumerate(), 0, |mut items, _| {
+            for digit in 0..fresh.count() {
+                fresh.lift(digit, items.iter_mut().map(|(target, outs)| (*target, &mut *outs[digit])));
+            }
+            // All digits at one prime together: they share the tables of its transform.
+            for (target, outs) in items {
+                for (digit, out) in outs.into_iter().enumerate() {
+                    if fresh.range(digit).contains(&target) {
+                        out.copy_from_slice(input.limb(target));
+                    } else {
+                        self.basis_limb(limbs, target).forward(out);
+                    }
                 }
             }
         });

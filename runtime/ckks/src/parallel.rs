@@ -25,3 +25,21 @@ pub(crate) fn for_each<T: Send>(
         items.into_par_iter().for_each_init(init, |scratch, item| work(item, scratch));
     }
 }
+
+/// Items that go through a conversion together: its sources are read from memory once for all of them.
+pub(crate) const GROUP_ITEMS_MAX: usize = 2;
+
+/// As [`for_each`], with the items in groups of at most [`GROUP_ITEMS_MAX`] neighbours, fewer where every thread would not get
+/// one. There are `scratch_limbs` limbs for each item of a group.
+pub(crate) fn for_each_group<T: Send>(
+    n: usize,
+    items: impl Iterator<Item = T>,
+    scratch_limbs: usize,
+    work: impl Fn(Vec<T>, &mut [u64]) + Sync,
+) {
+    let items: Vec<T> = items.collect();
+    let size = items.len().div_ceil(rayon::current_num_threads()).clamp(1, GROUP_ITEMS_MAX);
+    let mut items = items.into_iter();
+    let groups = std::iter::from_fn(|| Some(items.by_ref().take(size).collect::<Vec<T>>()));
+    for_each(n, groups.take_while(|group| !group.is_empty()), size * scratch_limbs, work);
+}

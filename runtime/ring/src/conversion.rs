@@ -13,6 +13,9 @@ use crate::kernel::Kernel;
 use crate::modulus::Factor;
 use crate::{Limb, RingError};
 
+/// Words of each source that are converted to several targets while they are in the first cache.
+const TILE_WORDS: usize = 256;
+
 /// Conversion from one basis of primes to several targets.
 #[derive(Debug)]
 pub struct BaseConversion {
@@ -110,11 +113,34 @@ impl BaseConversion {
     }
 
     fn convert(&self, target: usize, scaled: &[&[u64]], out: &mut [u64], offset: u64) {
+        self.check_scaled(scaled);
         let target = &self.targets[target];
-        assert_eq!(scaled.len(), self.sources.len(), "one limb per source prime");
         assert_eq!(out.len(), target.limb.degree().n(), "a limb has N words");
-        scaled.iter().zip(&self.sources).for_each(|(x, source)| source.limb.check(x));
         target.kernel.convert(target.limb.modulus(), out, scaled, &target.weights, offset);
+    }
+
+    /// [`BaseConversion::convert_centred_to`] for several targets and their limbs at once: each part of the sources
+    /// is read from memory once for all of them.
+    pub fn convert_centred(&self, scaled: &[&[u64]], outs: &mut [(usize, &mut [u64])]) {
+        self.check_scaled(scaled);
+        let n = self.sources[0].limb.degree().n();
+        outs.iter().for_each(|(_, out)| assert_eq!(out.len(), n, "a limb has N words"));
+        let mut sources: Vec<&[u64]> = Vec::with_capacity(scaled.len());
+        for start in (0..n).step_by(TILE_WORDS) {
+            let tile = start..n.min(start + TILE_WORDS);
+            sources.clear();
+            sources.extend(scaled.iter().map(|words| &words[tile.clone()]));
+            for (target, out) in &mut *outs {
+                let target = &self.targets[*target];
+                let (modulus, out) = (target.limb.modulus(), &mut out[tile.clone()]);
+                target.kernel.convert(modulus, out, &sources, &target.weights, target.minus_mean);
+            }
+        }
+    }
+
+    fn check_scaled(&self, scaled: &[&[u64]]) {
+        assert_eq!(scaled.len(), self.sources.len(), "one limb per source prime");
+        scaled.iter().zip(&self.sources).for_each(|(x, source)| source.limb.check(x));
     }
 }
 

@@ -1,9 +1,10 @@
-//! Tables of our own transform: roots of unity in the form that the vector kernels multiply by.
+//! Tables of our own transform: roots of unity in the forms that the vector kernels multiply by.
 //!
 //! Root index `k = 2^l + j` belongs to group `j` of layer `l` and stands for `psi^bitrev(k)` over `log_n` bits. The
-//! upper table holds the layers whose groups span at least eight words; the lower one a single root per eight words of
-//! the last layer, from which the kernels make the other six.
+//! upper table holds the layers above blocks of 64 words; the lower one a single root per block, from which the kernels
+//! make the roots of its six layers: together three words per 64 that are transformed.
 
+use crate::modulus::Factor;
 use crate::{Degree, Modulus};
 
 /// A factor in Montgomery's form for 52-bit words.
@@ -15,26 +16,39 @@ pub(crate) struct MontgomeryFactor {
     pub(crate) quotient: u64,
 }
 
+/// A factor in Shoup's form for 52-bit words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Root {
+    /// `w`.
+    pub(crate) value: u64,
+    /// `floor(w 2^52 / q)`.
+    pub(crate) quotient: u64,
+}
+
 /// Tables of one prime below `2^50` at one degree.
 #[derive(Debug)]
 pub(crate) struct Roots {
     pub(crate) q: u64,
     /// `1/q mod 2^52`.
     pub(crate) inverse_q: u64,
-    /// Roots `0 .. N/8` by index; index 0 is 1.
-    pub(crate) upper: Vec<MontgomeryFactor>,
-    /// Per eight words `8g ..` the root of index `N/2 + 4g`, times `2^52`.
+    /// Roots `0 .. N/64` by index, with `floor(w 2^52 / q)`; index 0 is 1.
+    pub(crate) upper: Vec<Root>,
+    /// Per block `b` of 64 words the root of index `N/2 + 32 b`, times `2^52`; at least eight words.
     pub(crate) lower: Vec<[u64; 8]>,
+    /// Per group of eight words of a block the root of index `4g`: what the block's root is multiplied by.
+    pub(crate) groups: [MontgomeryFactor; 8],
     /// `i = psi^(N/2)`, a square root of -1.
     pub(crate) i: MontgomeryFactor,
     /// `z = psi^(N/4)`, a square root of `i`.
     pub(crate) z: MontgomeryFactor,
     /// `z i`.
     pub(crate) zi: MontgomeryFactor,
+    /// 1.
+    pub(crate) one: MontgomeryFactor,
     /// `1/N`.
-    pub(crate) inverse_n: MontgomeryFactor,
+    pub(crate) inverse_n: Root,
     /// `1/N` times root 1.
-    pub(crate) inverse_n_root: MontgomeryFactor,
+    pub(crate) inverse_n_root: Root,
 }
 
 impl Roots {
@@ -54,20 +68,29 @@ impl Roots {
         };
         let powers: Vec<u64> =
             std::iter::successors(Some(1), |&w| Some(modulus.mul(w, psi))).take(n).collect();
-        let root = |k: usize| factor(powers[degree.reverse_bits(k)]);
+        let power = |k: usize| powers[degree.reverse_bits(k)];
+        let shoup = |w: u64| {
+            let Factor { value, quotient52, .. } = modulus.factor(w);
+            Root { value, quotient: quotient52 }
+        };
         // n (q - (q-1)/n) = nq - q + 1 = 1 modulo q.
         let inverse_n = modulus.value() - (modulus.value() - 1) / n as u64;
-        let lower = |block: usize| std::array::from_fn(|lane| root(n / 2 + 4 * (8 * block + lane)).value);
+        let blocks = n / 64;
+        let lower = |lane: usize| if lane < blocks { factor(power(n / 2 + 32 * lane)).value } else { 0 };
         Roots {
             q: modulus.value(),
             inverse_q,
-            upper: (0..n / 8).map(root).collect(),
-            lower: (0..n / 64).map(lower).collect(),
+            upper: (0..blocks).map(|k| shoup(power(k))).collect(),
+            lower: (0..blocks.div_ceil(8))
+                .map(|chunk| std::array::from_fn(|i| lower(8 * chunk + i)))
+                .collect(),
+            groups: std::array::from_fn(|g| factor(power(4 * g))),
+            one: factor(1),
             i: factor(powers[n / 2]),
             z: factor(powers[n / 4]),
             zi: factor(powers[n / 2 + n / 4]),
-            inverse_n: factor(inverse_n),
-            inverse_n_root: factor(modulus.mul(inverse_n, powers[n / 2])),
+            inverse_n: shoup(inverse_n),
+            inverse_n_root: shoup(modulus.mul(inverse_n, powers[n / 2])),
         }
     }
 }

@@ -136,6 +136,7 @@ impl<'a> Totals<'a> {
             let output = item.output;
             let (lifted, tiles) = scratch.split_at_mut(lifts * context.n());
             for (moved, digits) in moved.iter().zip(digits).filter(|(moved, _)| moved.output == output) {
+                digits.prepare(&[item.target], lifted);
                 let digits = digits.load(item.target, lifted);
                 add_switched(context, checked.limbs, moved, &digits, &mut item, &mut tiles[..4 * tile]);
                 item.fresh = false;

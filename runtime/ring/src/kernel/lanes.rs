@@ -10,7 +10,7 @@
 //! - `by_factor` (Shoup): with `w' = floor(w 2^52 / q)`, `x w - floor(x w' / 2^52) q` is in `[0, 2q)` for `x < 2^52`.
 //! - Montgomery's, for sums: `m = T / q mod 2^52` makes the low words of `T` and `m q` equal, so `(T - m q) / 2^52` is
 //!   the difference of the high words, with no borrow. In `convert` the weights carry the factor `2^52` that this
-//!   takes away, and sums of at most 4 inputs below `2^50` stay below `2^52 q`, of at most 8 below `2 * 2^52 q`.
+//!   takes away, and sums of at most 4 inputs below `2^50` stay below `2^52 q`, of at most 12 below `3 * 2^52 q`.
 //!   In `reduce_words` a product by `2^52` gives the factor back.
 
 mod sums;
@@ -182,9 +182,8 @@ macro_rules! lane_kernels {
             }
         }
 
-        /// Most inputs of one pass of `convert`; longer sums are taken in groups. More streams at once than this are slower:
-        /// limbs lie at powers of two and share one set of the first cache.
-        const CONVERT_GROUP: usize = 8;
+        /// Most inputs of one pass of `convert`; longer sums are taken in groups.
+        const CONVERT_GROUP: usize = 12;
 
         #[target_feature(enable = $features)]
         pub(super) fn convert(m: &Modulus, out: &mut [u64], inputs: &[&[u64]], weights: &[u64], offset: u64) {
@@ -214,6 +213,10 @@ macro_rules! lane_kernels {
                 5 => convert_pass::<5, ADD>(m, out, inputs, weights, offset),
                 6 => convert_pass::<6, ADD>(m, out, inputs, weights, offset),
                 7 => convert_pass::<7, ADD>(m, out, inputs, weights, offset),
+                8 => convert_pass::<8, ADD>(m, out, inputs, weights, offset),
+                9 => convert_pass::<9, ADD>(m, out, inputs, weights, offset),
+                10 => convert_pass::<10, ADD>(m, out, inputs, weights, offset),
+                11 => convert_pass::<11, ADD>(m, out, inputs, weights, offset),
                 _ => convert_pass::<CONVERT_GROUP, ADD>(m, out, inputs, weights, offset),
             }
         }
@@ -246,7 +249,7 @@ macro_rules! lane_kernels {
                 }
                 let quotient = low(zero, and(words.0, splat(MASK52)), inverse);
                 let carried = add(words.1, shift_right(words.0, 52));
-                // (0, 2q) for K <= 4, (0, 3q) for K <= 8.
+                // (0, 2q) for K <= 4, (0, 4q) for K <= 12.
                 let mut residue = add(sub(carried, high(zero, quotient, q)), q);
                 if K > 4 {
                     residue = reduce_once(residue, double);

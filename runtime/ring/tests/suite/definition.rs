@@ -68,11 +68,11 @@ pub fn prime_below(below: u64, log_n: u32) -> u64 {
 }
 
 /// Smallest and largest primes of each kernel range, and both sides of the powers of two and of their middles,
-/// where the vector kernels choose their constants.
+/// where the vector kernels choose their constants and reductions.
 pub fn primes(log_n: u32) -> Vec<u64> {
     let mut primes = vec![prime_from(0, log_n)];
-    primes.extend([30, 40, 49].map(|bits| prime_from(1 << bits, log_n)));
-    primes.extend([31, 40, 49, 50, 60].map(|bits| prime_below(1 << bits, log_n)));
+    primes.extend([30, 40, 48, 49].map(|bits| prime_from(1 << bits, log_n)));
+    primes.extend([31, 40, 48, 49, 50, 60].map(|bits| prime_below(1 << bits, log_n)));
     primes.extend([prime_from(3 << 48, log_n), prime_below(3 << 48, log_n)]);
     primes.extend([prime_from(1 << 51, log_n), prime_below(1 << 52, log_n), prime_from(1 << 52, log_n)]);
     // Both sides of the bound up to which forward transforms leave out their reductions.

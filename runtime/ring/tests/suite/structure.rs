@@ -140,6 +140,34 @@ fn conversion_is_the_same_on_every_path_for_every_length() {
 }
 
 #[test]
+fn targets_converted_together_are_those_converted_alone() {
+    for log_n in [4, 10] {
+        let mut primes = vec![prime_below(1 << 50, log_n)];
+        while primes.len() < 20 {
+            primes.push(prime_below(primes[primes.len() - 1], log_n));
+        }
+        for sources in [1, 2, 9, 13] {
+            let inputs: Vec<Vec<u64>> =
+                (0..sources).map(|i| residues(1 << log_n, primes[i], i as u64)).collect();
+            let scaled: Vec<&[u64]> = inputs.iter().map(|words| &words[..]).collect();
+            for path in Path::available() {
+                let limb = |&q: &u64| Arc::new(Limb::new(degree(log_n), q, path).expect("a good prime"));
+                let limbs: Vec<Arc<Limb>> = primes.iter().map(limb).collect();
+                let base = BaseConversion::new(&limbs[..sources], &limbs[sources..]).expect("a conversion");
+                let mut together = vec![vec![0; 1 << log_n]; base.targets()];
+                let mut outs: Vec<_> = together.iter_mut().map(|out| &mut out[..]).enumerate().collect();
+                base.convert_centred(&scaled, &mut outs);
+                for (target, together) in together.iter().enumerate() {
+                    let mut alone = vec![0; 1 << log_n];
+                    base.convert_centred_to(target, &scaled, &mut alone);
+                    assert!(alone == *together, "{path}: {sources} sources, target {target}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn polynomials_keep_limbs_apart_and_on_cache_lines() {
     let degree = degree(4);
     let mut poly = Poly::<Coefficient>::zero(degree, 3);
