@@ -159,6 +159,8 @@ def prepare(names):
         try:
             commands[name] = [str(word) for word in LIBRARIES[name][0]()]
         except Skip as reason:
+            if name == "cipherloom":
+                sys.exit(str(reason))
             print(f"{name}: left out: {reason}", file=sys.stderr)
     return commands
 

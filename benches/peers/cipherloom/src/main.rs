@@ -208,7 +208,7 @@ impl Engine {
                 outputs: 1,
                 hoisting: Hoisting::Double,
                 rescale: true,
-                plaintext: &|d| Ok(plaintexts[d].clone()),
+                plaintext: &|d| Ok(plaintexts[d].clone().into()),
             };
             self.context.linear(&sweep).expect("a sweep")
         });
