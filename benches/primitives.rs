@@ -46,7 +46,7 @@ type Call<'a> = Box<dyn Fn() + Sync + Send + 'a>;
 /// Baby and giant steps of the linear transformation.
 const STEPS: u32 = 8;
 /// Time that a row is given, and the calls that it has at least and at most.
-const ROW_S: f64 = 1.0;
+const ROW_S: f64 = 1.5;
 const CALLS_MIN: usize = 9;
 const CALLS_MAX: usize = 301;
 

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
+use crate::kernel::prefer_large;
+
 const LINE_BYTES: usize = 64;
 const SPARE_WORDS: usize = LINE_BYTES / size_of::<u64>() - 1;
 
@@ -64,14 +66,13 @@ impl Words {
                 words.fill(0);
                 words
             }
-            None => Words::placed(vec![0; len + SPARE_WORDS], len),
+            None => Words::fresh(len),
         }
     }
 
     /// `len` words of unspecified content.
     pub fn unspecified(len: usize) -> Words {
-        let mut words =
-            Words::recycled(len).unwrap_or_else(|| Words::placed(vec![0; len + SPARE_WORDS], len));
+        let mut words = Words::recycled(len).unwrap_or_else(|| Words::fresh(len));
         if cfg!(debug_assertions) {
             words.fill(u64::MAX);
         }
@@ -81,6 +82,12 @@ impl Words {
     /// Keeps the first `len` words; does nothing where there are fewer.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+    }
+
+    fn fresh(len: usize) -> Words {
+        let mut data = vec![0; len + SPARE_WORDS];
+        prefer_large(&mut data);
+        Words::placed(data, len)
     }
 
     fn recycled(len: usize) -> Option<Words> {
