@@ -9,7 +9,7 @@ use crate::activation::{self, Lowered, input_range};
 use crate::balance::{Balanced, balance};
 use crate::compose::{Merge, compose};
 use crate::error::CompileError;
-use crate::forecast::{forecast, rotations};
+use crate::forecast::{PrecisionBits, forecast, rotations};
 use crate::graph::{Kind, TensorGraph};
 use crate::levels::Levels;
 use crate::options::{CompileOptions, Packing, Purpose};
@@ -21,7 +21,7 @@ use crate::samples::drawings;
 use crate::saturate::packing::Logical;
 use cipherloom_ir::scheme::{Level, SCALE_BITS, SecurityPolicy};
 use cipherloom_ir::{
-    Circuit, Exact, Magnitudes, MapNorms, RangeCertificate, Tensor, Trace, Verified, verify_draft,
+    Circuit, Encryption, Exact, Magnitudes, MapNorms, RangeCertificate, Tensor, Trace, Verified, verify_draft,
 };
 
 /// Ring degrees that are tried, log2.
@@ -282,7 +282,9 @@ impl Job<'_> {
                 }
             }
             let mut circuit = self.emitted(&frame, &packed)?;
-            circuit.forecast = forecast(&circuit, &frame.cost(), bits)?;
+            let public_key = scales.bits(&circuit, Encryption::PublicKey)?;
+            let precision = PrecisionBits { secret_key: bits, public_key };
+            circuit.forecast = forecast(&circuit, &frame.cost(), precision)?;
             let circuit = Verified::new(circuit, &SecurityPolicy::standard_128())
                 .map_err(|e| CompileError::Internal(e.to_string()))?
                 .into_inner();
@@ -354,9 +356,14 @@ impl<'a> Scales<'a> {
             Fit::Insecure => return Ok(Fit::Insecure),
         };
         let circuit = self.job.emitted(&frame, self.packed)?;
-        let trace = Trace::new(&circuit, &self.norms).measured(&self.magnitudes);
-        let bits = trace.precision_bits(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
+        let bits = self.bits(&circuit, Encryption::SecretKey)?;
         Ok(Fit::Sound((frame, bits)))
+    }
+
+    /// Precision that the trace predicts.
+    fn bits(&self, circuit: &Circuit, encryption: Encryption) -> Result<f64, CompileError> {
+        let trace = Trace::new(circuit, &self.norms).measured(&self.magnitudes).encrypted(encryption);
+        trace.precision_bits(circuit).map_err(|e| CompileError::Internal(e.to_string()))
     }
 
     /// Smallest scale of `wanted` bits; else the best precision found.

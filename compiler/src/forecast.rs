@@ -58,8 +58,21 @@ fn plan_ns(plan: &LinearPlan, level: Level, cost: &CostModel) -> u64 {
     hoisted.len() as u64 * cost.decompose(level) + work
 }
 
+/// Precision that the trace predicts, for inputs encrypted under the secret key and under a public key.
+#[derive(Clone, Copy, Debug)]
+pub struct PrecisionBits {
+    /// With the secret key.
+    pub secret_key: f64,
+    /// With a public key.
+    pub public_key: f64,
+}
+
 /// The forecast of a circuit, with the precision that its trace predicts.
-pub fn forecast(circuit: &Circuit, cost: &CostModel, precision_bits: f64) -> Result<Forecast, CompileError> {
+pub fn forecast(
+    circuit: &Circuit,
+    cost: &CostModel,
+    precision: PrecisionBits,
+) -> Result<Forecast, CompileError> {
     let types = value_types(circuit)?;
     let nanoseconds: u64 = circuit.nodes.iter().map(|node| op_ns(&node.op, &types, cost)).sum();
     let key_bytes: u64 = circuit.keys.iter().map(|k| cost.key_bytes(k.level)).sum();
@@ -86,7 +99,8 @@ pub fn forecast(circuit: &Circuit, cost: &CostModel, precision_bits: f64) -> Res
         key_bytes: circuit.keys.iter().map(|k| wire.key_bytes(k)).sum(),
         upload_bytes: ciphertexts * wire.seeded_bytes(top),
         download_bytes,
-        precision_bits,
+        precision_bits: precision.secret_key,
+        public_key_precision_bits: precision.public_key,
     })
 }
 

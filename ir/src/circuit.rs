@@ -93,8 +93,10 @@ pub struct Forecast {
     pub upload_bytes: u64,
     /// Encrypted output.
     pub download_bytes: u64,
-    /// −log2(largest output error / largest output).
+    /// −log2(largest output error / largest output), on average, for inputs encrypted with the secret key.
     pub precision_bits: f64,
+    /// The same for inputs encrypted with a public key, whose noise is √(4N/3) times larger.
+    pub public_key_precision_bits: f64,
 }
 
 /// A homomorphic circuit. Only `Verified` circuits are run.

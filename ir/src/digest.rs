@@ -1,10 +1,10 @@
 //! Names circuits by content.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
 /// BLAKE3 digest of a circuit's canonical file bytes: what manifest, keys and ciphertexts are bound to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -16,6 +16,17 @@ impl Digest {
     /// The first 16 hexadecimal digits, for messages.
     pub fn short(&self) -> String {
         self.to_string()[..16].to_owned()
+    }
+}
+
+impl Serialize for Digest {
+    /// Hexadecimal for people and their tools (JSON), the bytes in files.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
     }
 }
 

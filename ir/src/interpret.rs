@@ -1,12 +1,15 @@
 //! One trait gives a circuit its meanings; see the crate documentation for the list.
 
 mod exact;
+mod gather;
 mod magnitudes;
 mod trace;
+mod worst_case;
 
 pub use exact::{Exact, ExactError, ExactRun, SlotVector};
 pub use magnitudes::Magnitudes;
 pub use trace::{Encryption, MapNorms, Trace, TraceError, Traced};
+pub use worst_case::{WorstError, worst_errors};
 
 use crate::circuit::{Circuit, Node};
 use crate::op::{Op, Plain, ValueId};

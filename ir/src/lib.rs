@@ -28,6 +28,21 @@
 //! A value that reaches an output or an op that needs the canonical scale must have it exactly. Plaintext scales
 //! therefore follow from the law and are never stored.
 //!
+//! # Errors
+//!
+//! Encryption, rounding and key switching leave an error in every slot. Two figures are known of it:
+//!
+//! | figure | by | for |
+//! |---|---|---|
+//! | average: standard deviations, typical values | [`Trace`] | choice of the scale; precision in the [`Forecast`], for secret-key and for public-key encryption |
+//! | worst case: a bound for every input inside its range, except with probability 2^-128 | [`worst_errors`] | [`ManifestOutput::worst_error`]; whatever must hide or outgrow the error |
+//!
+//! The worst case counts encryption (either way), encoding of plaintexts, key switching, rescaling, adjusting and
+//! products of errors, propagated through intervals of the exact values. Neither figure counts how far the circuit's
+//! exact meaning is from the model (polynomials in place of activations, weights as float32). The bound grows by the
+//! largest values that any input in range could cause, far above those that images cause, so that for deep networks
+//! it is larger than the outputs: true, and of little use there.
+//!
 //! # Forms
 //!
 //! | form | made by | read by |
@@ -67,7 +82,7 @@ pub use expand::expand_plans;
 pub use format::FormatError;
 pub use interpret::{
     Encryption, Exact, ExactError, ExactRun, Interpretation, Magnitudes, MapNorms, SlotVector, Trace,
-    TraceError, Traced, interpret,
+    TraceError, Traced, WorstError, interpret, worst_errors,
 };
 pub use layout::{Digit, Gap, Layout, LayoutError, LayoutId, MAX_LAYOUT_SLOTS, digit_span};
 pub use manifest::{Manifest, ManifestInput, ManifestOutput};

@@ -7,6 +7,7 @@ use crate::circuit::{Circuit, ClientStep, Forecast, InputSpec, OutputSpec, Prepr
 use crate::container::{Container, Kind, in_memory};
 use crate::digest::Digest;
 use crate::format::{FormatError, decode, encode};
+use crate::interpret::{TraceError, WorstError, worst_errors};
 use crate::layout::{Layout, LayoutId};
 use crate::scheme::{KeySpec, Level, Parameters};
 use crate::verify::{LawError, entry, value_types};
@@ -59,6 +60,8 @@ pub struct ManifestOutput {
     pub scale: f64,
     /// Range certificate `[min, max]`.
     pub range: [f64; 2],
+    /// Bound of every element's error, for inputs inside their ranges; see [`worst_errors`].
+    pub worst_error: WorstError,
     /// Class names, empty or one per element.
     pub labels: Vec<String>,
     /// Steps of the model that are left to the client.
@@ -68,8 +71,8 @@ pub struct ManifestOutput {
 const DESCRIPTION: u32 = 1;
 
 impl Manifest {
-    /// The manifest of a circuit; an error only if the circuit breaks a law.
-    pub fn of(circuit: &Circuit) -> Result<Manifest, LawError> {
+    /// The manifest of a circuit; an error only if the circuit breaks a law or is a draft.
+    pub fn of(circuit: &Circuit) -> Result<Manifest, TraceError> {
         let types = value_types(circuit)?;
         let layout = |id: LayoutId| entry("layout", &circuit.layouts, id.0).cloned();
         let input = |input: &InputSpec| -> Result<ManifestInput, LawError> {
@@ -80,7 +83,8 @@ impl Manifest {
                 range: input.range,
             })
         };
-        let output = |output: &OutputSpec| -> Result<ManifestOutput, LawError> {
+        let worst_errors = worst_errors(circuit)?;
+        let output = |(output, worst_error): (&OutputSpec, &WorstError)| -> Result<ManifestOutput, LawError> {
             let first = output.values.first().map_or(u32::MAX, |v| v.0);
             Ok(ManifestOutput {
                 name: output.name.clone(),
@@ -88,6 +92,7 @@ impl Manifest {
                 level: entry("value", &types, first)?.level,
                 scale: output.scale,
                 range: output.range,
+                worst_error: *worst_error,
                 labels: output.labels.clone(),
                 client_steps: output.client_steps.clone(),
             })
@@ -98,7 +103,7 @@ impl Manifest {
             parameters: circuit.parameters.clone(),
             keys: circuit.keys.clone(),
             inputs: circuit.inputs.iter().map(input).collect::<Result<_, _>>()?,
-            outputs: circuit.outputs.iter().map(output).collect::<Result<_, _>>()?,
+            outputs: circuit.outputs.iter().zip(&worst_errors).map(output).collect::<Result<_, _>>()?,
             certificate: circuit.certificate.clone(),
             forecast: circuit.forecast,
         })

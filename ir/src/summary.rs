@@ -180,12 +180,19 @@ impl fmt::Display for Summary {
         writeln!(f, "operations   {}", operations.join(", "))?;
         writeln!(f, "rotations    {} with {} of {} keys", self.rotations, self.rotation_keys, self.keys)?;
         writeln!(f, "plaintexts   {} diagonals from {} weights", self.diagonals, self.weights)?;
-        let Forecast { seconds, memory_bytes, key_bytes, upload_bytes, download_bytes, precision_bits } =
-            self.forecast;
+        let Forecast {
+            seconds,
+            memory_bytes,
+            key_bytes,
+            upload_bytes,
+            download_bytes,
+            precision_bits,
+            public_key_precision_bits,
+        } = self.forecast;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         writeln!(
             f,
-            "forecast     {seconds:.3} s, {:.1} MiB memory, {:.1} MiB keys, {:.2} MiB up, {:.2} MiB down, {precision_bits:.1} bits",
+            "forecast     {seconds:.3} s, {:.1} MiB memory, {:.1} MiB keys, {:.2} MiB up, {:.2} MiB down, {precision_bits:.1} bits ({public_key_precision_bits:.1} under a public key)",
             mib(memory_bytes),
             mib(key_bytes),
             mib(upload_bytes),

@@ -6,7 +6,7 @@ use cipherloom_client::{Client, EncryptedOutput};
 use cipherloom_ir::scheme::{ChainRequest, Gadget, Level, Parameters, SecurityPolicy};
 use cipherloom_ir::*;
 use cipherloom_ring::Path;
-use cipherloom_runtime::{Evaluator, Options, RuntimeError, Silent, Trace};
+use cipherloom_runtime::{Evaluator, Options, RuntimeError, Silent};
 
 const GADGET: Gadget = Gadget { digit_limbs: 2, special_limbs: 2 };
 
@@ -32,13 +32,30 @@ fn circuit(hoisting: Hoisting) -> Circuit {
     let special = parameters.special.len() as u32;
     let gadget = Gadget { special_limbs: special, ..GADGET };
     let slots = parameters.slots() as u32;
-    let top = parameters.top();
     let mut b = CircuitBuilder::new("ops", parameters).unwrap();
     let layout = b.layout(vector(slots));
     let range = [-1.0, 1.0];
     let preprocessing = Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] };
     let x = b.input(InputSpec { name: "x".into(), layout, preprocessing, range }).unwrap()[0];
-    // A circulant 5-tap filter over the slots: diagonals 0..5.
+    let plan = filter(&mut b, x, gadget, hoisting);
+    let y = b.linear(plan).unwrap()[0];
+    let last = every_other_op(&mut b, y, layout, gadget);
+    let output = OutputSpec {
+        name: "y".into(),
+        layout,
+        values: vec![last],
+        scale: 1.0,
+        range: [-4.0, 4.0],
+        labels: vec![],
+        client_steps: vec![],
+    };
+    b.output(output).unwrap();
+    b.finish()
+}
+
+/// A circulant 5-tap filter over the slots: diagonals 0..5.
+fn filter(b: &mut CircuitBuilder, x: ValueId, gadget: Gadget, hoisting: Hoisting) -> LinearPlan {
+    let (slots, top) = (b.circuit().slots() as u32, b.level(x));
     let taps: Vec<f32> = (0..5).map(|k| 0.3 - 0.1 * k as f32).collect();
     let weight = b.tensor(Tensor { name: "taps".into(), shape: vec![1, 1, 1, 5], values: taps });
     let window =
@@ -62,8 +79,12 @@ fn circuit(hoisting: Hoisting) -> Circuit {
     let product = |giant: u32, baby: u32| Product { output: 0, giant, source: 0, input: 0, baby };
     let products = vec![product(0, 0), product(0, 1), product(1, 0), product(1, 1), product(2, 0)];
     let sources = vec![Source { map, values: vec![x] }];
-    let plan = LinearPlan { sources, babies, giants, products, outputs: 1, hoisting, rescale: true };
-    let y = b.linear(plan).unwrap()[0];
+    LinearPlan { sources, babies, giants, products, outputs: 1, hoisting, rescale: true }
+}
+
+/// Products, scalars, rotations, conjugation and level changes, after one level is spent.
+fn every_other_op(b: &mut CircuitBuilder, y: ValueId, layout: LayoutId, gadget: Gadget) -> ValueId {
+    let (slots, top) = (b.circuit().slots() as u32, b.circuit().parameters.top());
     let bias = b.tensor(Tensor {
         name: "bias".into(),
         shape: vec![slots],
@@ -89,22 +110,16 @@ fn circuit(hoisting: Hoisting) -> Circuit {
     let shifted = b.add_plain(negated, Plain::Constant(0.25)).unwrap();
     let dropped = b.drop_level(shifted, Level(1)).unwrap();
     let last = b.mul_scalar(dropped, 0.5).unwrap();
-    let last = b.rescale(last).unwrap();
-    let output = OutputSpec {
-        name: "y".into(),
-        layout,
-        values: vec![last],
-        scale: 1.0,
-        range: [-4.0, 4.0],
-        labels: vec![],
-        client_steps: vec![],
-    };
-    b.output(output).unwrap();
-    b.finish()
+    b.rescale(last).unwrap()
 }
 
 fn policy() -> SecurityPolicy {
     SecurityPolicy::insecure_for_tests()
+}
+
+/// An input that fills its range.
+fn values(circuit: &Circuit) -> Vec<f64> {
+    (0..circuit.slots()).map(|i| ((i * 37 % 101) as f64 - 50.0) / 50.0).collect()
 }
 
 struct Ready {
@@ -120,7 +135,7 @@ fn ready(hoisting: Hoisting, options: Options) -> Ready {
     let client = Client::new(Manifest::of(&verified).unwrap(), &policy(), Path::best()).unwrap();
     let secret = client.generate_secret().unwrap();
     let keys = client.evaluation_keys(&secret).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
-    let values: Vec<f64> = (0..verified.slots()).map(|i| ((i * 37 % 101) as f64 - 50.0) / 50.0).collect();
+    let values = values(&verified);
     let exact = Exact::new(&verified).unwrap().run(&verified, &[&values]).unwrap().remove(0);
     let encrypted = client.encrypt(&secret, &[&values]).unwrap();
     let context = Evaluator::context(&verified, &options).unwrap();
@@ -139,11 +154,36 @@ fn decrypted(r: &Ready, answer: Vec<Vec<cipherloom_ckks::Ciphertext>>) -> Vec<f6
 fn every_op_means_what_the_specification_says() {
     for hoisting in [Hoisting::Single, Hoisting::Double] {
         let mut r = ready(hoisting, Options::default());
-        let trace = Trace::default();
+        let trace = cipherloom_runtime::Trace::default();
         let answer = r.evaluator.run(&r.inputs.clone(), &trace).unwrap();
         assert_eq!(trace.rows().len(), r.evaluator.circuit().nodes.len());
         for (slot, (a, b)) in decrypted(&r, answer).iter().zip(&r.exact).enumerate() {
             assert!((a - b).abs() < 1e-4, "{hoisting:?}, slot {slot}: {a} instead of {b}");
+        }
+    }
+}
+
+#[test]
+fn errors_stay_within_the_worst_case() {
+    for hoisting in [Hoisting::Single, Hoisting::Double] {
+        let mut r = ready(hoisting, Options::default());
+        let circuit = r.evaluator.circuit().clone();
+        let bound = r.client.manifest().outputs[0].worst_error;
+        let norms = MapNorms::of(&circuit).unwrap();
+        let trace = |encryption| Trace::new(&circuit, &norms).encrypted(encryption).values(&circuit).unwrap();
+        let average = |encryption| trace(encryption).last().unwrap().slots.noise;
+        assert!(bound.secret_key > 4.0 * average(Encryption::SecretKey), "{bound:?}");
+        assert!(bound.public_key > 4.0 * average(Encryption::PublicKey), "{bound:?}");
+        let public = r.client.public_key(&r.secret).unwrap();
+        let raw = r.client.encrypt_public(&public, &[&values(&circuit)]).unwrap();
+        let context = Evaluator::context(&circuit, &Options::default()).unwrap();
+        let sent = vec![raw.ciphertexts.into_iter().map(|c| c.expand(&context).unwrap()).collect()];
+        for (inputs, bound) in [(r.inputs.clone(), bound.secret_key), (sent, bound.public_key)] {
+            let answer = r.evaluator.run(&inputs, &Silent).unwrap();
+            let found = decrypted(&r, answer);
+            let largest = found.iter().zip(&r.exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(largest <= bound, "{hoisting:?}: {largest:e} is above {bound:e}");
+            assert!(bound < 1e5 * largest, "{hoisting:?}: {bound:e} says nothing about {largest:e}");
         }
     }
 }

@@ -144,7 +144,7 @@ pub(super) fn summary(compiled: &Compiled) -> String {
     let f = &c.forecast;
     format!(
         "{}: N = 2^{}, log QP {:.1} of at most {:.0} for 128 bits (ePrint 2024/463), {} levels, {} rotations, {} rotation keys\n\
-         forecast: {:.3} s on one thread, {} memory, {} keys, {} up, {} down, {:.1} bits of precision",
+         forecast: {:.3} s on one thread, {} memory, {} keys, {} up, {} down, {:.1} bits of precision ({:.1} under a public key)",
         c.name,
         c.parameters.log_n,
         r.log_qp,
@@ -158,5 +158,6 @@ pub(super) fn summary(compiled: &Compiled) -> String {
         bytes_text(f.upload_bytes),
         bytes_text(f.download_bytes),
         f.precision_bits,
+        f.public_key_precision_bits,
     )
 }

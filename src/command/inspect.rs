@@ -80,15 +80,20 @@ fn manifest_report(m: &Manifest) -> Report {
             o.name,
             shape(&o.layout.shape)
         ));
+        lines.push(format!(
+            "           error at most {:.3e} (public key {:.3e}) except with probability 2^-128",
+            o.worst_error.secret_key, o.worst_error.public_key
+        ));
     }
     let f = &m.forecast;
     lines.push(format!(
-        "forecast   {:.3} s on one thread, {} memory, {} up, {} down, {:.1} bits of precision",
+        "forecast   {:.3} s on one thread, {} memory, {} up, {} down, {:.1} bits of precision ({:.1} under a public key)",
         f.seconds,
         bytes_text(f.memory_bytes),
         bytes_text(f.upload_bytes),
         bytes_text(f.download_bytes),
-        f.precision_bits
+        f.precision_bits,
+        f.public_key_precision_bits
     ));
     Report::new(
         lines.join("\n"),

@@ -35,7 +35,15 @@ fn the_steps_apart_give_the_class_and_say_nothing_about_it_on_the_server() {
         &["/model", "/file_bytes", "/manifest_bytes", "/log_n", "/log_qp", "/log_qp_bound", "/levels"],
     );
     has(&compiled, &["/rotations", "/rotation_keys", "/compile_seconds"]);
-    for name in ["seconds", "memory_bytes", "key_bytes", "upload_bytes", "download_bytes", "precision_bits"] {
+    for name in [
+        "seconds",
+        "memory_bytes",
+        "key_bytes",
+        "upload_bytes",
+        "download_bytes",
+        "precision_bits",
+        "public_key_precision_bits",
+    ] {
         has(&compiled, &[&format!("/forecast/{name}")]);
     }
     assert!(compiled["log_qp"].as_f64() <= compiled["log_qp_bound"].as_f64());
@@ -76,7 +84,12 @@ fn the_steps_apart_give_the_class_and_say_nothing_about_it_on_the_server() {
     assert!(String::from_utf8_lossy(&summary.stdout).contains("forecast"));
     let text = cipherloom(f, &["inspect", "m.loom", "--text"]);
     assert!(String::from_utf8_lossy(&text.stdout).contains("linear"));
-    done(f, &["inspect", "m.manifest"]);
+    let manifest = done(f, &["inspect", "m.manifest"]);
+    let digest = manifest["circuit"].as_str().unwrap();
+    assert!(digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()), "{digest}");
+    for way in ["secret_key", "public_key"] {
+        assert!(manifest["outputs"][0]["worst_error"][way].as_f64().unwrap() > 0.0, "{manifest}");
+    }
 }
 
 #[test]

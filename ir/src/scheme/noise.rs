@@ -1,4 +1,4 @@
-//! How large the errors of CKKS operations are: average-case standard deviations in the slots.
+//! How large the errors of CKKS operations are: standard deviations in the slots, on average and in the worst case.
 //!
 //! # Model
 //! An error polynomial with independent coefficients of variance V has slots `e(ζ)` with `E|e(ζ)|² = N·V`; the
@@ -14,8 +14,16 @@
 //! rescaling and products; hybrid key switching after K. Han and D. Ki (ePrint 2019/688). Derivations stand at
 //! each function.
 //!
-//! Promises: pure functions. These averages choose parameters and predict precision; they must not size noise
-//! that hides something (released decryptions need a worst-case bound).
+//! # Worst case
+//! [`NoiseModel::worst_case`] gives the same formulas for given key material: a product with the secret or with a
+//! key's error counts the largest slot that these fixed polynomials have, [`TAIL_DEVIATIONS`] deviations, in place
+//! of their mean square. Its results bound a *vector*: with `v` such a result, `Σ_s w_s · e(ζ_s)` is sub-Gaussian with
+//! parameter `v · |w|₂` for any real weights, since rows of the embedding are orthogonal. It rests on one assumption:
+//! what rounding and digits leave is as if drawn uniformly and independently (Gaussian errors and ternary secrets
+//! need none, both are sub-Gaussian with their variance).
+//!
+//! Promises: pure functions. The averages choose parameters and predict precision; they must not size noise that hides
+//! something, which takes the worst case ([`crate::worst_errors`]).
 
 use super::params::{Gadget, Level, Parameters};
 
@@ -27,6 +35,10 @@ pub const SECRET_VARIANCE: f64 = 2.0 / 3.0;
 
 /// Variance of rounding to an integer.
 const ROUNDING_VARIANCE: f64 = 1.0 / 12.0;
+
+/// Deviations within which each of 2^39 sub-Gaussian complex numbers stays, all of them together except with
+/// probability 2^-128: `sqrt(2 · ln 2 · 169)`, for two signs and two parts. No circuit has more ([`crate::bounds`]).
+pub const TAIL_DEVIATIONS: f64 = 15.31;
 
 /// Noise of one key switch, in two parts because merged operations round once for several switches.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +60,8 @@ impl KeySwitchNoise {
 #[derive(Clone, Debug)]
 pub struct NoiseModel {
     n: f64,
+    /// Largest square of a slot of a key's polynomial that is counted, over its mean.
+    key_square: f64,
     log2_chain: Vec<f64>,
     log2_special: Vec<f64>,
 }
@@ -58,9 +72,20 @@ impl NoiseModel {
         let log2 = |primes: &[u64]| primes.iter().map(|q| libm::log2(*q as f64)).collect();
         NoiseModel {
             n: parameters.n() as f64,
+            key_square: 1.0,
             log2_chain: log2(&parameters.chain),
             log2_special: log2(&parameters.special),
         }
+    }
+
+    /// The formulas of the worst case: see the header.
+    pub fn worst_case(parameters: &Parameters) -> NoiseModel {
+        NoiseModel { key_square: TAIL_DEVIATIONS * TAIL_DEVIATIONS, ..NoiseModel::new(parameters) }
+    }
+
+    /// Mean (or largest) square of the secret's slots.
+    fn secret_square(&self) -> f64 {
+        self.n * SECRET_VARIANCE * self.key_square
     }
 
     /// Slot standard deviation (real part) of an error with coefficients of this variance: `sqrt(N·V / 2)`.
@@ -81,7 +106,7 @@ impl NoiseModel {
     /// Fresh public-key encryption, `v·pk + (m + e_0, e_1)` with ternary v: the error is `v·e + e_0 + e_1·s`, so
     /// V = σ²·(2·N·2/3 + 1) + 1/12.
     pub fn fresh_public_key(&self) -> f64 {
-        let products = 2.0 * self.n * SECRET_VARIANCE;
+        let products = 2.0 * self.secret_square();
         self.slot(ERROR_STD * ERROR_STD * (products + 1.0) + ROUNDING_VARIANCE)
     }
 
@@ -89,7 +114,7 @@ impl NoiseModel {
     /// without the rescale): `τ_0 + τ_1·s`. What is rounded away is a sum of `primes` centred parts uniform in an
     /// interval of length D (a base conversion without correction), so V = primes·(1 + N·2/3) / 12.
     pub fn division(&self, primes: u32) -> f64 {
-        self.slot(f64::from(primes) * ROUNDING_VARIANCE * (1.0 + self.n * SECRET_VARIANCE))
+        self.slot(f64::from(primes) * ROUNDING_VARIANCE * (1.0 + self.secret_square()))
     }
 
     /// Rounding of a rescale of degree 1: division by one prime.
@@ -100,7 +125,7 @@ impl NoiseModel {
     /// The same for degree 2: `τ_2·s²` joins. A coefficient of s² sums N/2 products that occur twice, so it has
     /// variance 2·N·(2/3)², and V = (1 + N·2/3 + 2·N²·(2/3)²) / 12.
     pub fn rescale_degree_2(&self) -> f64 {
-        let first = self.n * SECRET_VARIANCE;
+        let first = self.secret_square();
         self.slot(ROUNDING_VARIANCE * (1.0 + first + 2.0 * first * first))
     }
 
@@ -119,7 +144,7 @@ impl NoiseModel {
             let ratio = libm::exp2(digit.iter().sum::<f64>() - special);
             ratio * ratio * k * ROUNDING_VARIANCE
         });
-        let variance = self.n * ERROR_STD * ERROR_STD * mean_squares.sum::<f64>();
+        let variance = self.n * self.key_square * ERROR_STD * ERROR_STD * mean_squares.sum::<f64>();
         KeySwitchNoise { inner: self.slot(variance), rounding: self.division(gadget.special_limbs) }
     }
 }
@@ -222,6 +247,22 @@ mod tests {
             let lower = model.key_switch(Gadget { digit_limbs, special_limbs }, Level(0));
             assert!(lower.inner <= noise.inner && lower.rounding == noise.rounding);
         }
+    }
+
+    #[test]
+    fn the_worst_case_is_the_average_with_the_largest_key() {
+        let (average, parameters) = model(2);
+        let worst = NoiseModel::worst_case(&parameters);
+        let close = |a: f64, b: f64| assert!((a / b / TAIL_DEVIATIONS - 1.0).abs() < 1e-3, "{a} {b}");
+        close(worst.rescale(), average.rescale());
+        close(worst.rescale_degree_2(), average.rescale_degree_2() * TAIL_DEVIATIONS);
+        close(worst.fresh_public_key(), average.fresh_public_key());
+        let switch =
+            |m: &NoiseModel| m.key_switch(Gadget { digit_limbs: 2, special_limbs: 2 }, Level(5)).inner;
+        close(switch(&worst), switch(&average));
+        assert_eq!(worst.fresh_secret_key(), average.fresh_secret_key());
+        let failure = 2.0 * libm::exp(-TAIL_DEVIATIONS * TAIL_DEVIATIONS / 2.0);
+        assert!(libm::log2(failure) + 40.0 <= -128.0);
     }
 
     #[test]

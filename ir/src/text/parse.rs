@@ -167,7 +167,17 @@ fn forecast(c: &mut Cursor<'_>) -> Result<Forecast, TextProblem> {
     let (upload_bytes, download_bytes) = (bytes("upload")?, bytes("download")?);
     c.expect("precision")?;
     let precision_bits = c.float()?;
-    Ok(Forecast { seconds, memory_bytes, key_bytes, upload_bytes, download_bytes, precision_bits })
+    c.expect("public_key_precision")?;
+    let public_key_precision_bits = c.float()?;
+    Ok(Forecast {
+        seconds,
+        memory_bytes,
+        key_bytes,
+        upload_bytes,
+        download_bytes,
+        precision_bits,
+        public_key_precision_bits,
+    })
 }
 
 fn key(c: &mut Cursor<'_>) -> Result<KeySpec, TextProblem> {

@@ -35,12 +35,20 @@ impl fmt::Display for Text<'_> {
         nodes(f, circuit)?;
         each(f, &circuit.outputs, output)?;
         each(f, &circuit.certificate, |f, _, c| writeln!(f, "certificate {:?} {:?}", c.tensor, c.range))?;
-        let Forecast { seconds, memory_bytes, key_bytes, upload_bytes, download_bytes, precision_bits } =
-            circuit.forecast;
+        let Forecast {
+            seconds,
+            memory_bytes,
+            key_bytes,
+            upload_bytes,
+            download_bytes,
+            precision_bits,
+            public_key_precision_bits,
+        } = circuit.forecast;
         writeln!(
             f,
             "forecast seconds {seconds:?} memory {memory_bytes} keys {key_bytes} upload {upload_bytes} \
-             download {download_bytes} precision {precision_bits:?}"
+             download {download_bytes} precision {precision_bits:?} \
+             public_key_precision {public_key_precision_bits:?}"
         )
     }
 }

@@ -1,7 +1,8 @@
 //! The laws of a manifest: those of its circuit that can be checked without it.
 
-use super::error::{at_least, at_most};
+use super::error::{at_least, at_most, ordered_range};
 use super::{Form, Place, Report, VerifyError, bounds, parameters, tables};
+use crate::interpret::WorstError;
 use crate::manifest::Manifest;
 use crate::scheme::SecurityPolicy;
 
@@ -28,7 +29,9 @@ impl Manifest {
             report.check(Place::Output(k), || {
                 tables::check_layout(&output.layout, slots)?;
                 at_most("level of the output", output.level.0.into(), self.parameters.top().0.into())?;
-                tables::check_output(&output.layout, output.scale, output.range, &output.labels)
+                tables::check_output(&output.layout, output.scale, output.range, &output.labels)?;
+                let WorstError { secret_key, public_key } = output.worst_error;
+                [secret_key, public_key].into_iter().try_for_each(|e| ordered_range("worst error", [0.0, e]))
             });
         }
         tables::check_records(&self.certificate, &self.forecast, &mut report);

@@ -105,4 +105,7 @@ pub(super) fn check_records(certificate: &[RangeCertificate], forecast: &Forecas
     }
     report.check(Place::Circuit, || finite("forecast seconds", forecast.seconds));
     report.check(Place::Circuit, || finite("forecast precision", forecast.precision_bits));
+    report.check(Place::Circuit, || {
+        finite("forecast precision under a public key", forecast.public_key_precision_bits)
+    });
 }

@@ -1,12 +1,12 @@
 //! Circuits in the exact and the trace meaning.
 
 use crate::random::Random;
-use cipherloom_ir::scheme::noise::{NoiseModel, SlotEstimate};
+use cipherloom_ir::scheme::noise::{NoiseModel, SlotEstimate, TAIL_DEVIATIONS};
 use cipherloom_ir::scheme::{ChainRequest, Gadget, Level, Parameters, Scale};
 use cipherloom_ir::{
     Activation, Circuit, CircuitBuilder, Digit, Exact, Gap, Hoisting, InputSpec, KeyedStep, Layout, LayoutId,
     LinearMap, LinearPlan, Magnitudes, MapId, MapNorms, OutputSpec, Plain, Preprocessing, Product, Source,
-    Step, Support, Trace, ValueId, expand_plans, value_types,
+    Step, Support, Trace, ValueId, expand_plans, value_types, worst_errors,
 };
 use proptest::prelude::*;
 
@@ -195,6 +195,52 @@ fn the_trace_follows_the_formulas() {
     assert!(with[1].slots.noise < values[1].slots.noise && with[1].slots.magnitude == 0.25);
     let bits = trace.precision_bits(&circuit).unwrap();
     assert!((25.0..35.0).contains(&bits), "{bits} bits");
+}
+
+/// Input, square with relinearisation and rescale: by hand from the formulas.
+#[test]
+fn the_worst_case_follows_the_formulas() {
+    let mut b = CircuitBuilder::new("w", parameters(8)).unwrap();
+    let layout = b.layout(vector_layout(128));
+    let x = b.input(input(layout)).unwrap()[0];
+    let square = b.mul(x, x).unwrap();
+    let square = b.relinearize_rescale(square, GADGET).unwrap();
+    b.output(OutputSpec { scale: -3.0, ..output(layout, vec![square]) }).unwrap();
+    let circuit = b.finish();
+    let found = worst_errors(&circuit).unwrap()[0];
+    let noise = NoiseModel::worst_case(&circuit.parameters);
+    let at = |level| Scale::canonical(Level(level)).value(&circuit.parameters);
+    let radius = TAIL_DEVIATIONS * 2f64.sqrt();
+    let switched = noise.key_switch(GADGET, Level(4)).inner / (at(4) * at(4));
+    let rounded = noise.division(GADGET.special_limbs + 1) / at(3);
+    for (found, fresh) in
+        [(found.secret_key, noise.fresh_secret_key()), (found.public_key, noise.fresh_public_key())]
+    {
+        let e = radius * fresh / at(4);
+        let wanted = 3.0 * (2.0 * e + e * e + radius * switched.hypot(rounded));
+        assert!((found / wanted - 1.0).abs() < 1e-9, "{found} {wanted}");
+    }
+    assert!(worst_errors(&polynomial()).is_err(), "a draft has no encrypted meaning");
+}
+
+/// A value rotated and added to itself: what each slot sums comes from different slots of one error.
+#[test]
+fn the_worst_case_keeps_rotated_errors_apart() {
+    let sum_of = |step| {
+        let mut b = CircuitBuilder::new("r", parameters(8)).unwrap();
+        let layout = b.layout(vector_layout(128));
+        let x = b.input(input(layout)).unwrap()[0];
+        let turned = if step == 0 { x } else { b.rotate(x, Step(step), GADGET).unwrap() };
+        let sum = b.add(x, turned).unwrap();
+        b.output(output(layout, vec![sum])).unwrap();
+        let circuit = b.finish();
+        let switch = NoiseModel::worst_case(&circuit.parameters).key_switch(GADGET, Level(4)).total();
+        let scale = Scale::canonical(Level(4)).value(&circuit.parameters);
+        (worst_errors(&circuit).unwrap()[0].public_key, switch / scale * TAIL_DEVIATIONS * 2f64.sqrt())
+    };
+    let ((twice, _), (apart, switch)) = (sum_of(0), sum_of(5));
+    let one = twice / 2.0;
+    assert!((apart - (2.0 * one * one + switch * switch).sqrt()).abs() < 1e-9 * one, "{apart} {one}");
 }
 
 #[test]

@@ -174,7 +174,7 @@ impl Client {
     }
 
     /// [`Client::encrypt`] under a public key: twice the bytes, and √(4N/3) times the noise of a fresh ciphertext (100 times
-    /// at N = 2^13), which the circuit's precision forecast does not count.
+    /// at N = 2^13); the circuit's forecast states the precision of both.
     pub fn encrypt_public(
         &self,
         key: &PublicKey,

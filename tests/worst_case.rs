@@ -1,0 +1,60 @@
+//! Encrypted runs of shipped models stay within the worst-case error that their manifests state.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its data has failed")]
+
+use cipherloom::compiler::CompileOptions;
+use cipherloom::ir::Exact;
+use cipherloom::{Model, data, session};
+
+/// Largest error of the scores over the shipped samples, under the secret key and under a public key.
+fn measured(model: &Model, compiled: cipherloom::Compiled) -> [f64; 2] {
+    let client = session::client("test", compiled.manifest).unwrap();
+    let secret = client.generate_secret().unwrap();
+    let public = client.public_key(&secret).unwrap();
+    let keys = session::evaluation_keys(&client, &secret).unwrap();
+    let circuit = compiled.circuit.clone();
+    let exact = Exact::new(&circuit).unwrap();
+    let mut server = session::Server::new("test", compiled.circuit, keys, Default::default()).unwrap();
+    let mut largest = [0f64; 2];
+    for digit in [3, 5, 7] {
+        let path = format!("{}/models/samples/digit-{digit}.png", env!("CARGO_MANIFEST_DIR"));
+        let sample = data::read_one(path.as_ref(), &model.input_shape(), 0).unwrap();
+        let wanted = session::exact_scores(&circuit, &exact, &sample).unwrap();
+        let sent = [
+            session::encrypt(&client, &secret, &sample).unwrap().0,
+            session::encrypt_public(&client, &public, &sample).unwrap().0,
+        ];
+        for (largest, sent) in largest.iter_mut().zip(sent) {
+            let (answer, _) = server.run(&server.receive(sent).unwrap(), 1, None).unwrap();
+            let scores = session::decrypt(&client, &secret, answer).unwrap();
+            let errors = scores.values.iter().zip(&wanted).map(|(a, b)| (a - b).abs());
+            *largest = errors.fold(*largest, f64::max);
+        }
+    }
+    largest
+}
+
+#[test]
+fn shipped_models_stay_within_their_bound() {
+    for name in ["lola", "cryptonets"] {
+        let path = format!("{}/models/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
+        let model = Model::open(path).unwrap();
+        let compiled = model.compile(&CompileOptions::default()).unwrap();
+        let output = compiled.manifest.outputs[0].clone();
+        let forecast = compiled.manifest.forecast;
+        let [secret_key, public_key] = measured(&model, compiled);
+        let bound = output.worst_error;
+        assert!(secret_key <= bound.secret_key, "{name}: {secret_key} is above {bound:?}");
+        assert!(public_key <= bound.public_key, "{name}: {public_key} is above {bound:?}");
+        // The forecast's largest error is an average: the bound lies above it, and the measurement near or below.
+        let largest = output.range.iter().fold(0f64, |m, x| m.max(x.abs()));
+        for (found, bound, bits) in [
+            (secret_key, bound.secret_key, forecast.precision_bits),
+            (public_key, bound.public_key, forecast.public_key_precision_bits),
+        ] {
+            let average = largest * (-bits).exp2();
+            assert!(bound > average, "{name}: {bound} is below the forecast {average}");
+            assert!(found < 2.0 * average, "{name}: {found} is above the forecast {average}");
+        }
+    }
+}
