@@ -1,17 +1,15 @@
 //! Reads images and arrays: PNG, JPEG, `.npy`, `.npz`, IDX (also gzipped), recognised by content.
 //!
 //! Relies on decoders for PNG, JPEG, zip and gzip. Promises: samples in row-major, channel-first order of the
-//! wanted shape; memory bounded by [`MAX_BYTES`] whatever a header claims; no panic on any bytes.
+//! wanted shape; memory bounded by [`MAX_FILE_BYTES`] whatever a header claims; no panic on any bytes.
 
 mod idx;
 mod image;
 mod npy;
 
+use crate::files::{self, MAX_FILE_BYTES};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-
-/// Largest file, and largest decoded content, that is read.
-pub const MAX_BYTES: usize = 1 << 31;
 
 /// What went wrong with a data file.
 #[derive(Debug, thiserror::Error)]
@@ -208,30 +206,17 @@ pub fn read_labels(path: &Path) -> Result<Vec<u32>, DataError> {
 fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut inner = Vec::new();
     flate2::read::GzDecoder::new(bytes)
-        .take(MAX_BYTES as u64 + 1)
+        .take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut inner)
         .map_err(|e| format!("gzip stream is broken: {e}"))?;
-    match inner.len() > MAX_BYTES {
-        true => Err(format!("unpacks to more than {MAX_BYTES} bytes")),
+    match inner.len() as u64 > MAX_FILE_BYTES {
+        true => Err(format!("unpacks to more than {MAX_FILE_BYTES} bytes")),
         false => Ok(inner),
     }
 }
 
-/// Reads a file whole; `-` is standard input.
 fn read_bounded(path: &Path) -> Result<Vec<u8>, DataError> {
-    let io = |source| DataError::Io { path: path.into(), source };
-    let mut bytes = Vec::new();
-    let limit = MAX_BYTES as u64 + 1;
-    match path.as_os_str() == "-" {
-        true => std::io::stdin().lock().take(limit).read_to_end(&mut bytes),
-        false => std::fs::File::open(path).and_then(|f| f.take(limit).read_to_end(&mut bytes)),
-    }
-    .map_err(io)?;
-    if bytes.len() > MAX_BYTES {
-        let what = format!("is larger than {MAX_BYTES} bytes");
-        return Err(DataError::Malformed { path: path.into(), what });
-    }
-    Ok(bytes)
+    files::read_whole(path).map_err(|source| DataError::Io { path: path.into(), source })
 }
 
 /// Cuts an array into samples of the wanted shape: the shape itself, with a batch axis, channels last, or

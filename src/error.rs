@@ -61,10 +61,12 @@ impl Error {
         self
     }
 
-    /// An I/O failure on a path: missing input is bad input, the rest are resources.
+    /// An I/O failure on a path: missing or oversized input is bad input, the rest are resources.
     pub fn io(path: &std::path::Path, error: &std::io::Error) -> Error {
         let kind = match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::IsADirectory => Kind::BadInput,
+            std::io::ErrorKind::NotFound
+            | std::io::ErrorKind::IsADirectory
+            | std::io::ErrorKind::FileTooLarge => Kind::BadInput,
             _ => Kind::Resources,
         };
         Error::new(kind, path.display(), error)

@@ -4,7 +4,7 @@ use crate::error::{Error, Kind};
 use std::io::{Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// Largest file that is read whole (models and circuits).
+/// Largest file, and largest unpacked content of one, that is read whole.
 pub const MAX_FILE_BYTES: u64 = 1 << 31;
 
 /// Who may read a written file.
@@ -23,17 +23,30 @@ impl<T: Write + Seek> Sink for T {}
 
 /// Reads a file whole; `-` is standard input.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    read_whole(path).map_err(|e| Error::io(path, &e))
+}
+
+/// [`read`] with the system's error; what is larger than [`MAX_FILE_BYTES`] is `FileTooLarge`.
+pub(crate) fn read_whole(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut source: Box<dyn Read> = match path.as_os_str() == "-" {
-        true => Box::new(std::io::stdin().lock()),
-        false => Box::new(std::fs::File::open(path).map_err(|e| Error::io(path, &e))?),
+    match path.as_os_str() == "-" {
+        true => std::io::stdin().lock().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?,
+        false => std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?,
     };
-    source.by_ref().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, &e))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         let what = format!("is larger than {MAX_FILE_BYTES} bytes");
-        return Err(Error::new(Kind::BadInput, path.display(), what));
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, what));
     }
     Ok(bytes)
+}
+
+/// Refuses a list of inputs, or of outputs, in which `-` stands twice: each stream carries one file.
+pub fn one_stream(paths: &[&Path]) -> Result<(), Error> {
+    match paths.iter().filter(|p| p.as_os_str() == "-").count() > 1 {
+        true => Err(Error::new(Kind::Usage, "-", "a standard stream is named for two files at once")
+            .remedy("give each but one its own path")),
+        false => Ok(()),
+    }
 }
 
 /// A file that is written but does not have its name yet; dropped, it disappears.
@@ -51,6 +64,16 @@ enum Content {
 }
 
 impl Pending {
+    /// Bytes that were written.
+    pub fn bytes(&self) -> Result<u64, Error> {
+        match &self.content {
+            Content::Stream(bytes) => Ok(bytes.len() as u64),
+            Content::Temporary(file) => {
+                file.as_file().metadata().map(|m| m.len()).map_err(|e| unwritable(&self.place, &e))
+            }
+        }
+    }
+
     /// Gives the file its name, replacing what had it.
     pub fn persist(self) -> Result<(), Error> {
         let path = &self.place;

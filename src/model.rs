@@ -2,6 +2,7 @@
 
 use crate::data::{Sample, Values};
 use crate::error::{Error, Kind};
+use crate::files;
 use cipherloom_compiler::frontend::{self, FrontendError, LoadOptions};
 use cipherloom_compiler::{CompileError, CompileOptions, Report};
 use cipherloom_ir::scheme::SecurityPolicy;
@@ -29,12 +30,17 @@ pub struct Compiled {
 }
 
 impl Model {
-    /// Loads an ONNX file.
+    /// Loads an ONNX file; `-` is standard input, where the model has the name of its graph.
     pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
         let start = Instant::now();
         let path = path.as_ref();
         let place = path.display().to_string();
-        let inner = frontend::load(path, &LoadOptions::default()).map_err(|e| model_error(&place, &e))?;
+        let options = LoadOptions::default();
+        let inner = match path.as_os_str() == "-" {
+            true => frontend::load_bytes(&files::read(path)?, &options),
+            false => frontend::load(path, &options),
+        }
+        .map_err(|e| model_error(&place, &e))?;
         Ok(Model { inner, place, load_seconds: start.elapsed().as_secs_f64() })
     }
 
@@ -54,7 +60,7 @@ impl Model {
 
     /// Replaces how raw bytes become the model's input.
     pub fn set_preprocessing(&mut self, preprocessing: Preprocessing) -> Result<(), Error> {
-        let channels = self.input_shape().first().map_or(1, |&c| c as usize);
+        let channels = Preprocessing::channels(&self.input_shape());
         let fits = |l: &[f64]| [1, channels].contains(&l.len()) && l.iter().all(|x| x.is_finite());
         let Preprocessing { scale, mean, std } = &preprocessing;
         if !scale.is_finite() || !fits(mean) || !fits(std) || std.contains(&0.0) {
@@ -129,19 +135,10 @@ impl Model {
 
 /// A sample as the model's input values: bytes are preprocessed, floats are taken as they are.
 pub fn slot_values(sample: &Sample, preprocessing: &Preprocessing, shape: &[u32]) -> Vec<f64> {
-    let Values::Bytes(bytes) = &sample.values else {
-        let Values::Floats(values) = &sample.values else { return vec![] };
-        return values.iter().map(|&v| f64::from(v)).collect();
-    };
-    let per_channel: usize = shape.iter().skip(1).map(|&d| d as usize).product::<usize>().max(1);
-    let pick =
-        |list: &[f64], c: usize, default: f64| list.get(c).or(list.first()).copied().unwrap_or(default);
-    let value = |(i, byte): (usize, &u8)| {
-        let c = i / per_channel;
-        let (mean, std) = (pick(&preprocessing.mean, c, 0.0), pick(&preprocessing.std, c, 1.0));
-        (f64::from(*byte) * preprocessing.scale - mean) / std
-    };
-    bytes.iter().enumerate().map(value).collect()
+    match &sample.values {
+        Values::Bytes(bytes) => preprocessing.apply(shape, bytes.iter().map(|b| f64::from(*b))),
+        Values::Floats(values) => values.iter().map(|v| f64::from(*v)).collect(),
+    }
 }
 
 fn model_error(place: &str, error: &FrontendError) -> Error {

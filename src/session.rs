@@ -13,7 +13,7 @@ use cipherloom_client::{
 use cipherloom_ir::scheme::SecurityPolicy;
 use cipherloom_ir::{Circuit, Digest, Exact, Manifest, Verified};
 use cipherloom_ring::Path as KernelPath;
-use cipherloom_runtime::files::FileError;
+use cipherloom_runtime::files::{FileError, read_keys};
 use cipherloom_runtime::{Evaluator, Options, RuntimeError, Silent, Trace};
 use std::path::Path;
 use std::sync::Arc;
@@ -93,11 +93,6 @@ pub fn exact_scores(circuit: &Circuit, exact: &Exact, sample: &Sample) -> Result
     outputs.into_iter().next().ok_or_else(|| Error::new(Kind::BadInput, name, "has no output"))
 }
 
-/// Bytes that the evaluation keys will take on disk.
-pub fn key_file_bytes(client: &Client) -> u64 {
-    client.evaluation_key_bytes()
-}
-
 /// A secret key is lost with its file: an existing one is replaced only on demand.
 pub fn refuse_to_replace(path: &Path, force: bool) -> Result<(), Error> {
     match !force && path.exists() {
@@ -173,8 +168,14 @@ pub fn decrypt_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<
 pub fn client_error(place: &str, error: &ClientError) -> Error {
     use cipherloom_ir::container::ContainerError;
     let (kind, remedy) = match error {
+        ClientError::WrongKey { .. } => (
+            Kind::Mismatch,
+            "decrypt with the secret key whose evaluation keys were used; if it was, encrypt warned of the input",
+        ),
+        ClientError::OutOfRange { .. } => {
+            (Kind::BadInput, "scale the data as the model's input wants it (see `inspect`)")
+        }
         ClientError::Foreign { .. }
-        | ClientError::WrongKey { .. }
         | ClientError::RingDegree { .. }
         | ClientError::File(ContainerError::Foreign { .. }) => {
             (Kind::Mismatch, "use the files that were made with this circuit's manifest")
@@ -208,25 +209,35 @@ impl Server {
         keys: Vec<EvaluationKey>,
         options: Options,
     ) -> Result<Server, Error> {
+        Server::with_keys(place, circuit, options, |_, _, _| Ok(keys))
+    }
+
+    /// The same with the keys from a file; `-` is standard input.
+    pub fn open(place: &str, circuit: Verified, keys: &Path, options: Options) -> Result<Server, Error> {
+        Server::with_keys(place, circuit, options, |circuit, digest, context| {
+            let read = match keys.as_os_str() == "-" {
+                true => read_keys(std::io::Cursor::new(files::read(keys)?), circuit, digest, context),
+                false => {
+                    let file = std::fs::File::open(keys).map_err(|e| Error::io(keys, &e))?;
+                    read_keys(std::io::BufReader::with_capacity(1 << 20, file), circuit, digest, context)
+                }
+            };
+            read.map_err(|e| file_error(keys, &e))
+        })
+    }
+
+    fn with_keys(
+        place: &str,
+        circuit: Verified,
+        options: Options,
+        keys: impl FnOnce(&Verified, &Digest, &Context) -> Result<Vec<EvaluationKey>, Error>,
+    ) -> Result<Server, Error> {
         refuse_too_large(place, &circuit)?;
         let wrong = |e: RuntimeError| runtime_error(place, &e);
         let digest = circuit.digest();
         let context = Evaluator::context(&circuit, &options).map_err(wrong)?;
+        let keys = keys(&circuit, &digest, &context)?;
         let evaluator = Evaluator::new(circuit, context.clone(), keys, options).map_err(wrong)?;
-        Ok(Server { place: place.to_owned(), digest, context, evaluator })
-    }
-
-    /// The same with the keys from a file.
-    pub fn open(place: &str, circuit: Verified, keys: &Path, options: Options) -> Result<Server, Error> {
-        refuse_too_large(place, &circuit)?;
-        let digest = circuit.digest();
-        let context = Evaluator::context(&circuit, &options).map_err(|e| runtime_error(place, &e))?;
-        let file = std::fs::File::open(keys).map_err(|e| Error::io(keys, &e))?;
-        let reader = std::io::BufReader::with_capacity(1 << 20, file);
-        let keys = cipherloom_runtime::files::read_keys(reader, &circuit, &digest, &context)
-            .map_err(|e| file_error(keys, &e))?;
-        let evaluator =
-            Evaluator::new(circuit, context.clone(), keys, options).map_err(|e| runtime_error(place, &e))?;
         Ok(Server { place: place.to_owned(), digest, context, evaluator })
     }
 

@@ -10,7 +10,6 @@ pub mod fit;
 pub mod form;
 
 use crate::error::CompileError;
-use crate::graph::evaluate;
 use crate::graph::{Function, Kind, NodeId, TensorGraph, TensorNode};
 use cipherloom_ir::{Activation, RangeCertificate, matrix_rows};
 use fit::{Density, fit, to_powers};
@@ -171,8 +170,7 @@ fn interval(graph: &TensorGraph, id: NodeId) -> Result<[f64; 2], CompileError> {
         }
         Kind::Elementwise(Function::Exact(f)) => {
             let [low, high] = operands[0];
-            let inner =
-                (0..=1000).map(|k| evaluate::activation(f, low + (high - low) * f64::from(k) / 1000.0));
+            let inner = (0..=1000).map(|k| f.value(low + (high - low) * f64::from(k) / 1000.0));
             extent(&inner.collect::<Vec<_>>())
         }
         Kind::Elementwise(Function::Polynomial { coefficients, .. }) => {

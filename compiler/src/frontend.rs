@@ -1,7 +1,8 @@
 //! From an ONNX file to the tensor graph.
 //!
 //! Operator types, attributes and names come from the ONNX protocol buffers; shapes, folded constants and the
-//! oracle from tract, which is used here and nowhere else. Everything that is unsupported is reported at once, by
+//! oracle from tract, which is used here and nowhere else; arithmetic on constants is ours, so that a model gives the
+//! same circuit on every machine. Everything that is unsupported is reported at once, by
 //! ONNX name. Needs: bytes from anywhere (they may be hostile). Leaves: a [`Model`] whose graph means what the file
 //! means, up to the rounding of folded weights to float32. No input makes it panic.
 
@@ -9,6 +10,7 @@ mod calibrate;
 mod call;
 mod draft;
 mod error;
+mod fold;
 mod lower;
 mod metadata;
 mod ops;
@@ -19,7 +21,6 @@ mod registry;
 pub use error::{BadTensor, FrontendError, Unsupported};
 pub use metadata::Metadata;
 pub use reference::Reference;
-pub use registry::supported_operators;
 
 use crate::graph::TensorGraph;
 use proto::{Declared, Source};

@@ -10,6 +10,8 @@ mod onnx;
 mod operators;
 #[path = "frontend/refusals.rs"]
 mod refusals;
+#[path = "frontend/stages.rs"]
+mod stages;
 
 use cipherloom_compiler::frontend::Model;
 use cipherloom_compiler::graph::evaluate;

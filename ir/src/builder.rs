@@ -32,20 +32,7 @@ impl CircuitBuilder {
         if parameters.chain.is_empty() {
             return Err(LawError::TooSmall { what: "chain primes", least: 1, found: 0 });
         }
-        let circuit = Circuit {
-            name: name.to_owned(),
-            parameters,
-            keys: vec![],
-            tensors: vec![],
-            layouts: vec![],
-            maps: vec![],
-            inputs: vec![],
-            origins: vec![],
-            nodes: vec![],
-            outputs: vec![],
-            certificate: vec![],
-            forecast: Forecast::default(),
-        };
+        let circuit = Circuit::empty(name, parameters);
         Ok(CircuitBuilder {
             circuit,
             types: vec![],

@@ -30,6 +30,24 @@ pub struct Preprocessing {
     pub std: Vec<f64>,
 }
 
+impl Preprocessing {
+    /// Channels of a tensor of this shape: the first axis of an image or feature map; a plain vector has one.
+    pub fn channels(shape: &[u32]) -> usize {
+        if shape.len() > 1 { shape[0] as usize } else { 1 }
+    }
+
+    /// Slot values of raw elements in row-major order. The lists have one entry or one per channel of `shape`.
+    pub fn apply(&self, shape: &[u32], values: impl ExactSizeIterator<Item = f64>) -> Vec<f64> {
+        let plane = (values.len() / Preprocessing::channels(shape).max(1)).max(1);
+        let of = |list: &[f64], channel: usize| if list.len() == 1 { list[0] } else { list[channel] };
+        let one = |(k, x): (usize, f64)| {
+            let channel = k / plane;
+            (x * self.scale - of(&self.mean, channel)) / of(&self.std, channel)
+        };
+        values.enumerate().map(one).collect()
+    }
+}
+
 /// An input tensor of the circuit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InputSpec {
@@ -129,6 +147,24 @@ pub struct Circuit {
 }
 
 impl Circuit {
+    /// A circuit of this name for these parameters, without anything else.
+    pub(crate) fn empty(name: &str, parameters: Parameters) -> Circuit {
+        Circuit {
+            name: name.to_owned(),
+            parameters,
+            keys: vec![],
+            tensors: vec![],
+            layouts: vec![],
+            maps: vec![],
+            inputs: vec![],
+            origins: vec![],
+            nodes: vec![],
+            outputs: vec![],
+            certificate: vec![],
+            forecast: Forecast::default(),
+        }
+    }
+
     /// Slots of one ciphertext.
     pub fn slots(&self) -> usize {
         self.parameters.slots()

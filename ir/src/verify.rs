@@ -10,11 +10,15 @@
 //! 8. **Inputs**: layouts exist, preprocessing is finite and divides by no zero.
 //! 9. **Order**: operands stand before their use, values are numbered consecutively, origins exist.
 //! 10. **Operations**: levels, degrees and scales, exactly, row by row of the specification (`value`, `plan`), and
-//!     in bits (`sizes`, not for drafts). Exact functions stand only in drafts.
+//!     in bits (`sizes`, not for drafts). Exact functions stand only in drafts. A plan has one product for every
+//!     diagonal of its maps and no other (`support`, where the map's structure tells without its weights).
 //! 11. **Outputs**: one canonical value per ciphertext of the layout, all at one level; labels fit.
 //! 12. **Records**: certificate and forecast are finite.
 //! 13. **Uses**: every key is used.
 //! 14. **Memory**: the ciphertexts alive at once stay within a bound (`memory`).
+//!
+//! Not checked: that the gaps of every value hold what its layout says, and that a fold is gathered before its result
+//! is read; the compiler's tests compare meanings for that.
 //!
 //! Broken laws are collected, with their places; an operation on a value whose own operation is broken is not
 //! reported again. Promises: a [`Verified`] circuit can be executed without a panic, in bounded memory.
@@ -26,6 +30,7 @@ mod memory;
 mod parameters;
 mod plan;
 mod sizes;
+mod support;
 mod tables;
 mod value;
 
@@ -41,6 +46,7 @@ pub use value::{Degree, MAX_PRODUCT_TERMS, MAX_SCALE_EXPONENT, ValueType, result
 use sizes::Sizes;
 use std::fmt;
 use std::ops::Deref;
+use support::Supports;
 
 /// Most violations that one report lists.
 pub const MAX_VIOLATIONS: usize = 32;
@@ -267,6 +273,7 @@ fn check_security(circuit: &Circuit, policy: &SecurityPolicy) -> Result<(), LawE
 /// Laws 9 and 10; a value is `None` where its operation broke a law.
 fn check_nodes(circuit: &Circuit, form: Form, report: &mut Report) -> Vec<Option<ValueType>> {
     let sizes = (form == Form::Final).then(|| Sizes::new(&circuit.parameters));
+    let mut supports = Supports::new();
     let mut types: Vec<Option<ValueType>> = vec![];
     for (index, node) in circuit.nodes.iter().enumerate() {
         let next = types.len();
@@ -281,6 +288,9 @@ fn check_nodes(circuit: &Circuit, form: Form, report: &mut Report) -> Vec<Option
                     return Err(LawError::Draft);
                 }
                 let results = result_types(circuit, &node.op, &operands)?;
+                if let Op::Linear(plan) = &node.op {
+                    supports.check(circuit, plan)?;
+                }
                 sizes.as_ref().map_or(Ok(()), |s| s.check(&node.op, &operands, &results))?;
                 Ok(results)
             })

@@ -118,11 +118,6 @@ impl Evaluator {
         &self.frame.circuit
     }
 
-    /// Memory of keys and prepared plaintexts.
-    pub fn memory_bytes(&self) -> usize {
-        self.keys.memory_bytes() + self.plaintexts.as_ref().map_or(0, Plaintexts::memory_bytes)
-    }
-
     fn check_inputs(&self, inputs: &[Vec<Ciphertext>]) -> Result<(), RuntimeError> {
         let specs = &self.frame.circuit.inputs;
         for (k, spec) in specs.iter().enumerate() {

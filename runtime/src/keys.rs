@@ -37,14 +37,10 @@ impl KeySet {
     pub(crate) fn get(&self, id: KeyId) -> &EvaluationKey {
         &self.keys[id.0 as usize]
     }
-
-    /// Memory that the keys take.
-    pub fn memory_bytes(&self) -> usize {
-        self.keys.iter().map(EvaluationKey::memory_bytes).sum()
-    }
 }
 
-/// What the engine calls a key of the circuit's table.
+/// What the engine calls a key of the circuit's table. The client has the same lines: the two share no crate that knows
+/// both tables.
 pub(crate) fn key_shape(context: &Context, spec: &KeySpec) -> KeyShape {
     let target = match spec.kind {
         KeyKind::Relinearization => KeyTarget::Relinearization,

@@ -126,16 +126,6 @@ impl Plaintexts {
             }
         }
     }
-
-    /// Memory that the plaintexts take.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        let size = |t: &Tier| match t {
-            Tier::Kept(p) => p.size_bytes(),
-            Tier::Compact(c) => c.size_bytes(),
-            Tier::Described => 0,
-        };
-        self.nodes.iter().flat_map(|n| &n.tiers).map(size).sum()
-    }
 }
 
 struct Source<'a> {

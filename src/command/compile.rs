@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `compile`.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// ONNX model.
+    /// ONNX model (`-`: standard input, and model.loom is written).
     model: PathBuf,
     /// Circuit to write (default: the model's name with .loom, in this folder).
     #[arg(short, long)]
@@ -92,6 +92,7 @@ impl Choices {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
+    files::one_stream(&[&arguments.model, arguments.calibrate.as_deref().unwrap_or("".as_ref())])?;
     let mut model = arguments.choices.open(&arguments.model)?;
     for note in &model.frontend().notes {
         output.remark(&format!("note: {note}"));
@@ -105,10 +106,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     for warning in &compiled.report.warnings {
         output.remark(&format!("warning: {warning}"));
     }
-    let stem = arguments.model.file_stem().unwrap_or_default();
+    let stem = match arguments.model.as_os_str() == "-" {
+        true => "model".as_ref(),
+        false => arguments.model.file_stem().unwrap_or_default(),
+    };
     let circuit = arguments.output.clone().unwrap_or_else(|| Path::new(stem).with_extension("loom"));
     let manifest = arguments.manifest.clone().unwrap_or_else(|| circuit.with_extension("manifest"));
     files::distinct(&[&arguments.model, &circuit, &manifest])?;
+    files::one_stream(&[&circuit, &manifest])?;
     let circuit_bytes = compiled.circuit.to_bytes();
     let manifest_bytes = compiled.manifest.to_bytes();
     let circuit_file = files::prepare_bytes(&circuit, Access::Shared, &circuit_bytes)?;
@@ -116,7 +121,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     circuit_file.persist()?;
     let facts = facts(&compiled, circuit_bytes.len(), manifest_bytes.len());
     let text = format!("{}\nwrote {} and {}", summary(&compiled), circuit.display(), manifest.display());
-    Ok(Report::new(text, facts))
+    let printed = if manifest.as_os_str() == "-" { &manifest } else { &circuit };
+    Ok(Report::new(text, facts).beside(printed))
 }
 
 /// The compilation for programs.

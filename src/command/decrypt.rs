@@ -22,6 +22,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
     let start = Instant::now();
     let place = arguments.manifest.display().to_string();
+    files::one_stream(&[&arguments.manifest, &arguments.answer, &arguments.secret])?;
     let client = session::client(&place, circuits::manifest(&place, &files::read(&arguments.manifest)?)?)?;
     let secret = session::read_secret(&arguments.secret, &client)?;
     let scores = session::decrypt_file(&arguments.answer, &client, &secret)?;

@@ -33,6 +33,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let client = session::client(&place, circuits::manifest(&place, &files::read(&arguments.manifest)?)?)?;
     let key = arguments.public.as_ref().unwrap_or(&arguments.secret);
     files::distinct(&[&arguments.manifest, &arguments.data, key, &arguments.output])?;
+    files::one_stream(&[&arguments.manifest, &arguments.data, key])?;
     let shape = client.manifest().inputs.first().map_or(&[][..], |i| &i.layout.shape);
     let sample = data::read_one(&arguments.data, shape, arguments.index)?;
     let (encrypted, warnings) = match &arguments.public {

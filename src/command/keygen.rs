@@ -32,21 +32,22 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let mut paths = vec![arguments.manifest.as_path(), &arguments.secret, &arguments.keys];
     paths.extend(arguments.public.as_deref());
     files::distinct(&paths)?;
+    files::one_stream(&paths[1..])?;
     session::refuse_to_replace(&arguments.secret, arguments.force)?;
     session::refuse_secret_key(&arguments.keys)?;
     arguments.public.as_deref().map_or(Ok(()), session::refuse_secret_key)?;
     let client = session::client(&place, manifest)?;
     let count = client.key_shapes().len();
-    output.step(&format!("making {count} keys, {}", bytes_text(session::key_file_bytes(&client))));
+    output.step(&format!("making {count} keys, {}", bytes_text(client.evaluation_key_bytes())));
     let secret = client.generate_secret().map_err(|e| session::client_error(&place, &e))?;
     // All files are whole before any takes its name; the secret key first, so that no keys stand without it.
     let keys = session::keys_file(&arguments.keys, &client, &secret)?;
     let public =
         arguments.public.as_deref().map(|p| session::public_file(p, &client, &secret)).transpose()?;
     session::secret_file(&arguments.secret, &client, &secret)?.persist()?;
+    let key_bytes = keys.bytes()?;
     keys.persist()?;
     public.map_or(Ok(()), files::Pending::persist)?;
-    let key_bytes = std::fs::metadata(&arguments.keys).map_or(0, |m| m.len());
     let text = format!(
         "{count} evaluation keys, {}: {} (for the server)\nsecret key: {} (keep it)",
         bytes_text(key_bytes),
@@ -62,5 +63,6 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
             "seconds": { "keygen": start.elapsed().as_secs_f64() },
             "peak_memory_bytes": cipherloom::memory::peak_bytes(),
         }),
-    ))
+    )
+    .beside(&arguments.keys))
 }

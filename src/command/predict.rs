@@ -4,7 +4,7 @@ use super::compile::{Choices, summary};
 use super::decrypt::{answer_facts, answer_text};
 use super::report::{Output, Report};
 use super::run::Evaluation;
-use cipherloom::{Error, data, session};
+use cipherloom::{Error, data, files, session};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use std::time::Instant;
 /// Arguments of `predict`.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// ONNX model.
+    /// ONNX model (`-`: standard input).
     model: PathBuf,
     /// Image or array (PNG, JPEG, npy, npz, IDX).
     data: PathBuf,
@@ -27,6 +27,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     let place = arguments.model.display().to_string();
+    files::one_stream(&[&arguments.model, &arguments.data])?;
     let model = arguments.choices.open(&arguments.model)?;
     let sample = data::read_one(&arguments.data, &model.input_shape(), arguments.index)?;
     model.frontend().notes.iter().for_each(|n| output.remark(&format!("note: {n}")));

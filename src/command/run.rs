@@ -13,7 +13,7 @@ pub(super) struct Arguments {
     circuit: PathBuf,
     /// Encrypted input.
     input: PathBuf,
-    /// Evaluation keys.
+    /// Evaluation keys (`-`: standard input).
     #[arg(long, value_name = "FILE", default_value = "eval.keys")]
     keys: PathBuf,
     /// Encrypted output to write.
@@ -47,6 +47,7 @@ impl Evaluation {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     let start = Instant::now();
     files::distinct(&[&arguments.circuit, &arguments.keys, &arguments.input, &arguments.output])?;
+    files::one_stream(&[&arguments.circuit, &arguments.keys, &arguments.input])?;
     let place = arguments.circuit.display().to_string();
     let circuit = circuits::circuit(&place, &files::read(&arguments.circuit)?)?;
     let mut server = session::Server::open(&place, circuit, &arguments.keys, arguments.evaluation.options())?;

@@ -3,7 +3,8 @@
 //! Own code instead of a crate, because readers at hand allocate what a header asks for before they look at the
 //! content; here a length is compared with the bytes at hand first.
 
-use super::{Array, MAX_BYTES, Values};
+use super::{Array, Values};
+use crate::files::MAX_FILE_BYTES;
 use std::io::{Cursor, Read};
 
 /// Decodes an image array.
@@ -43,11 +44,9 @@ pub(super) fn decode_npz(bytes: &[u8]) -> Result<(Array, Option<Vec<u32>>), Stri
     let mut member = |name: &str| -> Result<Vec<u8>, String> {
         let file = archive.by_name(name).map_err(|e| format!("npz member {name}: {e}"))?;
         let mut out = Vec::new();
-        file.take(MAX_BYTES as u64 + 1)
-            .read_to_end(&mut out)
-            .map_err(|e| format!("npz member {name}: {e}"))?;
-        if out.len() > MAX_BYTES {
-            return Err(format!("npz member {name} unpacks to more than {MAX_BYTES} bytes"));
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut out).map_err(|e| format!("npz member {name}: {e}"))?;
+        if out.len() as u64 > MAX_FILE_BYTES {
+            return Err(format!("npz member {name} unpacks to more than {MAX_FILE_BYTES} bytes"));
         }
         Ok(out)
     };

@@ -89,7 +89,8 @@ fn files_that_do_not_belong_together_are_refused() {
     fails(f, 5, "mismatch", &["decrypt", "n.manifest", "--secret", "t.key", "out.ct"]);
     // The right circuit, another client's key: the answer would be noise, and is refused.
     done(f, &["keygen", "m.manifest", "--secret", "u.key", "--keys", "u.keys"]);
-    fails(f, 5, "mismatch", &["decrypt", "m.manifest", "--secret", "u.key", "out.ct"]);
+    let error = fails(f, 5, "mismatch", &["decrypt", "m.manifest", "--secret", "u.key", "out.ct"]);
+    assert!(error.contains("keys of this secret, or the input lay outside its range"), "{error}");
 }
 
 #[test]
@@ -109,6 +110,10 @@ fn images_and_arrays_are_checked() {
     let nan: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     write("nan.npy", &npy("<f4", "(28, 28)", &nan));
     assert!(fails(f, 3, "bad-input", &["predict", &model, "nan.npy"]).contains("NaN at element 5"));
+    let far: Vec<u8> = (0..784).flat_map(|k| (if k == 9 { 500f32 } else { 0.0 }).to_le_bytes()).collect();
+    write("far.npy", &npy("<f4", "(28, 28)", &far));
+    let error = fails(f, 3, "bad-input", &["predict", &model, "far.npy"]);
+    assert!(error.contains("element 9") && error.contains("cannot be decoded"), "{error}");
     assert!(fails(f, 3, "bad-input", &["predict", &model, "absent.png"]).contains("No such file"));
     let image = shipped("samples/digit-3.png");
     assert!(
@@ -138,6 +143,11 @@ fn models_and_places_are_checked() {
     nan[whole.len() / 2..][..8].fill(0xff);
     std::fs::write(f.join("nan.onnx"), nan).unwrap();
     assert!(fails(f, 3, "bad-input", &["compile", "nan.onnx"]).contains("NaN"));
+    // Two weights of 8e37, finite whatever the alignment.
+    let mut huge = whole.clone();
+    huge[whole.len() / 2..][..8].fill(0x7e);
+    std::fs::write(f.join("huge.onnx"), huge).unwrap();
+    assert!(fails(f, 3, "bad-input", &["compile", "huge.onnx"]).contains("at most 2^64"));
     std::fs::write(f.join("open.onnx"), without_size(&whole)).unwrap();
     assert!(fails(f, 3, "bad-input", &["compile", "open.onnx"]).contains("has no fixed size"));
     fails(f, 6, "resources", &["compile", &shipped("lola.onnx"), "-o", "no/such/folder/m.loom"]);

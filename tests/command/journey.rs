@@ -1,6 +1,6 @@
 //! From ONNX to the decrypted class.
 
-use crate::{cipherloom, done, shipped};
+use crate::{cipherloom, done, piped, shipped};
 use serde_json::Value;
 
 fn has(value: &Value, names: &[&str]) {
@@ -90,6 +90,29 @@ fn the_steps_apart_give_the_class_and_say_nothing_about_it_on_the_server() {
     for way in ["secret_key", "public_key"] {
         assert!(manifest["outputs"][0]["worst_error"][way].as_f64().unwrap() > 0.0, "{manifest}");
     }
+}
+
+#[test]
+fn standard_streams_carry_models_and_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let stream = |arguments: &[&str], input: &[u8]| {
+        let out = piped(f, arguments, input);
+        assert!(out.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+        out.stdout
+    };
+    let model = std::fs::read(shipped("lola.onnx")).unwrap();
+    stream(&["compile", "-"], &model);
+    let keys = stream(&["keygen", "model.manifest", "--secret", "s.key", "--keys", "-"], &[]);
+    let image = std::fs::read(shipped("samples/digit-5.png")).unwrap();
+    let input = stream(&["encrypt", "model.manifest", "-", "--secret", "s.key", "-o", "-"], &image);
+    std::fs::write(f.join("in.ct"), &input).unwrap();
+    let answer = stream(&["run", "model.loom", "in.ct", "--keys", "-", "-o", "-"], &keys);
+    let text = stream(&["decrypt", "model.manifest", "-", "--secret", "s.key"], &answer);
+    assert!(String::from_utf8_lossy(&text).contains('5'));
+    let twice = piped(f, &["run", "model.loom", "-", "--keys", "-"], &keys);
+    assert_eq!(twice.status.code(), Some(2), "one stream cannot carry two files");
+    assert!(stream(&["predict", "-", &shipped("samples/digit-3.png")], &model).len() > 10);
 }
 
 #[test]

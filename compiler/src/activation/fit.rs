@@ -4,7 +4,6 @@
 //! Promises: [`fit`] returns the coefficients that minimise the weighted square error on [`SAMPLES`] points, and the
 //! largest error on them.
 
-use crate::graph::evaluate;
 use cipherloom_ir::Activation;
 
 /// Points of the discrete least-squares problem.
@@ -32,7 +31,7 @@ pub fn fit(function: &Activation, range: [f64; 2], density: Option<Density>, deg
     let points: Vec<(f64, f64)> = (0..SAMPLES)
         .map(|k| {
             let t = -1.0 + 2.0 * k as f64 / (SAMPLES - 1) as f64;
-            (t, evaluate::activation(function, range[0] + (t + 1.0) / 2.0 * (range[1] - range[0])))
+            (t, function.value(range[0] + (t + 1.0) / 2.0 * (range[1] - range[0])))
         })
         .collect();
     let mut normal = vec![vec![0.0; size + 1]; size];

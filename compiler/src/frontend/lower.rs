@@ -123,6 +123,13 @@ impl Walk<'_> {
             let reason = format!("operator domain `{}` is not ONNX's own", node.domain);
             return refuse(reason, "export with standard ONNX operators only");
         }
+        let constant = |o: &Option<Value>| matches!(o, None | Some(Value::Constant(_)));
+        if operands.iter().all(constant) && node.op_type != "Sum" {
+            return refuse(
+                "its operands are constants, and this operator is not folded: the bits would depend on the machine",
+                "fold constants before export (onnx-simplifier, onnxruntime)",
+            );
+        }
         let Some(entry) = registry::entry(&node.op_type) else {
             return refuse("the operator is not supported", registry::remedy(&node.op_type));
         };
@@ -236,7 +243,10 @@ impl Walk<'_> {
     }
 }
 
-/// Weights of the file are finite, but what folding made of them need not fit float32.
+/// Largest weight that is taken: products of two stay in the range of float32, so that no later stage leaves it.
+const MAX_WEIGHT: f32 = (1u128 << 64) as f32;
+
+/// Weights of the file are finite, but what folding made of them need not fit float32, or may be absurdly large.
 fn check_folded(graph: &TensorGraph) -> Result<(), FrontendError> {
     let bad = |tensor: &str, what: &str| BadTensor {
         tensor: tensor.to_owned(),
@@ -246,6 +256,14 @@ fn check_folded(graph: &TensorGraph) -> Result<(), FrontendError> {
     };
     let broken = graph.tensors.iter().filter(|t| t.values.iter().any(|v| !v.is_finite()));
     let mut tensors: Vec<BadTensor> = broken.map(|t| bad(&t.name, "a value")).collect();
+    for tensor in &graph.tensors {
+        let largest = tensor.values.iter().fold(0f32, |m, v| m.max(v.abs()));
+        if largest.is_finite() && largest > MAX_WEIGHT {
+            let reason =
+                format!("a value has magnitude {largest:e}, at most 2^64 is taken; scale the weights down");
+            tensors.push(BadTensor { tensor: tensor.name.clone(), reason });
+        }
+    }
     for node in graph.order().map(|id| graph.node(id)) {
         if matches!(&node.kind, Kind::Linear { scale, .. } if !(*scale as f32).is_finite()) {
             tensors.push(bad(&node.name, "the factor of its layer"));

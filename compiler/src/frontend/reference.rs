@@ -4,12 +4,14 @@
 //! cannot take become errors (they are its way of saying so, and the model comes from outside).
 
 use super::error::FrontendError;
-use super::proto::Source;
+use super::fold::{self, Precision};
+use super::proto::{Source, is_onnx_domain};
 use ndarray::ArrayD;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
+use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
@@ -29,6 +31,7 @@ pub(super) struct Constant {
 pub(super) struct Analysis {
     model: InferenceModel,
     outlets: HashMap<String, OutletId>,
+    /// Tensors that do not depend on the input.
     folded: BTreeMap<String, Arc<Tensor>>,
     /// Its first complaint, where it has one.
     pub failure: Option<String>,
@@ -72,8 +75,11 @@ impl Analysis {
         let failure = guarded(|| model.analyse(true)).err();
         let mut analysis =
             Analysis { model, outlets: parsed.outlets_by_name, folded: BTreeMap::new(), failure };
+        for tensor in &source.graph().initializer {
+            analysis.accept(&tensor.name, |_| true);
+        }
         for node in &source.graph().node {
-            analysis.fold(&node.input, &node.output);
+            analysis.fold(node);
         }
         Ok(analysis)
     }
@@ -96,41 +102,86 @@ impl Analysis {
 
     /// Whether a tensor does not depend on the input.
     pub fn is_constant(&self, name: &str) -> bool {
-        self.tensor(name).is_some()
+        self.folded.contains_key(name)
     }
 
     /// Value of a constant tensor of numbers.
     pub fn constant(&self, name: &str) -> Option<Constant> {
-        let tensor = self.tensor(name)?;
-        let wide = guarded(|| Ok(tensor.cast_to::<f64>()?.into_owned())).ok()?;
-        let view = wide.to_plain_array_view::<f64>().ok()?;
-        Some(Constant { shape: view.shape().to_vec(), values: view.iter().copied().collect() })
+        wide(self.folded.get(name)?)
     }
 
-    fn tensor(&self, name: &str) -> Option<Arc<Tensor>> {
-        if let Some(tensor) = self.folded.get(name) {
-            return Some(tensor.clone());
+    /// Takes a value that tract knows, if it is `fine`.
+    fn accept(&mut self, name: &str, fine: impl FnOnce(&Tensor) -> bool) {
+        let fact = self.outlets.get(name).and_then(|outlet| self.model.outlet_fact(*outlet).ok());
+        if let Some(value) = fact.and_then(|f| f.value.concretize()).filter(|v| fine(v)) {
+            self.folded.insert(name.to_owned(), value);
         }
-        self.model.outlet_fact(*self.outlets.get(name)?).ok()?.value.concretize()
     }
 
-    /// tract folds constants up to a few megabytes; weights are larger.
-    fn fold(&mut self, inputs: &[String], outputs: &[String]) {
-        let Some(first) = outputs.iter().find(|o| !o.is_empty()) else { return };
-        let named: Vec<&String> = inputs.iter().filter(|i| !i.is_empty()).collect();
+    /// Folds a node whose operands are constants; of what tract knows by itself only integers (shapes) are taken, and
+    /// what stands in the file.
+    fn fold(&mut self, node: &NodeProto) {
+        let Some(first) = node.output.iter().find(|o| !o.is_empty()).filter(|_| is_onnx_domain(&node.domain))
+        else {
+            return;
+        };
+        self.accept(first, |value| node.op_type == "Constant" || !is_float(value));
+        let named: Vec<&String> = node.input.iter().filter(|i| !i.is_empty()).collect();
         if named.is_empty() || self.is_constant(first) {
             return;
         }
-        let Some(values) = named.iter().map(|i| self.tensor(i)).collect::<Option<Vec<_>>>() else { return };
+        let known = named.iter().map(|i| self.folded.get(*i).cloned());
+        let Some(values) = known.collect::<Option<Vec<_>>>() else { return };
         let total: usize = values.iter().map(|t| t.len() * t.datum_type().size_of()).sum();
-        let Some(outlet) = self.outlets.get(first).filter(|_| total <= MAX_CONSTANT_BYTES) else { return };
+        if total > MAX_CONSTANT_BYTES {
+            return;
+        }
+        if fold::moves(&node.op_type) || !values.iter().any(|v| is_float(v)) {
+            self.evaluate(node, first, values);
+        } else if let Some(result) = arithmetic(&node.op_type, &values) {
+            self.folded.insert(first.clone(), result);
+        }
+    }
+
+    /// An exact operator, done by tract.
+    fn evaluate(&mut self, node: &NodeProto, first: &str, values: Vec<Arc<Tensor>>) {
+        let Some(outlet) = self.outlets.get(first) else { return };
         let op = &self.model.node(outlet.node).op;
         let operands: TVec<TValue> = values.into_iter().map(|t| t.into_tvalue()).collect();
         let Ok(Some(results)) = guarded(|| op.eval_out_of_plan(operands)) else { return };
-        for (name, value) in outputs.iter().filter(|o| !o.is_empty()).zip(results) {
+        for (name, value) in node.output.iter().filter(|o| !o.is_empty()).zip(results) {
             self.folded.insert(name.clone(), value.into_arc_tensor());
         }
     }
+}
+
+fn is_float(tensor: &Tensor) -> bool {
+    tensor.datum_type().is_float()
+}
+
+/// A tensor of numbers as f64.
+fn wide(tensor: &Tensor) -> Option<Constant> {
+    let wide = guarded(|| Ok(tensor.cast_to::<f64>()?.into_owned())).ok()?;
+    let view = wide.to_plain_array_view::<f64>().ok()?;
+    Some(Constant { shape: view.shape().to_vec(), values: view.iter().copied().collect() })
+}
+
+/// Arithmetic in the type of the first operand.
+fn arithmetic(op: &str, values: &[Arc<Tensor>]) -> Option<Arc<Tensor>> {
+    let precision = match values.first()?.datum_type() {
+        DatumType::F32 => Precision::Single,
+        DatumType::F64 => Precision::Double,
+        _ => return None,
+    };
+    let operands = values.iter().map(|v| wide(v)).collect::<Option<Vec<_>>>()?;
+    let Constant { shape, values } = fold::arithmetic(op, precision, &operands)?;
+    let tensor = match precision {
+        Precision::Single => {
+            Tensor::from_shape(&shape, &values.iter().map(|v| *v as f32).collect::<Vec<f32>>())
+        }
+        Precision::Double => Tensor::from_shape(&shape, &values),
+    };
+    tensor.ok().map(|t| t.into_arc_tensor())
 }
 
 /// The model as tract evaluates it: the oracle for ours.

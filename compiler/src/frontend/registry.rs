@@ -93,8 +93,3 @@ pub(super) fn remedy(op: &str) -> &'static str {
     let known = REMEDIES.iter().find(|(name, _)| *name == op);
     known.map_or("replace it by supported operators, or cut the model before it", |(_, remedy)| remedy)
 }
-
-/// ONNX names of the supported operators, in order. Operators on constants are folded and need no support.
-pub fn supported_operators() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|e| e.op)
-}

@@ -4,7 +4,7 @@
 //! the batch. Relies on a graph whose shapes agree (the frontend's promise).
 
 use super::{Function, Kind, NodeId, TensorGraph};
-use cipherloom_ir::{Activation, Operator, Tensor, ViewAxis, Window};
+use cipherloom_ir::{Operator, Tensor, ViewAxis, Window};
 
 /// Values of all nodes, in order, for one input tensor.
 pub fn graph(graph: &TensorGraph, input: &[f64]) -> Vec<Vec<f64>> {
@@ -82,7 +82,7 @@ pub fn bias(tensor: &Tensor, shape: &[u32]) -> Vec<f64> {
 pub fn function(function: &Function, x: f64) -> f64 {
     match function {
         Function::Square => x * x,
-        Function::Exact(exact) => activation(exact, x),
+        Function::Exact(exact) => exact.value(x),
         Function::Polynomial { coefficients, range: [low, high], .. } => {
             let t = (2.0 * x - low - high) / (high - low);
             let (mut b1, mut b2) = (0.0, 0.0);
@@ -91,21 +91,6 @@ pub fn function(function: &Function, x: f64) -> f64 {
             }
             coefficients.first().map_or(0.0, |c| c + t * b1 - b2)
         }
-    }
-}
-
-/// An activation at one point.
-pub fn activation(activation: &Activation, x: f64) -> f64 {
-    let sigmoid = |x: f64| 1.0 / (1.0 + libm::exp(-x));
-    match activation {
-        Activation::Relu => x.max(0.0),
-        Activation::Sigmoid => sigmoid(x),
-        Activation::Tanh => libm::tanh(x),
-        Activation::Silu => x * sigmoid(x),
-        Activation::Gelu => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
-        Activation::Softplus => x.max(0.0) + libm::log1p(libm::exp(-x.abs())),
-        Activation::LeakyRelu(alpha) => x.max(0.0) + alpha * x.min(0.0),
-        Activation::Clip(low, high) => x.max(*low).min(*high),
     }
 }
 

@@ -4,7 +4,7 @@
 //! with f(0) ≠ 0 turns zero gaps into constants; junk must not be multiplied so often that it overflows.
 
 use super::layouts::Placed;
-use crate::graph::{Function, Kind, evaluate};
+use crate::graph::{Function, Kind};
 use cipherloom_ir::Gap;
 
 /// Same places of all elements and copies; the gaps may differ.
@@ -17,7 +17,7 @@ pub fn same_places(a: &Placed, b: &Placed) -> bool {
 pub fn fills_gaps(kind: &Kind) -> bool {
     match kind {
         Kind::Elementwise(Function::Polynomial { .. }) => true,
-        Kind::Elementwise(Function::Exact(f)) => evaluate::activation(f, 0.0) != 0.0,
+        Kind::Elementwise(Function::Exact(f)) => f.value(0.0) != 0.0,
         _ => false,
     }
 }

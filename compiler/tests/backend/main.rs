@@ -4,6 +4,7 @@ mod models;
 #[allow(dead_code, reason = "each test binary uses its part of the networks")]
 mod nets;
 mod snapshots;
+mod stages;
 
 use cipherloom_compiler::activation;
 use cipherloom_compiler::graph::TensorGraph;

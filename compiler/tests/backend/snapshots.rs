@@ -9,7 +9,8 @@ fn text(name: &str, packing: Packing) -> String {
     let diagonals: u64 = r.layers.iter().map(|l| l.diagonals).sum();
     let nanoseconds: u64 = r.layers.iter().map(|l| l.predicted_ns).sum();
     format!(
-        "cost: {} us, {} rotations, {} rotation keys, {diagonals} diagonals, {} levels, {} key bytes\n{}",
+        "run: cargo test -p cipherloom-compiler --test backend small_circuits\n\
+         cost: {} us, {} rotations, {} rotation keys, {diagonals} diagonals, {} levels, {} key bytes\n{}",
         nanoseconds / 1000,
         r.rotations,
         r.rotation_keys,

@@ -84,11 +84,6 @@ impl<R: Read + Seek> ContainerReader<R> {
         section.check(&bytes)?;
         Ok(bytes)
     }
-
-    /// The stream back, for positioned reads by its owner.
-    pub fn into_parts(self) -> (Header, R) {
-        (self.header, self.stream)
-    }
 }
 
 /// Checks magic and version in the fixed part, and that the file is long enough for its section table.

@@ -24,6 +24,14 @@ impl Support {
 
     /// Support of a placed map.
     pub fn of(map: &PlacedMap<'_>, tensors: &[Tensor]) -> Result<Support, MapError> {
+        match Support::structural(map, tensors)? {
+            Some(support) => Ok(support),
+            None => Ok(Diagonals::of(map, tensors)?.support()),
+        }
+    }
+
+    /// Support of a placed map on the quick path; `None` where the map would have to be materialised.
+    pub fn structural(map: &PlacedMap<'_>, tensors: &[Tensor]) -> Result<Option<Support>, MapError> {
         let mut shape = map.input.shape.clone();
         for operator in map.operators {
             shape = operator.output_shape(&shape, tensors)?;
@@ -34,10 +42,8 @@ impl Support {
         }
         let places = map.places()?;
         let relation = Relation::of(map.operators, &map.input.shape, &map.output.shape, tensors);
-        match relation.as_ref().and_then(|r| distances(r, map)) {
-            Some(distances) => Ok(Support(steps(distances, &places, &map.output.replica_offsets()))),
-            None => Ok(Diagonals::of(map, tensors)?.support()),
-        }
+        let distances = relation.as_ref().and_then(|r| distances(r, map));
+        Ok(distances.map(|d| Support(steps(d, &places, &map.output.replica_offsets()))))
     }
 
     /// Number of diagonals.

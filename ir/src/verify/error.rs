@@ -2,7 +2,7 @@
 
 use crate::layout::LayoutError;
 use crate::map::MapError;
-use crate::op::ValueId;
+use crate::op::{Step, ValueId};
 use crate::scheme::{Gadget, KeyKind, KeySpec, Level, Scale, SecurityError};
 use crate::verify::value::Degree;
 use thiserror::Error;
@@ -206,6 +206,24 @@ pub enum LawError {
         what: &'static str,
         /// The entry.
         index: usize,
+    },
+    /// A plan does not have exactly the products of its map's diagonals.
+    #[error(
+        "source {source_index}: the diagonal of step {} from ciphertext {input} to {output} {}",
+        step.0,
+        if *missing { "has no product" } else { "does not exist or has two products" }
+    )]
+    Support {
+        /// Source of the plan.
+        source_index: usize,
+        /// Output ciphertext.
+        output: u32,
+        /// Input ciphertext.
+        input: u32,
+        /// Total step.
+        step: Step,
+        /// Whether the diagonal lacks its product, or the product its diagonal.
+        missing: bool,
     },
     /// A modulus is not a usable prime.
     #[error("{prime} is not a usable prime: {reason}")]

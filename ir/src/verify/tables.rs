@@ -75,10 +75,10 @@ pub(super) fn check_input(
 ) -> Result<(), LawError> {
     ordered_range("range", range)?;
     finite_nonzero("preprocessing scale", preprocessing.scale)?;
-    let channels = layout.shape.first().copied().unwrap_or(1);
+    let channels = Preprocessing::channels(&layout.shape) as u64;
     for (what, list) in [("means", &preprocessing.mean), ("deviations", &preprocessing.std)] {
         if list.len() != 1 {
-            count(what, list.len() as u64, channels.into())?;
+            count(what, list.len() as u64, channels)?;
         }
     }
     preprocessing.mean.iter().try_for_each(|&m| finite("mean", m))?;

@@ -99,6 +99,16 @@ const MUTATIONS: &[Mutation] = &[
     ("op: key level", |c| c.keys[0].level = Level(2)),
     ("op: constant", |c| c.nodes[18].op = Op::AddPlain(ValueId(17), Plain::Constant(f64::NAN))),
     ("op: empty sum", |c| c.nodes[5].op = Op::SumOfProducts(vec![])),
+    ("plan: lacks a diagonal", |c| {
+        plan(c).products.remove(3);
+    }),
+    ("plan: no such diagonal", |c| plan(c).products[3].baby = 2),
+    ("plan: diagonals exchanged", |c| {
+        plan(c).babies[1].step = Step(2);
+        plan(c).babies[1].key = Some(KeyId(2));
+        plan(c).babies.truncate(2);
+        plan(c).products.remove(2);
+    }),
     ("plan: unsorted", |c| plan(c).products.swap(0, 1)),
     ("plan: twice", |c| plan(c).products[1].baby = 0),
     ("plan: baby", |c| plan(c).products[3].baby = 9),

@@ -96,16 +96,28 @@ fn build_sample() -> Result<Circuit, LawError> {
     let spread =
         b.map(LinearMap { operators: vec![], scale: 1.0, input: vector, output: wide, fold: vec![] });
     b.origin("conv/1");
+    // Row o of the image with its right neighbours, and with the row two below: diagonals 0, 1, 2 and 0, 8.
+    let window = Window { stride: [4, 1], ..unit_window() };
+    let taps = b.tensor(tensor("taps", &[1, 1, 1, 3]));
+    let row = Window { kernel: [1, 3], pad_after: [0, 2], ..window };
+    let row = Operator::Convolution { input: [1, 4, 4], window: row, groups: 1, weight: taps };
+    let below = Window { kernel: [2, 1], dilation: [2, 1], ..window };
+    let below = Operator::AveragePool { input: [1, 4, 4], window: below, count_padding: true };
+    let [row, below] = [row, below].map(|operator| {
+        let fold = vec![digit(2, 256)];
+        b.map(LinearMap { operators: vec![operator], scale: 0.5, input: image, output: vector, fold })
+    });
     let x = b.input(input_spec("image", image))?[0];
     let top = b.level(x);
     let step = |b: &mut CircuitBuilder, s: u32| b.keyed_step(Step(s), top, GADGET);
     let (b0, b1, b2, g8) = (step(&mut b, 0), step(&mut b, 1), step(&mut b, 2), step(&mut b, 8));
     let product = |output, giant, source, baby| Product { output, giant, source, input: 0, baby };
+    let first = [product(0, 0, 0, 0), product(0, 0, 0, 1), product(0, 0, 0, 2), product(0, 0, 1, 0)];
     let plan = LinearPlan {
-        sources: vec![Source { map: maps[0], values: vec![x] }, Source { map: maps[1], values: vec![x] }],
+        sources: vec![Source { map: row, values: vec![x] }, Source { map: below, values: vec![x] }],
         babies: vec![b0, b1, b2],
         giants: vec![b0, g8],
-        products: vec![product(0, 0, 0, 0), product(0, 0, 0, 1), product(0, 0, 1, 2), product(0, 1, 1, 0)],
+        products: [&first[..], &[product(0, 1, 1, 0)]].concat(),
         outputs: 1,
         hoisting: Hoisting::Double,
         rescale: true,
@@ -113,7 +125,54 @@ fn build_sample() -> Result<Circuit, LawError> {
     let y = b.linear(plan)?[0];
     let bias = b.tensor(tensor("bias", &[4]));
     b.origin("square");
-    let y = b.add_plain(y, Plain::Tensor { tensor: bias, layout: vector, ciphertext: 0, scale: -1.5 })?;
+    let (scaled, turned, dropped) = middle(&mut b, x, y, (bias, vector), maps[3])?;
+    b.origin("out");
+    let plan = LinearPlan {
+        sources: vec![Source { map: spread, values: vec![scaled] }],
+        babies: vec![b0, b2],
+        giants: vec![b0],
+        products: vec![product(0, 0, 0, 0), product(1, 0, 0, 1)],
+        outputs: 2,
+        hoisting: Hoisting::Single,
+        rescale: false,
+    };
+    let pair = b.linear(plan)?;
+    let pair: Vec<ValueId> = pair.into_iter().map(|v| b.rescale(v)).collect::<Result<_, _>>()?;
+    let labels = ["a", "b;", "\"c\"", "Ω\n"].map(str::to_owned).to_vec();
+    b.output(OutputSpec { labels, ..sample_output("logits", vector, vec![turned], &[ClientStep::Softmax]) })?;
+    b.output(sample_output("wide", wide, pair, &[]))?;
+    b.output(sample_output("low", vector, vec![dropped], &[ClientStep::ArgMax]))?;
+    b.certificate(RangeCertificate { tensor: "relu".into(), range: [0.0, 4.25] });
+    b.forecast(Forecast {
+        seconds: 0.015,
+        memory_bytes: 1 << 33,
+        precision_bits: 11.5,
+        ..Forecast::default()
+    });
+    Ok(b.finish())
+}
+
+fn sample_output(name: &str, layout: LayoutId, values: Vec<ValueId>, steps: &[ClientStep]) -> OutputSpec {
+    OutputSpec {
+        name: name.into(),
+        layout,
+        values,
+        scale: 2.0,
+        range: [-8.0, 1e30],
+        labels: vec![],
+        client_steps: steps.to_vec(),
+    }
+}
+
+/// The operations between the sample's two plans.
+fn middle(
+    b: &mut CircuitBuilder,
+    x: ValueId,
+    y: ValueId,
+    (bias, layout): (TensorId, LayoutId),
+    map: MapId,
+) -> Result<(ValueId, ValueId, ValueId), LawError> {
+    let y = b.add_plain(y, Plain::Tensor { tensor: bias, layout, ciphertext: 0, scale: -1.5 })?;
     let square = b.mul(y, y)?;
     let square = b.relinearize_rescale(square, GADGET)?;
     let sum = b.sum_of_products(vec![(y, y), (y, y)])?;
@@ -122,7 +181,7 @@ fn build_sample() -> Result<Circuit, LawError> {
     let both = b.add(square, sum)?;
     let scaled = b.mul_scalar(both, 0.25)?;
     let scaled = b.rescale(scaled)?;
-    let diagonal = Plain::Diagonal { map: maps[3], output: 0, input: 0, step: Step(1), giant: Step(0) };
+    let diagonal = Plain::Diagonal { map, output: 0, input: 0, step: Step(1), giant: Step(0) };
     let masked = b.mul_plain(scaled, diagonal)?;
     let masked = b.rescale(masked)?;
     let adjusted = b.adjust(x, b.level(masked))?;
@@ -134,44 +193,7 @@ fn build_sample() -> Result<Circuit, LawError> {
     let dropped = b.drop_level(both, Level(1))?;
     let dropped = b.mul_scalar(dropped, 1e-3)?;
     let dropped = b.rescale(dropped)?;
-    b.origin("out");
-    let plan = LinearPlan {
-        sources: vec![Source { map: spread, values: vec![scaled] }],
-        babies: vec![b0],
-        giants: vec![b0],
-        products: vec![product(0, 0, 0, 0), product(1, 0, 0, 0)],
-        outputs: 2,
-        hoisting: Hoisting::Single,
-        rescale: false,
-    };
-    let pair = b.linear(plan)?;
-    let pair: Vec<ValueId> = pair.into_iter().map(|v| b.rescale(v)).collect::<Result<_, _>>()?;
-    let output = |name: &str, layout, values, labels: &[&str], client_steps| OutputSpec {
-        name: name.into(),
-        layout,
-        values,
-        scale: 2.0,
-        range: [-8.0, 1e30],
-        labels: labels.iter().map(|l| l.to_string()).collect(),
-        client_steps,
-    };
-    b.output(output(
-        "logits",
-        vector,
-        vec![turned],
-        &["a", "b;", "\"c\"", "Ω\n"],
-        vec![ClientStep::Softmax],
-    ))?;
-    b.output(output("wide", wide, pair, &[], vec![]))?;
-    b.output(output("low", vector, vec![dropped], &[], vec![ClientStep::ArgMax]))?;
-    b.certificate(RangeCertificate { tensor: "relu".into(), range: [0.0, 4.25] });
-    b.forecast(Forecast {
-        seconds: 0.015,
-        memory_bytes: 1 << 33,
-        precision_bits: 11.5,
-        ..Forecast::default()
-    });
-    Ok(b.finish())
+    Ok((scaled, turned, dropped))
 }
 
 /// A draft with every exact function.
@@ -250,18 +272,15 @@ fn choose(
 
 fn random_plan(b: &mut CircuitBuilder, pick: u16, x: ValueId, map: MapId) -> Result<Vec<ValueId>, LawError> {
     let level = b.level(x);
-    let count = u32::from(pick % 5) + 1;
-    let babies: Vec<KeyedStep> = (0..count).map(|s| b.keyed_step(Step(s), level, GADGET)).collect();
-    let giants: Vec<KeyedStep> = (0..3).map(|s| b.keyed_step(Step(8 * s), level, GADGET)).collect();
-    let all = (0..3).flat_map(|giant| {
-        (0..count).map(move |baby| Product { output: 0, giant, source: 0, input: 0, baby })
-    });
-    let kept = all.filter(|p| (p.giant * count + p.baby) % 5 != u32::from(pick / 16 % 9));
+    // The one diagonal of the identity, as a rotation there and back.
+    let there = u32::from(pick) % SLOTS;
+    let [babies, giants] =
+        [there, (SLOTS - there) % SLOTS].map(|s| vec![b.keyed_step(Step(s), level, GADGET)]);
     b.linear(LinearPlan {
         sources: vec![Source { map, values: vec![x] }],
         babies,
         giants,
-        products: kept.collect(),
+        products: vec![Product { output: 0, giant: 0, source: 0, input: 0, baby: 0 }],
         outputs: 1,
         hoisting: if pick.is_multiple_of(2) { Hoisting::Single } else { Hoisting::Double },
         rescale: !pick.is_multiple_of(3),

@@ -48,7 +48,7 @@ const MISTAKES: &[[&str; 2]] = &[
     ["v3 = mul v2 v2", "v3 = mul v2 v2 v2"],
     ["v3 = mul v2 v2", "v3..v4 = mul v2 v2"],
     ["v3 = mul v2 v2", "v3 = mul v2"],
-    ["o0 g0 0.0: 0-1", "o0 g0 0.0: 0-4294967295"],
+    ["o0 g0 0.0: 0-2", "o0 g0 0.0: 0-4294967295"],
     ["steps [softmax]", "steps [softmin]"],
     ["\nforecast", "\n; forecast"],
     ["certificate", "parameters log_n 1 log_scale 1 chain [] special []\ncertificate"],

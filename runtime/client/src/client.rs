@@ -13,8 +13,12 @@ use cipherloom_ckks::{
     Limbs, Plaintext, PublicKey, RotationStep, SeededCiphertext,
 };
 use cipherloom_ir::scheme::{KeyKind, KeySpec, Scale, SecurityPolicy, SecurityReport};
-use cipherloom_ir::{Digest, Layout, Manifest, ManifestInput, ManifestOutput, Preprocessing};
+use cipherloom_ir::{Digest, Manifest, ManifestInput, ManifestOutput, Preprocessing};
 use cipherloom_ring::Path;
+
+/// An input element may exceed the largest magnitude of its range by this factor before encryption refuses it: the base
+/// prime has room for outputs 8 times their range, and an output that grows with the input leaves it beyond that.
+const RANGE_MARGIN: f64 = 8.0;
 
 /// Everything that a client does for one circuit.
 #[derive(Debug)]
@@ -146,7 +150,10 @@ impl Client {
     pub fn preprocess(&self, inputs: &[&[f64]]) -> Result<Vec<Vec<f64>>, ClientError> {
         self.check_inputs(inputs)?;
         let pairs = self.manifest.inputs.iter().zip(inputs);
-        Ok(pairs.map(|(input, values)| preprocessed(input, values)).collect())
+        let one = |(input, values): (&ManifestInput, &&[f64])| {
+            input.preprocessing.apply(&input.layout.shape, values.iter().copied())
+        };
+        Ok(pairs.map(one).collect())
     }
 
     /// The first element of each input that lies outside the range the circuit was made for; it voids the answer.
@@ -161,7 +168,8 @@ impl Client {
         outside.collect()
     }
 
-    /// Encrypts preprocessed elements, one slice per input in row-major order.
+    /// Encrypts preprocessed elements, one slice per input in row-major order. Elements outside their range are accepted
+    /// (see [`Client::outside_range`]) up to 8 times its largest magnitude; what lies beyond would not decode.
     pub fn encrypt(
         &self,
         secret: &SecretKey,
@@ -197,6 +205,7 @@ impl Client {
         let mut ciphertexts = Vec::new();
         for (input, values) in self.manifest.inputs.iter().zip(inputs) {
             self.check_magnitude(values, scale)?;
+            check_range(input, values)?;
             for ciphertext in 0..input.layout.ciphertexts {
                 let slots = input.layout.fill(ciphertext, |element| values[element]);
                 let plaintext = self.context.encoder().encode(&slots, scale, limbs, 0)?;
@@ -296,7 +305,7 @@ impl Client {
     }
 }
 
-/// The shape of a key that a circuit lists.
+/// The shape of a key that a circuit lists. The runtime has the same lines: the two share no crate that knows both tables.
 fn key_shape(spec: &KeySpec, context: &Context) -> KeyShape {
     let target = match spec.kind {
         KeyKind::Relinearization => KeyTarget::Relinearization,
@@ -312,7 +321,7 @@ fn key_shape(spec: &KeySpec, context: &Context) -> KeyShape {
 
 fn check_preprocessing(input: &ManifestInput) -> Result<(), ClientError> {
     let Preprocessing { scale, mean, std } = &input.preprocessing;
-    let counts = [1, channels(&input.layout)];
+    let counts = [1, Preprocessing::channels(&input.layout.shape)];
     let fits = |list: &[f64]| counts.contains(&list.len()) && list.iter().all(|x| x.is_finite());
     match scale.is_finite() && fits(mean) && fits(std) && std.iter().all(|s| *s != 0.0) {
         true => Ok(()),
@@ -335,19 +344,19 @@ fn check_output(output: &ManifestOutput, context: &Context) -> Result<(), Client
     }
 }
 
-/// First axis of an image or feature map; a plain vector is one channel.
-fn channels(layout: &Layout) -> usize {
-    if layout.shape.len() > 1 { layout.shape[0] as usize } else { 1 }
-}
-
-fn preprocessed(input: &ManifestInput, values: &[f64]) -> Vec<f64> {
-    let Preprocessing { scale, mean, std } = &input.preprocessing;
-    let plane = (values.len() / channels(&input.layout)).max(1);
-    let per_channel = |list: &[f64], channel: usize| list[if list.len() == 1 { 0 } else { channel }];
-    let planes = values.chunks(plane).enumerate();
-    planes
-        .flat_map(|(c, xs)| xs.iter().map(move |x| (x * scale - per_channel(mean, c)) / per_channel(std, c)))
-        .collect()
+/// Refuses elements so far outside the range that the answer could not be decoded.
+fn check_range(input: &ManifestInput, values: &[f64]) -> Result<(), ClientError> {
+    let max = RANGE_MARGIN * input.range[0].abs().max(input.range[1].abs());
+    match values.iter().position(|v| v.abs() > max) {
+        Some(index) if max > 0.0 => Err(ClientError::OutOfRange {
+            tensor: input.name.clone(),
+            index,
+            value: values[index],
+            range: input.range,
+            factor: RANGE_MARGIN,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses slots whose imaginary parts are too large for noise.

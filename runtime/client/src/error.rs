@@ -54,6 +54,24 @@ pub enum ClientError {
         /// Largest magnitude.
         max: f64,
     },
+    /// A value is so far outside the range that the circuit was made for that the answer could not be decoded.
+    #[error(
+        "element {index} of input {tensor:?} is {value}, the circuit was made for [{}, {}]; beyond {factor} times \
+         that range answers cannot be decoded",
+        range[0], range[1]
+    )]
+    OutOfRange {
+        /// Name of the input.
+        tensor: String,
+        /// Index of the element.
+        index: usize,
+        /// Its value after preprocessing.
+        value: f64,
+        /// The range.
+        range: [f64; 2],
+        /// How far beyond the range's largest magnitude elements are accepted.
+        factor: f64,
+    },
     /// The wrong number of things.
     #[error("{found} {what}, {expected} are expected")]
     Count {
@@ -123,8 +141,8 @@ pub enum ClientError {
     },
     /// The decryption makes no sense.
     #[error(
-        "output {tensor:?} has imaginary parts of {imaginary:.2e} (at most {bound:.2e} are noise): it was not computed \
-         with the keys of this secret, or a value left its range"
+        "output {tensor:?} has imaginary parts of {imaginary:.2e} (at most {bound:.2e} are noise): either it was not \
+         computed with the keys of this secret, or the input lay outside its range and a value left the modulus"
     )]
     WrongKey {
         /// Name of the output.

@@ -11,9 +11,8 @@
 
 use crate::{Client, ClientError, EncryptedInput, EncryptedOutput, FreshCiphertext, SecretKey};
 use cipherloom_ckks::wire::{
-    ciphertext_bytes, evaluation_key_bytes, expect_end, read_ciphertext, read_public_key,
-    seeded_ciphertext_bytes, write_ciphertext, write_evaluation_key, write_public_key,
-    write_seeded_ciphertext,
+    ciphertext_bytes, evaluation_key_bytes, expect_end, read_ciphertext, read_public_key, write_ciphertext,
+    write_evaluation_key, write_public_key, write_seeded_ciphertext,
 };
 use cipherloom_ckks::{Ciphertext, Context, Limbs, PublicKey};
 use cipherloom_ir::container::{ContainerReader, ContainerWriter, Kind};
@@ -95,13 +94,6 @@ impl Client {
     /// Bytes of the evaluation keys' payloads.
     pub fn evaluation_key_bytes(&self) -> u64 {
         self.key_shapes().iter().map(|shape| evaluation_key_bytes(self.context(), shape) as u64).sum()
-    }
-
-    /// Bytes of the payloads of an encrypted input.
-    pub fn input_bytes(&self) -> u64 {
-        let ciphertexts: u64 = self.manifest().inputs.iter().map(|i| u64::from(i.layout.ciphertexts)).sum();
-        let limbs = Limbs(self.context().chain().len());
-        ciphertexts * seeded_ciphertext_bytes(self.context(), limbs) as u64
     }
 
     /// Writes an encrypted input.

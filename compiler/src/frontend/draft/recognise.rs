@@ -30,7 +30,7 @@ impl Draft {
                 POINTS.iter().map(|t| self.value_at(product.node, base, *t, MAX_DEPTH)).collect();
             let Some(values) = sampled else { continue };
             for (activation, tolerance) in &known {
-                let exact: Vec<f64> = POINTS.iter().map(|t| evaluate::activation(activation, *t)).collect();
+                let exact: Vec<f64> = POINTS.iter().map(|t| activation.value(*t)).collect();
                 let factor = values[POINTS.len() - 1] / exact[POINTS.len() - 1];
                 let close = |(v, e): (&f64, &f64)| (v - factor * e).abs() <= tolerance * factor.abs();
                 if factor.is_finite() && factor != 0.0 && values.iter().zip(&exact).all(close) {

@@ -20,7 +20,8 @@ enum Pair {
     Left(Vec<f64>, TensorRef),
 }
 
-fn common_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Refusal> {
+/// Shape of the result under ONNX broadcasting.
+pub(in crate::frontend) fn common_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Refusal> {
     let rank = a.len().max(b.len());
     let dim = |s: &[usize], k: usize| (k + s.len()).checked_sub(rank).map_or(1, |k| s[k]);
     let merged = (0..rank).map(|k| match (dim(a, k), dim(b, k)) {
@@ -35,7 +36,7 @@ fn common_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Refusal> {
 }
 
 /// A constant with one value per element of `shape`.
-fn spread(c: &Constant, shape: &[usize]) -> Vec<f64> {
+pub(in crate::frontend) fn spread(c: &Constant, shape: &[usize]) -> Vec<f64> {
     let lead = shape.len() - c.shape.len();
     let elements: usize = shape.iter().product();
     let at = |k: usize| {

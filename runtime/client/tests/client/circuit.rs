@@ -5,6 +5,7 @@ use cipherloom_client::{Client, ClientError, EncryptedInput, EncryptedOutput, Se
 use cipherloom_ir::scheme::{ChainRequest, Gadget, KeyKind, KeySpec, Level, SecurityPolicy};
 use cipherloom_ir::{
     ClientStep, Digest, Digit, Forecast, Gap, Layout, Manifest, ManifestInput, ManifestOutput, Preprocessing,
+    WorstError,
 };
 use cipherloom_ring::Path;
 
@@ -44,6 +45,7 @@ pub fn manifest(log_n: u32) -> Manifest {
             level: parameters.top(),
             scale: 2.0,
             range: [-2.0, 3.0],
+            worst_error: WorstError::default(),
             labels: (0..12).map(|k| format!("class {k}")).collect(),
             client_steps: vec![ClientStep::Softmax],
         }],
@@ -126,7 +128,11 @@ fn wrong_data_is_refused() {
     assert!(matches!(encrypt(&[&values]), ClientError::TooLarge { index: 3, .. }));
     values[3] = 1e300;
     assert!(matches!(encrypt(&[&values]), ClientError::TooLarge { index: 3, .. }));
-    values[3] = 1e5;
+    // Up to 8 times the range's largest magnitude, 12 after preprocessing, passes with a warning.
+    values[3] = 255.0 * (0.5 + 0.5 * 12.1);
+    assert!(matches!(encrypt(&[&values]), ClientError::OutOfRange { index: 3, .. }));
+    values[3] = 255.0 * (0.5 + 0.5 * 11.9);
+    assert!(client.encrypt_raw(&secret, &[&values]).is_ok());
     let outside = client.outside_range(&client.preprocess(&[&values]).unwrap());
     assert_eq!((outside.len(), outside[0].index), (1, 3));
     assert!(client.outside_range(&client.preprocess(&[&image()]).unwrap()).is_empty());
