@@ -47,7 +47,8 @@ impl Case {
         let onnx = root().join(format!("models/{model}.onnx")).display().to_string();
         let image = root().join("models/samples/digit-3.png").display().to_string();
         let (loom, manifest, secret) = (at("m.loom"), at("m.manifest"), at("secret"));
-        let compiled = command(&["compile", &onnx, "--packing", packing, "-o", &loom, "--manifest", &manifest]);
+        let compiled =
+            command(&["compile", &onnx, "--packing", packing, "-o", &loom, "--manifest", &manifest]);
         command(&["keygen", &manifest, "--secret", &secret, "--keys", &at("keys")]);
         command(&["encrypt", &manifest, "--secret", &secret, &image, "-o", &at("in")]);
         Case { folder, compiled }
@@ -58,7 +59,8 @@ impl Case {
         let at = |name: &str| self.folder.path().join(name).display().to_string();
         let (loom, keys, input, output) = (at("m.loom"), at("keys"), at("in"), at("out"));
         let repeat = repeat.to_string();
-        let run = ["run", &loom, "--keys", &keys, &input, "-o", &output, "--threads", "1", "--repeat", &repeat];
+        let run =
+            ["run", &loom, "--keys", &keys, &input, "-o", &output, "--threads", "1", "--repeat", &repeat];
         command(&run)["seconds"]["run"].as_f64().expect("run tells its seconds")
     }
 }
