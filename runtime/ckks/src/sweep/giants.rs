@@ -132,14 +132,18 @@ impl<'a> Totals<'a> {
         let tile = TILE_WORDS.min(context.n());
         let lifts = digits.iter().map(Digits::scratch_limbs).max().unwrap_or(0);
         let scratch_limbs = lifts + (4 * tile).div_ceil(context.n());
-        context.for_each(items.into_iter(), scratch_limbs, |mut item, scratch| {
-            let output = item.output;
-            let (lifted, tiles) = scratch.split_at_mut(lifts * context.n());
-            for (moved, digits) in moved.iter().zip(digits).filter(|(moved, _)| moved.output == output) {
-                digits.prepare(&[item.target], lifted);
-                let digits = digits.load(item.target, lifted);
-                add_switched(context, checked.limbs, moved, &digits, &mut item, &mut tiles[..4 * tile]);
-                item.fresh = false;
+        context.for_each_group(items.into_iter(), scratch_limbs, |mut items, scratch| {
+            let (lifted, tiles) = scratch.split_at_mut(items.len() * lifts * context.n());
+            for (moved, digits) in moved.iter().zip(digits) {
+                let of_output = |item: &&mut Item<'_>| item.output == moved.output;
+                let targets: Vec<_> = items.iter_mut().filter(of_output).map(|item| item.target).collect();
+                digits.prepare(&targets, lifted);
+                let lifted = lifted.chunks_exact_mut(digits.scratch_limbs() * context.n());
+                for (item, lifted) in items.iter_mut().filter(of_output).zip(lifted) {
+                    let digits = digits.load(item.target, lifted);
+                    add_switched(context, checked.limbs, moved, &digits, item, &mut tiles[..4 * tile]);
+                    item.fresh = false;
+                }
             }
         });
     }
