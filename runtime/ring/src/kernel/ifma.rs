@@ -30,6 +30,14 @@ fn load(words: &[u64; LANES]) -> Lanes {
     unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
 }
 
+/// Asks for the line of memory that lies `words` words further on.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn prefetch(at: &[u64; LANES], words: usize) {
+    // SAFETY: a hint; nothing is read, whatever the address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.as_ptr().wrapping_add(words).cast()) }
+}
+
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn store(words: &mut [u64; LANES], x: Lanes) {

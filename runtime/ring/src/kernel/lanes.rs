@@ -184,6 +184,8 @@ macro_rules! lane_kernels {
 
         /// Most inputs of one pass of `convert`; longer sums are taken in groups.
         const CONVERT_GROUP: usize = 12;
+        /// How far ahead sources are asked for: they come from the third cache, in more streams than the processor follows.
+        const CONVERT_AHEAD_WORDS: usize = 256;
 
         #[target_feature(enable = $features)]
         pub(super) fn convert(m: &Modulus, out: &mut [u64], inputs: &[&[u64]], weights: &[u64], offset: u64) {
@@ -245,6 +247,7 @@ macro_rules! lane_kernels {
                 let mut words = (offset, zero);
                 for (column, &scale) in columns.iter().zip(&scales) {
                     let x = load(&column[j]);
+                    prefetch(&column[j], CONVERT_AHEAD_WORDS);
                     words = (low(words.0, x, scale), high(words.1, x, scale));
                 }
                 let quotient = low(zero, and(words.0, splat(MASK52)), inverse);
