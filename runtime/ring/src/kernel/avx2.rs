@@ -31,6 +31,7 @@ fn load(words: &[u64; LANES]) -> Lanes {
 /// Asks for the line of memory that lies `words` words further on.
 #[target_feature(enable = "avx2")]
 #[inline]
+#[allow(unused_unsafe, reason = "newer compilers know that the hint is safe")]
 fn prefetch(at: &[u64; LANES], words: usize) {
     // SAFETY: a hint; nothing is read, whatever the address.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(at.as_ptr().wrapping_add(words).cast()) }
