@@ -33,6 +33,7 @@ impl Arguments {
                     let number = |n: &str| n.parse().expect("a number of threads");
                     arguments.threads = Some(numbers.split(',').map(number).collect());
                 }
+                flag if flag.starts_with("--") => panic!("unknown flag {flag}"),
                 _ => arguments.filters.push(word),
             }
         }

@@ -18,7 +18,7 @@ use harness::{Arguments, Row};
 use serde_json::json;
 
 /// log N, and the primes of a key basis at that degree with its digit.
-const SHAPES: [(u32, usize, usize); 3] = [(16, 35, 9), (15, 17, 4), (14, 9, 2)];
+const SHAPES: [(u32, usize, usize); 3] = [(16, 35, 9), (15, 18, 5), (14, 9, 2)];
 /// Seconds per row.
 const ROW_S: f64 = 0.4;
 

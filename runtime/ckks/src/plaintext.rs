@@ -42,11 +42,6 @@ impl Plaintext {
     pub(crate) fn limb(&self, target: usize, limbs: usize) -> &[u64] {
         self.poly.limb(if target < limbs { target } else { self.limbs().0 + target - limbs })
     }
-
-    /// Memory of the words, in bytes.
-    pub fn size_bytes(&self) -> usize {
-        size_of_val(self.poly.as_slice())
-    }
 }
 
 /// An encoded value as signed integers, one per coefficient of the subring that its slots need: `2 slots` words.
@@ -79,11 +74,6 @@ impl CompactPlaintext {
     pub(crate) fn expand_limb(&self, limb: &Limb, out: &mut [u64]) {
         spread(out, &self.coefficients, self.largest, limb.modulus());
         limb.forward(out);
-    }
-
-    /// Memory of the words, in bytes.
-    pub fn size_bytes(&self) -> usize {
-        size_of_val(&*self.coefficients)
     }
 }
 

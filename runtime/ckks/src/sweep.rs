@@ -100,7 +100,7 @@ struct Checked {
 
 impl LinearSweep<'_> {
     fn check(&self, context: &Context) -> Result<Checked, CkksError> {
-        let first = self.inputs.first().ok_or(CkksError::Empty)?;
+        let first = self.inputs.first().filter(|_| self.outputs > 0).ok_or(CkksError::Empty)?;
         let limbs = context.check_degree(first, 1)?;
         for input in &self.inputs {
             context.check_degree(input, 1)?;
@@ -117,7 +117,7 @@ impl LinearSweep<'_> {
                 shared.special_limbs
             }
         };
-        let output_special = baby_special.max(giant_special);
+        let output_special = if baby_special > 0 { baby_special } else { giant_special };
         for gadget in &giant_gadgets {
             let (left, right) = (output_special, gadget.special_limbs);
             if left != right {

@@ -123,6 +123,9 @@ impl BaseConversion {
     /// is read from memory once for all of them.
     pub fn convert_centred(&self, scaled: &[&[u64]], outs: &mut [(usize, &mut [u64])]) {
         self.check_scaled(scaled);
+        if outs.is_empty() {
+            return;
+        }
         let n = self.sources[0].limb.degree().n();
         outs.iter().for_each(|(_, out)| assert_eq!(out.len(), n, "a limb has N words"));
         let mut sources: Vec<&[u64]> = Vec::with_capacity(scaled.len());

@@ -15,8 +15,8 @@
 //! `log_n` bits and `psi` is [`Limb::root`]; `psi` depends on `q` and `N` alone.
 //!
 //! # Panics
-//! Slices of a length other than `N` are a bug of the caller and panic. Operands out of range are checked in debug
-//! builds only. Nothing else panics.
+//! Slices of a length other than `N`, or other than what an item's own `Panics` section says, are a bug of the caller and
+//! panic. Operands out of range are checked in debug builds only. Nothing else panics.
 
 mod automorphism;
 mod conversion;

@@ -59,7 +59,7 @@ impl Automorphism {
     /// Where the tile begins whose words become those of the tile of `len` words at `start`.
     ///
     /// # Panics
-    /// Unless `len` is a power of two from [`TILE_WORDS_MIN`] on and `start` a multiple of it.
+    /// Unless `len` is a power of two from [`TILE_WORDS_MIN`] on, `start` a multiple of it, and the tile within the limb.
     pub fn tile_source(&self, start: usize, len: usize) -> usize {
         assert!(
             len.is_power_of_two() && len >= TILE_WORDS_MIN && start.is_multiple_of(len),

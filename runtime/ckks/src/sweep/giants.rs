@@ -137,6 +137,9 @@ impl<'a> Totals<'a> {
             for (moved, digits) in moved.iter().zip(digits) {
                 let of_output = |item: &&mut Item<'_>| item.output == moved.output;
                 let targets: Vec<_> = items.iter_mut().filter(of_output).map(|item| item.target).collect();
+                if targets.is_empty() {
+                    continue;
+                }
                 digits.prepare(&targets, lifted);
                 let lifted = lifted.chunks_exact_mut(digits.scratch_limbs() * context.n());
                 for (item, lifted) in items.iter_mut().filter(of_output).zip(lifted) {

@@ -12,9 +12,9 @@ use super::{Checked, LinearSweep, SweepPlaintext};
 use crate::division::{Division, Stored};
 use crate::{Ciphertext, CkksError, Context, Limbs};
 
-/// Most words of the sums of a batch: 1 GiB.
-const SUM_WORDS_MAX: usize = 1 << 27;
-/// Most words that the compact plaintexts of a batch take at one prime: 32 MiB.
+/// Most words of the sums of a batch: 512 MiB.
+const SUM_WORDS_MAX: usize = 1 << 26;
+/// Most words that the compact plaintexts of a batch of several groups take at one prime, for each thread: 32 MiB.
 const COMPACT_WORDS_MAX: usize = 1 << 22;
 
 /// The outputs of a sweep.

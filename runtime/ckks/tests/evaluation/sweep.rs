@@ -248,6 +248,7 @@ fn malformed_sweeps_are_refused() {
     let index = CkksError::SweepIndex { product: 0, what: "baby", index: 9, count: 3 };
     assert_eq!(double(&|sweep| sweep.products[0].baby = 9), index);
     assert!(matches!(double(&|sweep| sweep.outputs = 1), CkksError::SweepIndex { what: "output", .. }));
+    assert!(matches!(double(&|sweep| (sweep.outputs, sweep.products) = (0, vec![])), CkksError::Empty));
     // One special prime for the giant steps, two for the baby steps.
     let other = Case::new(5, 3, Gadget { digit_limbs: 1, special_limbs: 1 });
     assert!(matches!(other.run(Hoisting::Double, true), Err(CkksError::GadgetMismatch { .. })));

@@ -15,8 +15,9 @@ pub(crate) fn prefer_large(words: &mut [u64]) {
         return;
     }
     let start = words.as_mut_ptr().cast::<u8>().wrapping_add(before);
-    // SAFETY: the range lies within the buffer, begins on a page, and this advice changes no content.
-    let _ = unsafe { libc::madvise(start.cast(), bytes - before, libc::MADV_HUGEPAGE) };
+    let whole = (bytes - before) & !(PAGE_BYTES - 1);
+    // SAFETY: the range of whole pages lies within the buffer, and this advice changes no content.
+    let _ = unsafe { libc::madvise(start.cast(), whole, libc::MADV_HUGEPAGE) };
 }
 
 /// Other systems choose by themselves.
