@@ -106,4 +106,6 @@ fn the_table_of_figures_is_what_was_measured() {
 #[test]
 fn the_tables_of_benches_are_what_was_measured() {
     keep("docs/benchmarks.md", &benchmarks::tables(&results()));
+    keep("docs/kernels.md", &benchmarks::kernel_tables(&results()));
+    keep("docs/saturation.md", &benchmarks::saturation_tables(&results()));
 }

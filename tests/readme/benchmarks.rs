@@ -35,6 +35,92 @@ pub fn tables(rows: &[Value]) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Marker and table, for each table of docs/kernels.md.
+pub fn kernel_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
+    vec![("account", account(rows)), ("kernels", kernels(rows))]
+}
+
+/// Marker and table, for each table of docs/saturation.md.
+pub fn saturation_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
+    vec![("saturation", saturation(rows))]
+}
+
+/// A rotation beside its transforms in the cache and one reading of its key.
+fn account(rows: &[Value]) -> String {
+    let mut out = String::from(
+        "| rotation | primes, special, digits | inverse, forward | in-cache time of these | key | together | measured | ratio |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for ring in RINGS.iter().rev() {
+        let row = |name: String| find(rows, &name);
+        let (Some(rotation), Some(forward), Some(inverse), Some(stream)) = (
+            row(format!("rotate_2p{ring}")),
+            row(format!("forward_hot_2p{ring}")),
+            row(format!("inverse_hot_2p{ring}")),
+            row("stream_read".into()),
+        ) else {
+            continue;
+        };
+        let [limbs, special, digit] =
+            ["primes", "special_primes", "digit_limbs"].map(|field| number(rotation, field));
+        let digits = (limbs / digit).ceil();
+        let (inverses, forwards) = (limbs + 2.0 * special, digits * (limbs + special) - limbs + 2.0 * limbs);
+        let transforms = (inverses * number(inverse, "value") + forwards * number(forward, "value")) / 1e3;
+        let key = 2.0 * digits * (limbs + special) * f64::from(8u32 << ring) / number(stream, "value") / 1e6;
+        let measured = number(rotation, "value");
+        out += &format!(
+            "| N = 2^{ring} | {limbs}, {special}, {digits} | {inverses}, {forwards} | {} ms | {} ms | {} ms | {} ms | {:.2} |\n",
+            ms(transforms),
+            ms(key),
+            ms(transforms + key),
+            ms(measured),
+            measured / (transforms + key),
+        );
+    }
+    out
+}
+
+/// Rows of the kernel bench, as they are.
+fn kernels(rows: &[Value]) -> String {
+    let mut out = String::from("| kernel | value |\n|---|---|\n");
+    let mut used = Vec::new();
+    for row in rows.iter().filter(|row| row["unit"] == "us" || row["unit"] == "GB/s" || row["unit"] == "GHz")
+    {
+        let (name, unit) = (row["name"].as_str().unwrap_or(""), row["unit"].as_str().unwrap_or(""));
+        out += &format!("| `{name}` | {} {unit} |\n", ms(number(row, "value")));
+        used.push(row);
+    }
+    out + &origin(&used)
+}
+
+fn saturation(rows: &[Value]) -> String {
+    let mut out = String::from(
+        "| network | packing | levels | rotations | keys | forecast | measured | compile | off / this |\n|---|---|---|---|---|---|---|---|---|\n",
+    );
+    let mut used = Vec::new();
+    for row in rows {
+        let name = row["name"].as_str().unwrap_or("");
+        let Some(model) = name.strip_prefix("saturation_speedup_") else { continue };
+        let off = number(&row["multiplexed"], "measured_s");
+        for (packing, title) in [("multiplexed", "off"), ("dynamic", "dynamic"), ("saturated", "saturated")] {
+            let case = &row[packing];
+            let seconds = number(case, "measured_s");
+            out += &format!(
+                "| {model} | {title} | {} | {} | {} | {} ms | {} ms | {} ms | {:.2} |\n",
+                case["levels"],
+                case["rotations"],
+                case["rotation_keys"],
+                ms(1e3 * number(case, "forecast_s")),
+                ms(1e3 * seconds),
+                ms(1e3 * number(case, "compile_s")),
+                off / seconds,
+            );
+        }
+        used.push(row);
+    }
+    out + &origin(&used)
+}
+
 fn find<'a>(rows: &'a [Value], name: &str) -> Option<&'a Value> {
     rows.iter().find(|row| row["name"] == name)
 }
