@@ -64,12 +64,49 @@ pub fn compile(model: &TensorGraph, options: &CompileOptions) -> Result<Compiled
         Purpose::Encrypted => activation::lower(model, options.activation_degree)?,
         Purpose::Draft => (model.clone(), Lowered::default()),
     };
-    let merge = if options.packing == Packing::Saturated { Merge::Free } else { Merge::All };
-    let composed = compose(&lowered, merge)?;
+    match options.packing {
+        Packing::Saturated => cheaper(&lowered, options, &notes),
+        packing => compiled(&lowered, options, packing, &notes),
+    }
+}
+
+/// The saturated circuit, unless the dynamic program's is forecast to be faster: candidates are ranked by trees, and
+/// networks whose compositions multiply are given up. Drafts have no forecast.
+fn cheaper(graph: &TensorGraph, options: &CompileOptions, notes: &Lowered) -> Result<Compiled, CompileError> {
+    let saturated = compiled(graph, options, Packing::Saturated, notes);
+    if let (Purpose::Draft, Ok(_)) | (_, Err(CompileError::NeedsBootstrapping { .. })) =
+        (options.purpose, &saturated)
+    {
+        return saturated;
+    }
+    let Ok(mut walked) = compiled(graph, options, Packing::DynamicProgram, notes) else { return saturated };
+    match saturated {
+        Ok(saturated) if saturated.circuit.forecast.seconds <= walked.circuit.forecast.seconds => {
+            Ok(saturated)
+        }
+        _ => {
+            walked
+                .report
+                .warnings
+                .push("packing: the dynamic program's circuit was taken; its forecast is better".into());
+            Ok(walked)
+        }
+    }
+}
+
+/// The circuit by one of the packings.
+fn compiled(
+    graph: &TensorGraph,
+    options: &CompileOptions,
+    packing: Packing,
+    notes: &Lowered,
+) -> Result<Compiled, CompileError> {
+    let merge = if packing == Packing::Saturated { Merge::Free } else { Merge::All };
+    let composed = compose(graph, merge)?;
     let Balanced { graph, output_scales } = balance(&composed);
     check_weights(&graph)?;
-    let packer = Packer::new(&graph, options.packing)?;
-    let job = Job { graph: &graph, packer: &packer, output_scales: &output_scales, options, notes: &notes };
+    let packer = Packer::new(&graph, packing)?;
+    let job = Job { graph: &graph, packer: &packer, packing, output_scales: &output_scales, options, notes };
     match options.purpose {
         Purpose::Encrypted => job.encrypted(),
         Purpose::Draft => job.draft(),
@@ -129,6 +166,7 @@ fn check_weights(graph: &TensorGraph) -> Result<(), CompileError> {
 struct Job<'a> {
     graph: &'a TensorGraph,
     packer: &'a Packer,
+    packing: Packing,
     output_scales: &'a [f64],
     options: &'a CompileOptions,
     notes: &'a Lowered,
@@ -247,7 +285,7 @@ impl Job<'_> {
         match self.packer {
             Packer::Saturation(logical) => Ok(logical.pack(slots, &cost, frame.top)?.map(|p| p.0)),
             Packer::Walk(levels) => {
-                let packing = self.options.packing;
+                let packing = self.packing;
                 let packed = pack(&Target { graph: self.graph, levels, cost: &cost, slots, packing })?;
                 Ok(Some(Arranged { graph: self.graph.clone(), levels: levels.clone(), packed }))
             }

@@ -5,6 +5,7 @@
 //! arithmetic on floats is done here, in the ONNX type, each operation rounded once. Every other operator on constants
 //! stays a node, which the walk then refuses with its name.
 
+use super::draft::MAX_ELEMENTS;
 use super::ops::arithmetic::{common_shape, spread};
 use super::reference::Constant;
 
@@ -92,6 +93,10 @@ pub(super) fn arithmetic(op: &str, precision: Precision, operands: &[Constant]) 
         [x, y] => {
             let op = binary(op)?;
             let shape = common_shape(&x.shape, &y.shape).ok()?;
+            let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+            if elements.is_none_or(|n| n > MAX_ELEMENTS) {
+                return None;
+            }
             let pairs = spread(x, &shape).into_iter().zip(spread(y, &shape));
             let values = pairs.map(|(a, b)| precision.binary(op, a, b)).collect();
             Some(Constant { shape, values })
@@ -103,6 +108,12 @@ pub(super) fn arithmetic(op: &str, precision: Precision, operands: &[Constant]) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn results_beyond_every_tensor_are_refused() {
+        let (x, y) = (constant(&[60_000, 1], &[0.0; 60_000]), constant(&[1, 60_000], &[0.0; 60_000]));
+        assert!(arithmetic("Add", Precision::Single, &[x, y]).is_none());
+    }
 
     fn constant(shape: &[usize], values: &[f64]) -> Constant {
         Constant { shape: shape.to_vec(), values: values.to_vec() }

@@ -29,6 +29,8 @@ use term::{LayoutIndex, NodeIndex, Term};
 
 /// Most terms of the e-graph.
 const TERMS_MAX: usize = 200_000;
+/// Most logical terms for each tensor: compositions of networks that branch between linear layers multiply.
+const TERMS_PER_TENSOR_MAX: usize = 8;
 /// Most rounds of rules.
 const ROUNDS_MAX: usize = 1_000;
 /// Most frontiers of the extraction.
@@ -82,7 +84,7 @@ impl Logical {
             let term = term_of(&node, graph.analysis.add_node(node.clone()), &operands)?;
             classes.push(graph.add(term));
         }
-        let (graph, rounds) = saturated(graph, laws)?;
+        let (graph, rounds) = saturated(graph, laws, 64 + TERMS_PER_TENSOR_MAX * classes.len())?;
         let outputs: Vec<Id> =
             source.outputs.iter().map(|o| graph.find(classes[o.node.0 as usize])).collect();
         let (order, heights) = ordered(&graph, &outputs)?;
@@ -124,7 +126,7 @@ impl Logical {
         self.check_input(&graph)?;
         let wanted: Box<[Id]> = self.outputs.iter().map(|x| graph.add(Term::Any([*x]))).collect();
         let root = graph.add(Term::Deliver(wanted));
-        let (graph, rounds) = saturated(graph, rules)?;
+        let (graph, rounds) = saturated(graph, rules, TERMS_MAX)?;
         let choices = Choices::of(&graph, root);
         let Some(answer) = self.cheapest(&graph, &choices, cost, top)? else { return Ok(None) };
         let statistics = Statistics {
@@ -153,7 +155,6 @@ impl Logical {
                 let term = &choices.terms[class][alternative];
                 let before = Level(level + choices.alternatives[class][alternative].depth);
                 Some(match term {
-                    Term::Fresh(_, layout) if *layout != sent => return None,
                     Term::Kernel(step, _) => {
                         let (split, folds) = graph.analysis.best(*step, cost, before)?;
                         split.priced_ns + folds
@@ -165,8 +166,9 @@ impl Logical {
                     _ => 0,
                 })
             };
+            let classes = choices.sending(sent, top.0);
             let problem = Problem {
-                classes: &choices.alternatives,
+                classes: &classes,
                 root: 0,
                 levels: top.0,
                 cost: &price,
@@ -268,13 +270,17 @@ fn term_of(node: &TensorNode, index: NodeIndex, operands: &[Id]) -> Result<Term,
 }
 
 /// Applies rules until nothing changes.
-fn saturated(graph: Graph, rules: &[Rewrite<Term, Tables>]) -> Result<(Graph, usize), CompileError> {
+fn saturated(
+    graph: Graph,
+    rules: &[Rewrite<Term, Tables>],
+    terms_max: usize,
+) -> Result<(Graph, usize), CompileError> {
     let runner = Runner::<Term, Tables>::new(Tables::default())
         .with_egraph(graph)
         .with_scheduler(SimpleScheduler)
         .with_time_limit(Duration::MAX)
         .with_iter_limit(ROUNDS_MAX)
-        .with_node_limit(TERMS_MAX)
+        .with_node_limit(terms_max)
         .run(rules);
     match runner.stop_reason {
         Some(StopReason::Saturated) => Ok((runner.egraph, runner.iterations.len())),
@@ -337,6 +343,19 @@ impl Choices {
     fn fresh(&self) -> BTreeSet<LayoutIndex> {
         let fresh = |t: &Term| if let Term::Fresh(_, layout) = t { Some(*layout) } else { None };
         self.terms.iter().flatten().filter_map(fresh).collect()
+    }
+
+    /// The alternatives where the input is encrypted in one layout: other layouts take more levels than there are.
+    fn sending(&self, sent: LayoutIndex, levels: u32) -> Vec<Vec<Alternative>> {
+        let mut out = self.alternatives.clone();
+        for (ways, terms) in out.iter_mut().zip(&self.terms) {
+            for (way, term) in ways.iter_mut().zip(terms) {
+                if matches!(term, Term::Fresh(_, layout) if *layout != sent) {
+                    way.depth = levels + 1;
+                }
+            }
+        }
+        out
     }
 
     fn of(graph: &Graph, root: Id) -> Choices {

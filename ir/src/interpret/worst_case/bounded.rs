@@ -34,6 +34,11 @@ pub(super) struct Bounded {
     pub(super) random: Vec<Random>,
 }
 
+/// A bound that is no number any more (infinity times zero) is infinite.
+fn known(bound: f64) -> f64 {
+    if bound.is_nan() { f64::INFINITY } else { bound }
+}
+
 impl Bounded {
     pub(super) fn slots(&self) -> usize {
         self.low.len()
@@ -52,13 +57,13 @@ impl Bounded {
 
     /// Largest magnitude of the exact value in a slot.
     pub(super) fn reach(&self, slot: usize) -> f64 {
-        self.low[slot].abs().max(self.high[slot].abs())
+        known(self.low[slot].abs()).max(known(self.high[slot].abs()))
     }
 
     /// Largest magnitude of the encrypted value over all slots.
     pub(super) fn peak(&self, way: usize) -> f64 {
         let spread = self.spread(way);
-        (0..self.slots()).map(|s| self.reach(s) + self.settled[way][s] + spread).fold(0.0, f64::max)
+        (0..self.slots()).map(|s| known(self.reach(s) + self.settled[way][s] + spread)).fold(0.0, f64::max)
     }
 
     pub(super) fn with_random(mut self, root: ValueId, deviation: Both) -> Bounded {
