@@ -9,13 +9,14 @@
     reason = "a bench prints its rows and stops at the first surprise"
 )]
 
+mod command;
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
 
+use command::command;
 use harness::{Arguments, Row, root};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::Command;
 
 /// Model, threads, evaluations of which the median counts.
 const NETWORKS: [(&str, usize, usize); 5] =
@@ -81,17 +82,6 @@ fn network(model: &str, threads: usize, repeat: usize) -> Vec<Row> {
         },
         Row { name: format!("{name}_run_gib"), value: peak_gib, unit: "gib", threads, more },
     ]
-}
-
-fn command(arguments: &[&str]) -> Value {
-    let out = Command::new(env!("CARGO_BIN_EXE_cipherloom"))
-        .arg("--json")
-        .args(arguments)
-        .output()
-        .expect("the command starts");
-    let text = String::from_utf8_lossy(&out.stdout);
-    assert!(out.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_str(&text).expect("--json prints one object")
 }
 
 fn file_bytes(path: &str) -> u64 {

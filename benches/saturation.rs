@@ -10,12 +10,13 @@
     reason = "a bench prints its rows and stops at the first surprise"
 )]
 
+mod command;
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
 
+use command::command;
 use harness::{Arguments, Row, median, root};
 use serde_json::{Value, json};
-use std::process::Command;
 
 /// Model, rounds, evaluations in each round.
 const NETWORKS: [(&str, usize, usize); 5] =
@@ -92,15 +93,4 @@ fn network(model: &str, rounds: usize, repeat: usize) -> Vec<Row> {
         row(format!("saturation_gain_over_dynamic_{name}"), seconds[1] / seconds[2], "x"),
         row(format!("forecast_ratio_{name}"), seconds[2] / forecast(2), "x"),
     ]
-}
-
-fn command(arguments: &[&str]) -> Value {
-    let out = Command::new(env!("CARGO_BIN_EXE_cipherloom"))
-        .arg("--json")
-        .args(arguments)
-        .output()
-        .expect("the command starts");
-    let text = String::from_utf8_lossy(&out.stdout);
-    assert!(out.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_str(&text).expect("--json prints one object")
 }

@@ -4,6 +4,8 @@
 //! activation → compose → balance → levels → for each ring degree: parameters → packing (with rotation) → rescale
 //!            → scale from the trace → forecast
 //! ```
+//!
+//! Above the soft cap: the search over rings, levels and scales is one loop whose parts share their state.
 
 use crate::activation::{self, Lowered, input_range};
 use crate::balance::{Balanced, balance};
@@ -84,11 +86,12 @@ fn cheaper(graph: &TensorGraph, options: &CompileOptions, notes: &Lowered) -> Re
         Ok(saturated) if saturated.circuit.forecast.seconds <= walked.circuit.forecast.seconds => {
             Ok(saturated)
         }
-        _ => {
-            walked
-                .report
-                .warnings
-                .push("packing: the dynamic program's circuit was taken; its forecast is better".into());
+        saturated => {
+            let why = match saturated {
+                Ok(_) => "its forecast is better".to_owned(),
+                Err(error) => format!("saturation gave up: {error}"),
+            };
+            walked.report.warnings.push(format!("packing: the dynamic program's circuit was taken; {why}"));
             Ok(walked)
         }
     }

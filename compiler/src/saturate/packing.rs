@@ -5,6 +5,8 @@
 //! implementation, shared work counted once, levels respected ([`extract`](super::extract)). Needs: balanced
 //! layers, a cost model. Leaves: an [`Arranged`] network. Why here: rotations, levels and plaintexts follow from it. Both
 //! saturations end by themselves: compositions are finite, and demands only go towards the input.
+//!
+//! Above the soft cap: building the e-graph, choosing and rebuilding the network read the same tables of classes.
 
 pub mod candidates;
 pub mod demand;
