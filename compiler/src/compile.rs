@@ -16,7 +16,7 @@ use crate::graph::{Kind, TensorGraph};
 use crate::levels::Levels;
 use crate::options::{CompileOptions, Packing, Purpose};
 use crate::packing::{Arranged, Target, pack};
-use crate::parameters::{Frame, base_bits, output_range};
+use crate::parameters::{Frame, Sizes, base_bits, output_range};
 use crate::report::Report;
 use crate::rescale::{Plan, emit};
 use crate::samples::drawings;
@@ -258,7 +258,7 @@ impl Job<'_> {
 
     fn draft(&self) -> Result<Compiled, CompileError> {
         let log_n = self.options.log_n.unwrap_or(DRAFT_LOG_N);
-        let found = self.at_ring(|top| Some(Frame::draft(log_n, top)))?;
+        let found = self.at_ring(|top| Some(Frame::draft(log_n, top, &self.options.profile)))?;
         let best = found.into_iter().min_by_key(|(_, arranged)| arranged.packed.priced_ns);
         let (frame, packed) = best.ok_or_else(|| self.too_deep())?;
         let circuit = self.emitted(&frame, &packed)?;
@@ -275,7 +275,8 @@ impl Job<'_> {
 
     fn frame(&self, log_n: u32, top: Level, log_scale: u32) -> Fit<Frame> {
         let base_bits = base_bits(log_scale, self.range());
-        let cheapest = |bound| Frame::cheapest(log_n, top, log_scale, base_bits, bound);
+        let sizes = Sizes { log_n, top, log_scale, base_bits };
+        let cheapest = |bound| Frame::cheapest(sizes, bound, &self.options.profile);
         match SecurityPolicy::standard_128().bound(log_n).and_then(cheapest) {
             None => Fit::Insecure,
             Some(frame) if frame.parameters().is_ok() => Fit::Sound(frame),
@@ -286,10 +287,10 @@ impl Job<'_> {
     fn packed(&self, frame: &Frame) -> Result<Option<Arranged>, CompileError> {
         let (slots, cost) = (1 << (frame.log_n - 1), frame.cost());
         match self.packer {
-            Packer::Saturation(logical) => Ok(logical.pack(slots, &cost, frame.top)?.map(|p| p.0)),
+            Packer::Saturation(logical) => Ok(logical.pack(slots, cost, frame.top)?.map(|p| p.0)),
             Packer::Walk(levels) => {
                 let packing = self.packing;
-                let packed = pack(&Target { graph: self.graph, levels, cost: &cost, slots, packing })?;
+                let packed = pack(&Target { graph: self.graph, levels, cost, slots, packing })?;
                 Ok(Some(Arranged { graph: self.graph.clone(), levels: levels.clone(), packed }))
             }
         }
@@ -325,7 +326,7 @@ impl Job<'_> {
             let mut circuit = self.emitted(&frame, &packed)?;
             let public_key = scales.bits(&circuit, Encryption::PublicKey)?;
             let precision = PrecisionBits { secret_key: bits, public_key };
-            circuit.forecast = forecast(&circuit, &frame.cost(), precision)?;
+            circuit.forecast = forecast(&circuit, frame.cost(), precision)?;
             let circuit = Verified::new(circuit, &SecurityPolicy::standard_128())
                 .map_err(|e| CompileError::Internal(e.to_string()))?
                 .into_inner();
@@ -340,8 +341,9 @@ impl Job<'_> {
         let bound = SecurityPolicy::standard_128().bound(log_n).unwrap_or(0);
         let needed = self.packer.top();
         let fits = |levels: u32, log_scale: u32| {
-            let base = base_bits(log_scale, self.range());
-            Frame::cheapest(log_n, Level(levels), log_scale, base, bound).is_some()
+            let base_bits = base_bits(log_scale, self.range());
+            let sizes = Sizes { log_n, top: Level(levels), log_scale, base_bits };
+            Frame::cheapest(sizes, bound, &self.options.profile).is_some()
         };
         let scales = self.guessed_scale(log_n)..MAX_SCALE_BITS;
         let log_scale = scales.into_iter().find(|bits| !fits(needed.0, *bits)).unwrap_or(MAX_SCALE_BITS);
@@ -446,7 +448,7 @@ impl Report {
             levels: frame.top.0,
             rotations,
             rotation_keys,
-            layers: crate::report::layers(circuit, &frame.cost())?,
+            layers: crate::report::layers(circuit, frame.cost())?,
             warnings: notes.warnings.clone(),
         })
     }

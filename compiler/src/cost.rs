@@ -1,152 +1,183 @@
 //! Cost model: integer nanoseconds and bytes of every operation, for one ring degree and one gadget.
 //!
-//! Relies on the constants of [`Profile`], measured on one limb at N = 2^15. Promises: integers only, so that the
-//! same choices are made on every machine; no measurement happens at compile time.
+//! Relies on a [`Profile`]: each kind of work costs a sum over counts that follow from the numbers of primes (limbs, extended
+//! digits, pairs of primes that are converted). Promises: integers only, so that the same choices are made on every
+//! machine; no measurement happens at compile time.
+
+mod profile;
+mod work;
+
+pub use profile::{Costs, Origin, Profile, ProfileError, RINGS};
+pub use work::{Shape, Term, Work};
 
 use cipherloom_ir::scheme::{Gadget, Level};
+use cipherloom_ir::{Digest, Hoisting};
+use std::fmt;
 
-/// Nanoseconds of the kernels on one limb of 2^15 coefficients; the committed default profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Profile {
-    /// One number-theoretic transform.
-    pub transform_ns: u64,
-    /// One pointwise multiply-accumulate with an operand from memory.
-    pub product_ns: u64,
-    /// One automorphism or addition.
-    pub pass_ns: u64,
-    /// Base conversion, per source limb and target limb.
-    pub conversion_ns: u64,
-    /// Price of one kibibyte of evaluation keys or prepared plaintexts.
-    pub kibibyte_ns: u64,
-}
-
-impl Default for Profile {
-    fn default() -> Profile {
-        Profile {
-            transform_ns: 45_000,
-            product_ns: 8_000,
-            pass_ns: 5_000,
-            conversion_ns: 3_000,
-            kibibyte_ns: 10,
-        }
-    }
-}
+/// Price of a kibibyte of evaluation keys or prepared plaintexts that stay in memory, nanoseconds: what the planner pays
+/// to need less of it. No measurement: an exchange rate.
+const KIBIBYTE_NS: u64 = 10;
 
 /// Costs at one ring degree, with one gadget for all keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CostModel {
-    profile: Profile,
+    costs: Costs,
+    digest: Digest,
     /// log2 of the ring degree.
     pub log_n: u32,
     /// Gadget of every key.
     pub gadget: Gadget,
 }
 
+impl fmt::Debug for CostModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CostModel(profile {})", self.digest.short())
+    }
+}
+
+/// What a linear plan consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanCounts {
+    /// Inputs that are rotated.
+    pub hoisted: u64,
+    /// Rotated inputs, one per input and baby step.
+    pub babies: u64,
+    /// Diagonals.
+    pub products: u64,
+    /// Rotated sums, one per output and giant step.
+    pub giants: u64,
+    /// Outputs, rescaled.
+    pub outputs: u64,
+}
+
 impl CostModel {
-    /// Costs with the default profile.
-    pub fn new(log_n: u32, gadget: Gadget) -> CostModel {
-        CostModel { profile: Profile::default(), log_n, gadget }
+    /// Costs by a profile.
+    pub fn new(profile: &Profile, log_n: u32, gadget: Gadget) -> CostModel {
+        CostModel { costs: profile.costs(log_n), digest: profile.digest(), log_n, gadget }
     }
 
-    fn scaled(&self, ns_at_15: u64) -> u64 {
-        (ns_at_15 << self.log_n) >> 15
+    /// Which profile the costs are from.
+    pub fn profile(&self) -> Digest {
+        self.digest
     }
-    fn transforms(&self, count: u64) -> u64 {
-        self.scaled(count * self.profile.transform_ns * u64::from(self.log_n) / 15)
+
+    /// Nanoseconds of some work on operands of this level.
+    pub fn ns(&self, work: Work, level: Level) -> u64 {
+        self.at(work, level, self.special())
     }
-    fn products(&self, count: u64) -> u64 {
-        self.scaled(count * self.profile.product_ns)
+
+    fn at(&self, work: Work, level: Level, special: u64) -> u64 {
+        let digit_limbs = u64::from(self.gadget.digit_limbs);
+        let terms = Shape { limbs: level.limbs() as u64, special, digit_limbs }.terms();
+        self.costs[work as usize].iter().zip(terms).map(|(ns, count)| ns * count).sum()
     }
-    fn passes(&self, count: u64) -> u64 {
-        self.scaled(count * self.profile.pass_ns)
-    }
-    fn conversions(&self, count: u64) -> u64 {
-        self.scaled(count * self.profile.conversion_ns)
-    }
+
     fn special(&self) -> u64 {
         u64::from(self.gadget.special_limbs)
-    }
-    fn digits(&self, level: Level) -> u64 {
-        (level.limbs() as u64).div_ceil(u64::from(self.gadget.digit_limbs))
     }
 
     /// Digits of one polynomial, extended to the key basis.
     pub fn decompose(&self, level: Level) -> u64 {
-        let (l, d) = (level.limbs() as u64, self.digits(level));
-        let extended = d * (l + self.special());
-        self.transforms(l) + self.transforms(extended - l) + self.conversions(l * (l + self.special()) - l)
+        self.ns(Work::Decompose, level)
     }
-    /// Inner product of digits with a key.
-    pub fn inner_product(&self, level: Level) -> u64 {
-        self.products(2 * self.digits(level) * (level.limbs() as u64 + self.special()))
-    }
-    /// Division by P of `parts` polynomials.
-    pub fn mod_down(&self, level: Level, parts: u64) -> u64 {
-        let (l, k) = (level.limbs() as u64, self.special());
-        parts * (self.transforms(l + k) + self.conversions(l * k) + self.passes(l))
+    /// Division of a plan's output by P, and by its last prime.
+    pub fn divide(&self, level: Level) -> u64 {
+        self.ns(Work::Divide, level)
     }
     /// A whole key switch.
     pub fn key_switch(&self, level: Level) -> u64 {
-        self.decompose(level) + self.inner_product(level) + self.mod_down(level, 2)
+        self.ns(Work::Relinearize, level)
     }
     /// One rotation.
     pub fn rotate(&self, level: Level) -> u64 {
-        self.key_switch(level) + self.passes(3 * level.limbs() as u64)
+        self.ns(Work::Rotate, level)
     }
     /// A product of two values with relinearisation and rescale.
     pub fn multiply(&self, level: Level) -> u64 {
-        self.products(4 * level.limbs() as u64) + self.key_switch(level) + self.transforms(2)
+        self.ns(Work::Mul, level) + self.key_switch(level)
     }
     /// Rescale of one ciphertext.
     pub fn rescale(&self, level: Level) -> u64 {
-        2 * (self.transforms(level.limbs() as u64) + self.passes(level.limbs() as u64))
+        self.ns(Work::Rescale, level)
     }
     /// A sum, a product with a number, or an addition of a plaintext.
     pub fn pass(&self, level: Level) -> u64 {
-        self.passes(2 * level.limbs() as u64)
+        self.ns(Work::Add, level)
+    }
+    /// A whole linear plan, its diagonals kept.
+    pub fn linear(&self, plan: &PlanCounts, level: Level, hoisting: Hoisting) -> u64 {
+        let PlanCounts { hoisted, babies, products, giants, outputs } = *plan;
+        let steps = match hoisting {
+            Hoisting::Double if babies + giants > 0 => {
+                babies * self.extended_baby(level)
+                    + products * self.extended_product(level)
+                    + giants * self.extended_giant(level)
+            }
+            _ => {
+                babies * self.reduced_baby(level)
+                    + products * self.reduced_product(level)
+                    + giants * self.reduced_giant(level)
+            }
+        };
+        let extended = giants > 0 || hoisting == Hoisting::Double && babies > 0;
+        let output = if extended { self.divide(level) } else { self.rescale(level) };
+        self.ns(Work::Plan, level) + hoisted * self.decompose(level) + steps + outputs * output
     }
     /// A rotated baby step that stays extended by P.
     pub fn extended_baby(&self, level: Level) -> u64 {
-        self.inner_product(level) + self.passes(2 * (level.limbs() as u64 + self.special()))
+        self.ns(Work::ExtendedBaby, level)
     }
     /// A rotated baby step that is brought back.
     pub fn reduced_baby(&self, level: Level) -> u64 {
-        self.extended_baby(level) + self.mod_down(level, 2)
+        self.ns(Work::ReducedBaby, level)
     }
     /// A diagonal times an extended ciphertext.
     pub fn extended_product(&self, level: Level) -> u64 {
-        self.products(2 * (level.limbs() as u64 + self.special()))
+        self.at(Work::KeptProduct, level, self.special())
     }
     /// A diagonal times a ciphertext.
     pub fn reduced_product(&self, level: Level) -> u64 {
-        self.products(2 * level.limbs() as u64)
+        self.at(Work::KeptProduct, level, 0)
+    }
+    /// What a diagonal of one word per coefficient takes more than a kept one, with the special limbs or without.
+    pub fn expansion(&self, level: Level, special: bool) -> u64 {
+        let special = if special { self.special() } else { 0 };
+        self.at(Work::CompactProduct, level, special).saturating_sub(self.at(
+            Work::KeptProduct,
+            level,
+            special,
+        ))
     }
     /// A giant step of an extended sum.
     pub fn extended_giant(&self, level: Level) -> u64 {
-        let l = level.limbs() as u64;
-        self.mod_down(level, 1)
-            + self.decompose(level)
-            + self.inner_product(level)
-            + self.passes(4 * (l + self.special()))
+        self.ns(Work::ExtendedGiant, level)
+    }
+    /// A giant step of a sum over the chain primes.
+    pub fn reduced_giant(&self, level: Level) -> u64 {
+        self.ns(Work::ReducedGiant, level)
     }
 
     /// Bytes of one evaluation key in memory, both halves.
     pub fn key_bytes(&self, level: Level) -> u64 {
-        2 * self.digits(level) * (level.limbs() as u64 + self.special()) * self.limb_bytes()
+        let limbs = level.limbs() as u64;
+        let digits = limbs.div_ceil(u64::from(self.gadget.digit_limbs));
+        2 * digits * (limbs + self.special()) * self.limb_bytes()
     }
     /// Bytes of one ciphertext.
     pub fn ciphertext_bytes(&self, level: Level) -> u64 {
         2 * level.limbs() as u64 * self.limb_bytes()
     }
-    /// Bytes of one prepared diagonal, with the special limbs.
-    pub fn diagonal_bytes(&self, level: Level) -> u64 {
-        (level.limbs() as u64 + self.special()) * self.limb_bytes()
+    /// Bytes of one prepared diagonal of a plan with keys.
+    pub fn diagonal_bytes(&self, level: Level, hoisting: Hoisting) -> u64 {
+        let special = if hoisting == Hoisting::Double { self.special() } else { 0 };
+        (level.limbs() as u64 + special) * self.limb_bytes()
     }
     /// Price of memory held for keys and plaintexts.
     pub fn memory_price(&self, bytes: u64) -> u64 {
-        bytes / 1024 * self.profile.kibibyte_ns
+        bytes / 1024 * KIBIBYTE_NS
     }
-    fn limb_bytes(&self) -> u64 {
+    /// Bytes of one limb.
+    pub fn limb_bytes(&self) -> u64 {
         8 << self.log_n
     }
 }

@@ -3,11 +3,11 @@
 //! Relies on [`cost`](crate::cost) and on the levels that the op laws give. Promises: integers from the committed
 //! profile; the same circuit has the same forecast everywhere.
 
-use crate::cost::CostModel;
+use crate::cost::{CostModel, PlanCounts, Work};
 use crate::error::CompileError;
 use crate::rotation::rotated_pairs;
 use cipherloom_ir::scheme::{KeyKind, KeySpec, Level, Parameters};
-use cipherloom_ir::{Circuit, Forecast, Hoisting, LinearPlan, Op, ValueType, value_types};
+use cipherloom_ir::{Circuit, Forecast, LinearPlan, Op, Plain, ValueType, value_types};
 
 /// Bytes of code, tables and buffers that every evaluation needs.
 const FIXED_BYTES: u64 = 48 << 20;
@@ -24,38 +24,36 @@ fn op_ns(op: &Op, types: &[ValueType], cost: &CostModel) -> u64 {
     let level = op.operands().first().map_or(Level(0), |v| types[v.0 as usize].level);
     match op {
         Op::Input { .. } | Op::DropLevel(..) | Op::Activation(..) => 0,
-        Op::Add(..) | Op::Sub(..) | Op::Neg(_) | Op::AddPlain(..) | Op::MulScalar(..) => cost.pass(level),
-        Op::MulPlain(..) => cost.reduced_product(level),
-        Op::Mul(..) => 2 * cost.reduced_product(level),
-        Op::SumOfProducts(pairs) => 2 * pairs.len() as u64 * cost.reduced_product(level),
+        Op::Add(..) | Op::Sub(..) | Op::Neg(_) => cost.ns(Work::Add, level),
+        Op::AddPlain(..) => cost.ns(Work::AddPlain, level),
+        Op::MulScalar(..) | Op::MulPlain(_, Plain::Constant(_)) => cost.ns(Work::MulScalar, level),
+        Op::MulPlain(..) => cost.ns(Work::MulPlain, level),
+        Op::Mul(..) => cost.ns(Work::Mul, level),
+        Op::SumOfProducts(pairs) => pairs.len() as u64 * cost.ns(Work::Mul, level),
         Op::Relinearize(..) | Op::RelinearizeRescale(..) => cost.key_switch(level),
-        Op::Rescale(_) | Op::Adjust(..) => cost.rescale(level),
+        Op::Rescale(_) => cost.rescale(level),
+        Op::Adjust(_, to) => {
+            let above = Level(to.0 + 1);
+            cost.ns(Work::MulScalar, above) + cost.rescale(above)
+        }
+        Op::Rotate(_, step) if step.key.is_none() => 0,
         Op::Rotate(..) | Op::Conjugate(..) => cost.rotate(level),
-        Op::Linear(plan) => plan_ns(plan, level, cost),
+        Op::Linear(plan) => cost.linear(&counts(plan), level, plan.hoisting),
     }
 }
 
-fn plan_ns(plan: &LinearPlan, level: Level, cost: &CostModel) -> u64 {
+/// What a plan consists of.
+fn counts(plan: &LinearPlan) -> PlanCounts {
     let (babies, giants) = rotated_pairs(plan);
     let mut hoisted: Vec<(u32, u32)> = babies.iter().map(|b| (b.0, b.1)).collect();
     hoisted.dedup();
-    let (babies, giants) = (babies.len() as u64, giants.len() as u64);
-    let (products, outputs) = (plan.products.len() as u64, u64::from(plan.outputs));
-    let work = match plan.hoisting {
-        Hoisting::Double => {
-            babies * cost.extended_baby(level)
-                + products * cost.extended_product(level)
-                + giants * cost.extended_giant(level)
-                + outputs * cost.mod_down(level, 2)
-        }
-        Hoisting::Single => {
-            babies * cost.reduced_baby(level)
-                + products * cost.reduced_product(level)
-                + giants * cost.rotate(level)
-                + outputs * cost.rescale(level)
-        }
-    };
-    hoisted.len() as u64 * cost.decompose(level) + work
+    PlanCounts {
+        hoisted: hoisted.len() as u64,
+        babies: babies.len() as u64,
+        products: plan.products.len() as u64,
+        giants: giants.len() as u64,
+        outputs: u64::from(plan.outputs),
+    }
 }
 
 /// Precision that the trace predicts, for inputs encrypted under the secret key and under a public key.
@@ -80,7 +78,7 @@ pub fn forecast(
     for node in &circuit.nodes {
         if let Op::Linear(plan) = &node.op {
             let level = types[plan.sources[0].values[0].0 as usize].level;
-            plain_bytes += plan.products.len() as u64 * cost.diagonal_bytes(level);
+            plain_bytes += plan.products.len() as u64 * cost.diagonal_bytes(level, plan.hoisting);
         }
     }
     let top = circuit.parameters.top();
@@ -101,6 +99,7 @@ pub fn forecast(
         download_bytes,
         precision_bits: precision.secret_key,
         public_key_precision_bits: precision.public_key,
+        profile: Some(cost.profile()),
     })
 }
 

@@ -1,5 +1,8 @@
 //! What the caller of the compiler chooses. Everything else follows from the model.
 
+use crate::cost::Profile;
+use std::sync::Arc;
+
 /// How layouts are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
@@ -33,6 +36,8 @@ pub struct CompileOptions {
     pub purpose: Purpose,
     /// Ring degree to use instead of the cheapest secure one (log2 N).
     pub log_n: Option<u32>,
+    /// Measured costs, which the choices minimise.
+    pub profile: Arc<Profile>,
 }
 
 impl Default for CompileOptions {
@@ -43,6 +48,7 @@ impl Default for CompileOptions {
             activation_degree: 4,
             purpose: Purpose::Encrypted,
             log_n: None,
+            profile: Profile::committed(),
         }
     }
 }

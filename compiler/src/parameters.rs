@@ -5,7 +5,7 @@
 //! the emission its primes. Why here: the scale follows from the trace of an emitted circuit, so this stage is asked
 //! twice, with a guess before packing and with the scale that the trace demands after it.
 
-use crate::cost::CostModel;
+use crate::cost::{CostModel, Profile};
 use crate::error::CompileError;
 use crate::graph::{NodeId, TensorGraph};
 use cipherloom_ir::scheme::{
@@ -38,11 +38,27 @@ pub struct Frame {
     pub gadget: Gadget,
     /// Bits of P.
     pub special_bits: u32,
+    /// What operations cost with this gadget.
+    cost: CostModel,
+}
+
+/// Sizes for which a gadget is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// log2 of the ring degree.
+    pub log_n: u32,
+    /// Rescales after encryption.
+    pub top: Level,
+    /// Bits of the scale.
+    pub log_scale: u32,
+    /// Bits of the base prime.
+    pub base_bits: u32,
 }
 
 impl Frame {
-    /// Cheapest frame within `bound` bits of QP, if there is one.
-    pub fn cheapest(log_n: u32, top: Level, log_scale: u32, base_bits: u32, bound: u32) -> Option<Frame> {
+    /// Cheapest frame of these sizes within `bound` bits of QP, if there is one.
+    pub fn cheapest(sizes: Sizes, bound: u32, profile: &Profile) -> Option<Frame> {
+        let Sizes { log_n, top, log_scale, base_bits } = sizes;
         if base_bits > MAX_PRIME_BITS {
             return None;
         }
@@ -53,16 +69,19 @@ impl Frame {
             let special_limbs = (10 * (largest + SPECIAL_MARGIN_MIN_BITS)).div_ceil(MAX_SPECIAL_TENTHS);
             let gadget = Gadget { digit_limbs, special_limbs };
             let fits = q_bits + special_bits <= bound;
-            fits.then_some(Frame { log_n, top, log_scale, base_bits, gadget, special_bits })
+            let cost = CostModel::new(profile, log_n, gadget);
+            fits.then_some(Frame { log_n, top, log_scale, base_bits, gadget, special_bits, cost })
         });
         frames.min_by_key(Frame::typical_ns)
     }
 
     /// A frame for drafts: long enough, never secure, never encrypted.
-    pub fn draft(log_n: u32, top: Level) -> Frame {
+    pub fn draft(log_n: u32, top: Level, profile: &Profile) -> Frame {
         let gadget = Gadget { digit_limbs: 1, special_limbs: 2 };
         let base_bits = DRAFT_SCALE_BITS + 8;
-        Frame { log_n, top, log_scale: DRAFT_SCALE_BITS, base_bits, gadget, special_bits: base_bits + 6 }
+        let (log_scale, special_bits) = (DRAFT_SCALE_BITS, base_bits + 6);
+        let cost = CostModel::new(profile, log_n, gadget);
+        Frame { log_n, top, log_scale, base_bits, gadget, special_bits, cost }
     }
 
     /// Bits of Q and P together.
@@ -71,8 +90,8 @@ impl Frame {
     }
 
     /// Cost model of this frame.
-    pub fn cost(&self) -> CostModel {
-        CostModel::new(self.log_n, self.gadget)
+    pub fn cost(&self) -> &CostModel {
+        &self.cost
     }
 
     /// The primes of this frame.

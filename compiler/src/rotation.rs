@@ -5,7 +5,7 @@
 //! as column × row splits of convolutions, whose offsets are small residues modulo the row pitch. Needs: a support.
 //! Leaves: a [`Split`]. Why here: its cost is the packing stage's oracle, so packing calls it for each candidate.
 
-use crate::cost::CostModel;
+use crate::cost::{CostModel, PlanCounts};
 use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Hoisting, LinearPlan, Support};
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,8 +101,10 @@ impl Family {
 
     /// The member that a policy takes at a level.
     pub fn best(&self, cost: &CostModel, level: Level, policy: Policy) -> Best {
-        let both = [Hoisting::Double, Hoisting::Single];
-        let forms: &[Hoisting] = if policy == Policy::Cheapest { &both } else { &both[..1] };
+        let forms: &[Hoisting] = match policy {
+            Policy::Cheapest => &[Hoisting::Single, Hoisting::Double],
+            Policy::SquareRoot => &[Hoisting::Double],
+        };
         let mut best: Option<(u64, Best)> = None;
         for (window, counts) in &self.members {
             for &hoisting in forms {
@@ -213,24 +215,15 @@ impl Counts {
 
     /// Time, and time with the price of memory.
     fn priced(&self, cost: &CostModel, level: Level, hoisting: Hoisting) -> (u64, u64) {
-        let hoists = if self.babies > 0 { self.inputs * cost.decompose(level) } else { 0 };
-        let time = match hoisting {
-            Hoisting::Double => {
-                hoists
-                    + self.babies * cost.extended_baby(level)
-                    + self.diagonals * cost.extended_product(level)
-                    + self.giants * cost.extended_giant(level)
-                    + self.outputs * cost.mod_down(level, 2)
-            }
-            Hoisting::Single => {
-                hoists
-                    + self.babies * cost.reduced_baby(level)
-                    + self.diagonals * cost.reduced_product(level)
-                    + self.giants * cost.rotate(level)
-                    + self.outputs * cost.rescale(level)
-            }
+        let plan = PlanCounts {
+            hoisted: if self.babies > 0 { self.inputs } else { 0 },
+            babies: self.babies,
+            products: self.diagonals,
+            giants: self.giants,
+            outputs: self.outputs,
         };
-        let bytes = self.keys * cost.key_bytes(level) + self.diagonals * cost.diagonal_bytes(level);
+        let time = cost.linear(&plan, level, hoisting);
+        let bytes = self.keys * cost.key_bytes(level) + self.diagonals * cost.diagonal_bytes(level, hoisting);
         (time, time + cost.memory_price(bytes))
     }
 }

@@ -1,5 +1,6 @@
 //! A circuit: tables of described data and a list of nodes in topological order.
 
+use crate::digest::Digest;
 use crate::layout::{Layout, LayoutId};
 use crate::map::{LinearMap, MapId, Tensor, TensorId};
 use crate::op::{Op, ValueId};
@@ -115,6 +116,8 @@ pub struct Forecast {
     pub precision_bits: f64,
     /// The same for inputs encrypted with a public key, whose noise is √(4N/3) times larger.
     pub public_key_precision_bits: f64,
+    /// Digest of the cost profile by which the circuit was chosen and its time predicted.
+    pub profile: Option<Digest>,
 }
 
 /// A homomorphic circuit. Only `Verified` circuits are run.

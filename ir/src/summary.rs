@@ -188,6 +188,7 @@ impl fmt::Display for Summary {
             download_bytes,
             precision_bits,
             public_key_precision_bits,
+            profile: _,
         } = self.forecast;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         writeln!(

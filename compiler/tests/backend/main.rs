@@ -47,7 +47,7 @@ fn figures(name: &str, c: &Compiled) -> String {
 #[test]
 fn activation_degrees_mean_their_polynomials() {
     for activation_degree in [2, 3, 8] {
-        check(&nets::named("tiny-relu"), &CompileOptions { activation_degree, ..CompileOptions::default() });
+        check(&nets::named("tiny-relu"), &CompileOptions { activation_degree, ..nets::options() });
     }
 }
 
@@ -55,14 +55,14 @@ fn activation_degrees_mean_their_polynomials() {
 fn residual_drafts_mean_their_graphs() {
     check(
         &nets::named("residual"),
-        &CompileOptions { purpose: Purpose::Draft, log_n: Some(12), ..CompileOptions::default() },
+        &CompileOptions { purpose: Purpose::Draft, log_n: Some(12), ..nets::options() },
     );
 }
 
 #[test]
 fn scales_without_primes_do_not_hide_larger_ones() {
     // The scale of one bit of precision at 2^16 is smaller than any prime there.
-    let options = CompileOptions { precision_bits: 1.0, log_n: Some(16), ..CompileOptions::default() };
+    let options = CompileOptions { precision_bits: 1.0, log_n: Some(16), ..nets::options() };
     let compiled = compile(&nets::named("tiny-square"), &options).expect("a larger scale has primes");
     assert!(compiled.circuit.forecast.precision_bits >= 1.0);
 }

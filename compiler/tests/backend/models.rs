@@ -1,6 +1,6 @@
 //! The shipped models: circuits mean their graphs, and cost what the snapshots say.
 
-use crate::{check, figures};
+use crate::{check, figures, nets};
 use cipherloom_compiler::frontend::{LoadOptions, load};
 use cipherloom_compiler::graph::TensorGraph;
 use cipherloom_compiler::{CompileError, CompileOptions, Packing, Purpose, compile};
@@ -12,7 +12,7 @@ fn shipped(packing: Packing) -> String {
     let one = |name: &str| {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../models/{name}.onnx"));
         let graph = load(&path, &LoadOptions::default()).expect(name).graph;
-        figures(name, &check(&graph, &CompileOptions { packing, ..CompileOptions::default() }))
+        figures(name, &check(&graph, &CompileOptions { packing, ..nets::options() }))
     };
     SHIPPED.map(one).concat()
 }
@@ -48,9 +48,9 @@ fn resnet(form: &str) -> Option<TensorGraph> {
 fn resnet_drafts_mean_their_graphs() {
     for form in ["folded", "bn"] {
         let Some(graph) = resnet(form) else { continue };
-        let draft = check(&graph, &CompileOptions { purpose: Purpose::Draft, ..CompileOptions::default() });
+        let draft = check(&graph, &CompileOptions { purpose: Purpose::Draft, ..nets::options() });
         insta::assert_snapshot!(format!("resnet20_{form}"), figures(form, &draft));
-        let refused = compile(&graph, &CompileOptions::default());
+        let refused = compile(&graph, &nets::options());
         assert!(matches!(refused, Err(CompileError::NeedsBootstrapping { .. })), "{refused:?}");
     }
 }

@@ -1,9 +1,21 @@
 //! Networks built by hand, with the shapes of the shipped models and deterministic weights.
 
+use cipherloom_compiler::CompileOptions;
+use cipherloom_compiler::cost::Profile;
 use cipherloom_compiler::graph::{
     Function, GraphInput, GraphOutput, Kind, Moments, NodeId, TensorGraph, TensorNode,
 };
 use cipherloom_ir::{Activation, Operator, Preprocessing, Tensor, TensorId, ViewAxis, Window};
+
+/// Costs in round figures, so that no snapshot changes when the default profile is measured again.
+pub(crate) fn profile() -> Profile {
+    Profile::read(include_str!("../profiles/round.json")).expect("the round profile is sound")
+}
+
+/// The default options with the round profile.
+pub(crate) fn options() -> CompileOptions {
+    CompileOptions { profile: profile().into(), ..CompileOptions::default() }
+}
 
 /// Builds a network layer by layer; the shape follows from the layers.
 pub(crate) struct Net {

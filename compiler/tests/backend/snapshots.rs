@@ -4,7 +4,7 @@ use crate::{check, nets};
 use cipherloom_compiler::{CompileOptions, Packing};
 
 fn text(name: &str, packing: Packing) -> String {
-    let c = check(&nets::named(name), &CompileOptions { packing, ..CompileOptions::default() });
+    let c = check(&nets::named(name), &CompileOptions { packing, ..nets::options() });
     let (r, f) = (&c.report, &c.circuit.forecast);
     let diagonals: u64 = r.layers.iter().map(|l| l.diagonals).sum();
     let nanoseconds: u64 = r.layers.iter().map(|l| l.predicted_ns).sum();
@@ -29,7 +29,7 @@ fn small_circuits_stay_as_they_are() {
 
 #[test]
 fn the_same_input_gives_the_same_circuit() {
-    let options = CompileOptions::default();
+    let options = nets::options();
     let compiled = || cipherloom_compiler::compile(&nets::named("lola"), &options).expect("lola").circuit;
     assert_eq!(compiled(), compiled());
 }

@@ -7,7 +7,7 @@ use cipherloom_compiler::cost::CostModel;
 use cipherloom_compiler::graph::{Function, Kind, TensorGraph};
 use cipherloom_compiler::levels::Levels;
 use cipherloom_compiler::packing::{Choice, LinearChoice, Packed, Target, pack};
-use cipherloom_compiler::parameters::{Frame, base_bits};
+use cipherloom_compiler::parameters::{Frame, Sizes, base_bits};
 use cipherloom_compiler::{CompileOptions, Packing, activation, compile};
 use cipherloom_ir::scheme::SecurityPolicy;
 use cipherloom_ir::{Digit, Layout, Operator};
@@ -19,7 +19,7 @@ fn stages(net: &str) {
         let run = "run: cargo test -p cipherloom-compiler --test backend stages\n";
         insta::assert_snapshot!(format!("{stage}_{net}"), format!("{run}{text}"));
     };
-    let options = CompileOptions::default();
+    let options = nets::options();
     let graph = nets::named(net);
     case("graph", graph_text(&graph));
     let (lowered, notes) = activation::lower(&graph, options.activation_degree).expect("lowers");
@@ -38,10 +38,10 @@ fn stages(net: &str) {
     let cost = frame.cost();
     for (name, packing) in [("multiplexed", Packing::Multiplexed), ("dynamic", Packing::DynamicProgram)] {
         let slots = 1 << (frame.log_n - 1);
-        let target = Target { graph: &balanced.graph, levels: &levels, cost: &cost, slots, packing };
+        let target = Target { graph: &balanced.graph, levels: &levels, cost, slots, packing };
         let packed = pack(&target).expect("packs");
         case(&format!("packing_{name}"), packing_text(&balanced.graph, &packed));
-        case(&format!("rotation_{name}"), rotation_text(&balanced.graph, &packed, &cost));
+        case(&format!("rotation_{name}"), rotation_text(&balanced.graph, &packed, cost));
     }
 }
 
@@ -60,7 +60,8 @@ fn frame(graph: &TensorGraph, levels: &Levels) -> Frame {
     let policy = SecurityPolicy::standard_128();
     let range = graph.outputs.iter().find_map(|o| graph.node(o.node).range).expect("a range");
     let at = |log_n| {
-        Frame::cheapest(log_n, levels.top(), 30, base_bits(30, range), policy.bound(log_n).unwrap_or(0))
+        let sizes = Sizes { log_n, top: levels.top(), log_scale: 30, base_bits: base_bits(30, range) };
+        Frame::cheapest(sizes, policy.bound(log_n).unwrap_or(0), &nets::profile())
     };
     (12..=16).find_map(at).expect("a ring degree is large enough")
 }
@@ -127,7 +128,7 @@ fn levels_text(graph: &TensorGraph, levels: &Levels) -> String {
 
 /// The frame that is assumed before packing, and what the whole compilation then chose.
 fn parameters_text(net: &str, frame: &Frame) -> String {
-    let options = CompileOptions { packing: Packing::DynamicProgram, ..CompileOptions::default() };
+    let options = CompileOptions { packing: Packing::DynamicProgram, ..nets::options() };
     let compiled = compile(&nets::named(net), &options).expect("compiles");
     let (report, p) = (&compiled.report, &compiled.circuit.parameters);
     format!(

@@ -1,6 +1,7 @@
 //! Reads one line from left to right.
 
 use super::TextProblem;
+use crate::digest::Digest;
 use crate::layout::Digit;
 use crate::op::{KeyId, KeyedStep, Step};
 use std::str::FromStr;
@@ -103,6 +104,11 @@ impl<'a> Cursor<'a> {
     /// A floating-point number.
     pub(super) fn float<T: FromStr>(&mut self) -> Result<T, TextProblem> {
         self.parsed("a number", |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'))
+    }
+
+    /// A digest in hexadecimal.
+    pub(super) fn digest(&mut self) -> Result<Digest, TextProblem> {
+        self.parsed("64 hexadecimal digits", |c| c.is_ascii_hexdigit())
     }
 
     fn parsed<T: FromStr>(&mut self, what: &str, part: impl Fn(char) -> bool) -> Result<T, TextProblem> {

@@ -159,6 +159,8 @@ fn forecast(c: &mut Cursor<'_>) -> Result<Forecast, TextProblem> {
     let precision_bits = c.float()?;
     c.expect("public_key_precision")?;
     let public_key_precision_bits = c.float()?;
+    c.expect("profile")?;
+    let profile = if c.eat("none") { None } else { Some(c.digest()?) };
     Ok(Forecast {
         seconds,
         memory_bytes,
@@ -167,6 +169,7 @@ fn forecast(c: &mut Cursor<'_>) -> Result<Forecast, TextProblem> {
         download_bytes,
         precision_bits,
         public_key_precision_bits,
+        profile,
     })
 }
 

@@ -43,12 +43,14 @@ impl fmt::Display for Text<'_> {
             download_bytes,
             precision_bits,
             public_key_precision_bits,
+            profile,
         } = circuit.forecast;
+        let profile = profile.map_or("none".to_owned(), |digest| digest.to_string());
         writeln!(
             f,
             "forecast seconds {seconds:?} memory {memory_bytes} keys {key_bytes} upload {upload_bytes} \
              download {download_bytes} precision {precision_bits:?} \
-             public_key_precision {public_key_precision_bits:?}"
+             public_key_precision {public_key_precision_bits:?} profile {profile}"
         )
     }
 }

@@ -147,6 +147,7 @@ fn build_sample() -> Result<Circuit, LawError> {
         seconds: 0.015,
         memory_bytes: 1 << 33,
         precision_bits: 11.5,
+        profile: Some(Digest::of(b"a profile")),
         ..Forecast::default()
     });
     Ok(b.finish())
