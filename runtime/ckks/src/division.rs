@@ -2,28 +2,34 @@
 //!
 //! A value `x` over kept and dropped primes, `D` the product of the dropped: its residues modulo `D` are lifted to the
 //! centre by base conversion, and `(x - [x]_D) / D` is exact modulo the kept primes. Dropped limbs go back to coefficients first; then every
-//! kept limb is one independent task. Limbs of `x` are made when they are needed, by a [`Source`].
+//! kept limb is one independent task. Limbs of `x` are made when they are needed, by a [`Source`]. Kept limbs wait for
+//! the dropped ones only after they have prepared what does not depend on them.
 //! Cheon, Han, Kim, Kim, Song (ePrint 2018/931), section 3.2; merging mod-down with rescale: Bossuat et al. (ePrint
 //! 2020/1203), section 4.
 
-use cipherloom_ring::{Automorphism, Evaluation, Poly};
+use std::sync::Arc;
 
-use crate::conversion::Basis;
+use cipherloom_ring::{Automorphism, Evaluation, Poly, Words};
+
+use crate::conversion::{Basis, Conversion};
+use crate::parallel::{self, GROUP_ITEMS_MAX, Handover};
 use crate::{Ciphertext, CkksError, Context, Extended};
 
 /// A value whose limbs are stored or made on demand.
 pub(crate) trait Source: Sync {
+    /// What a limb is made from.
+    type Ready<'a>
+    where
+        Self: 'a;
     /// Number of polynomials.
     fn parts(&self) -> usize;
-    /// Limbs of scratch space that [`Source::load`] needs for each target.
+    /// Limbs of scratch space that [`Source::prepare`] needs for each target.
     fn scratch_limbs(&self) -> usize;
-    /// Limb `target` of every part, canonical, for each of `targets`; chain primes are numbered first, then special
-    /// primes.
-    fn load_all<'a>(&'a self, targets: &[usize], scratch: &'a mut [u64]) -> Vec<Vec<&'a [u64]>>;
-    /// Limb `target` of every part.
-    fn load<'a>(&'a self, target: usize, scratch: &'a mut [u64]) -> Vec<&'a [u64]> {
-        self.load_all(&[target], scratch).pop().unwrap_or_default()
-    }
+    /// Prepares limb `target` of every part, for each of `targets`; chain primes are numbered first, then special primes.
+    fn prepare<'a>(&'a self, targets: &[usize], scratch: &'a mut [u64]) -> Vec<Self::Ready<'a>>;
+    /// A prepared limb of every part, canonical. There is room for all of them, which a value that is stored does not
+    /// need.
+    fn load<'a>(&'a self, target: usize, ready: &Self::Ready<'_>, room: &'a mut [u64]) -> Vec<&'a [u64]>;
 }
 
 /// Which primes a division drops: the special primes and the last `rescales` of `limbs` chain primes.
@@ -38,15 +44,39 @@ pub(crate) struct Division {
 pub(crate) struct Stored<'a>(pub(crate) &'a [Poly<Evaluation>]);
 
 impl Source for Stored<'_> {
+    type Ready<'a>
+        = ()
+    where
+        Self: 'a;
     fn parts(&self) -> usize {
         self.0.len()
     }
     fn scratch_limbs(&self) -> usize {
         0
     }
-    fn load_all<'a>(&'a self, targets: &[usize], _scratch: &'a mut [u64]) -> Vec<Vec<&'a [u64]>> {
-        targets.iter().map(|&target| self.0.iter().map(|part| part.limb(target)).collect()).collect()
+    fn prepare<'a>(&'a self, targets: &[usize], _scratch: &'a mut [u64]) -> Vec<()> {
+        vec![(); targets.len()]
     }
+    fn load<'a>(&'a self, target: usize, _ready: &(), _room: &'a mut [u64]) -> Vec<&'a [u64]> {
+        self.0.iter().map(|part| part.limb(target)).collect()
+    }
+}
+
+/// A division under way.
+struct Dividing<'a, S> {
+    context: &'a Context,
+    division: Division,
+    source: &'a S,
+    conversion: Arc<Conversion>,
+    automorphism: Option<&'a Automorphism>,
+}
+
+/// Limbs of a division that are made together.
+enum Task<'r> {
+    /// The `number`-th group of dropped primes, by their place in the basis of the conversion.
+    Dropped { number: usize, group: Vec<usize> },
+    /// Kept primes and the limbs of the result.
+    Kept(Vec<(usize, Vec<&'r mut [u64]>)>),
 }
 
 impl Context {
@@ -96,58 +126,87 @@ impl Context {
         let kept = limbs - rescales;
         let (start, end) = if rescales == 0 { (0, 0) } else { (kept, limbs) };
         let conversion = self.conversion(Basis { special, start, end })?;
-        let (parts, n) = (source.parts(), self.n());
-
-        let mut dropped = self.scratch(parts * (special + rescales));
-        let items = dropped.chunks_exact_mut(parts * n).enumerate();
-        self.for_each_group(items, source.scratch_limbs(), |items, scratch| {
-            // In the order of the basis: special primes, then chain primes.
-            let target = |i: usize| if i < special { limbs + i } else { kept + i - special };
-            let targets: Vec<usize> = items.iter().map(|&(i, _)| target(i)).collect();
-            let loaded = source.load_all(&targets, scratch);
-            for ((i, out), loaded) in items.into_iter().zip(loaded) {
-                for (out, words) in out.chunks_exact_mut(n).zip(loaded) {
-                    out.copy_from_slice(words);
-                    self.basis_limb(limbs, target(i)).inverse(out);
-                    conversion.base.scale_input_centred(i, out);
-                }
-            }
-        });
-
-        let dropped: Vec<Vec<&[u64]>> =
-            (0..parts).map(|part| dropped.chunks_exact(n).skip(part).step_by(parts).collect()).collect();
+        let dividing = Dividing { context: self, division, source, conversion, automorphism };
+        let parts = source.parts();
         let mut result: Vec<_> = (0..parts).map(|_| Poly::unspecified(self.degree(), kept)).collect();
+        let groups: Vec<_> = parallel::groups(0..special + rescales).collect();
+        let dropped = Handover::new(groups.len());
+        let tasks = groups.into_iter().enumerate().map(|(number, group)| Task::Dropped { number, group });
+        let tasks = tasks.chain(parallel::groups(transposed(&mut result).enumerate()).map(Task::Kept));
         let lift_limbs = if automorphism.is_some() { parts } else { 0 };
-        // Writes `(x - [x]_D) / D` of each part at each target to its place.
-        let quotients = |targets: &[usize], scratch: &mut [u64], places: &mut [Vec<&mut [u64]>]| {
-            for (part, dropped) in dropped.iter().enumerate() {
-                let outs =
-                    targets.iter().zip(&mut *places).map(|(&target, places)| (target, &mut *places[part]));
-                conversion.base.convert_centred(dropped, &mut outs.collect::<Vec<_>>());
-            }
-            let loaded = source.load_all(targets, scratch);
-            for ((&target, places), loaded) in targets.iter().zip(places).zip(&loaded) {
-                for (place, words) in places.iter_mut().zip(loaded) {
-                    self.limb(target).forward(place);
-                    self.limb(target).sub_mul_scalar(place, words, conversion.minus_inverse[target]);
-                }
-            }
-        };
-        let items = transposed(&mut result).enumerate();
-        self.for_each_group(items, source.scratch_limbs() + lift_limbs, |items, scratch| {
-            let (targets, mut outs): (Vec<usize>, Vec<_>) = items.into_iter().unzip();
-            let Some(automorphism) = automorphism else {
-                return quotients(&targets, scratch, &mut outs);
-            };
-            let (lifts, scratch) = scratch.split_at_mut(targets.len() * lift_limbs * n);
-            let mut lifts: Vec<Vec<&mut [u64]>> =
-                lifts.chunks_exact_mut(parts * n).map(|lifts| lifts.chunks_exact_mut(n).collect()).collect();
-            quotients(&targets, scratch, &mut lifts);
-            for (out, lift) in outs.into_iter().flatten().zip(lifts.iter().flatten()) {
-                automorphism.apply_evaluation(lift, out);
-            }
+        let scratch_limbs = parts + GROUP_ITEMS_MAX * (source.scratch_limbs() + lift_limbs);
+        self.for_each(tasks, scratch_limbs, |task, scratch| match task {
+            Task::Dropped { number, group } => dropped.make(number, || dividing.dropped(&group, scratch)),
+            Task::Kept(items) => dividing.kept(items, &dropped, scratch),
         });
         Ok(result)
+    }
+}
+
+impl<S: Source> Dividing<'_, S> {
+    /// The coefficients of these dropped primes, scaled for conversion: each part of the first, and so on.
+    fn dropped(&self, group: &[usize], scratch: &mut [u64]) -> Words {
+        let Division { limbs, special, rescales } = self.division;
+        let (parts, n) = (self.source.parts(), self.context.n());
+        // In the order of the basis: special primes, then chain primes.
+        let target = |i: usize| if i < special { limbs + i } else { limbs - rescales + i - special };
+        let targets: Vec<usize> = group.iter().map(|&i| target(i)).collect();
+        let mut result = self.context.scratch(group.len() * parts);
+        let (room, scratch) = scratch.split_at_mut(parts * n);
+        let ready = self.source.prepare(&targets, scratch);
+        for (((&i, &target), out), ready) in
+            group.iter().zip(&targets).zip(result.chunks_exact_mut(parts * n)).zip(&ready)
+        {
+            let loaded = self.source.load(target, ready, room);
+            for (out, words) in out.chunks_exact_mut(n).zip(loaded) {
+                out.copy_from_slice(words);
+                self.context.basis_limb(limbs, target).inverse(out);
+                self.conversion.base.scale_input_centred(i, out);
+            }
+        }
+        result
+    }
+
+    /// Writes the image of `(x - [x]_D) / D` at each target to its place.
+    fn kept(&self, items: Vec<(usize, Vec<&mut [u64]>)>, dropped: &Handover<Words>, scratch: &mut [u64]) {
+        let (parts, n) = (self.source.parts(), self.context.n());
+        let (targets, mut outs): (Vec<usize>, Vec<Vec<&mut [u64]>>) = items.into_iter().unzip();
+        let (room, scratch) = scratch.split_at_mut(parts * n);
+        let lift_words = if self.automorphism.is_some() { targets.len() * parts * n } else { 0 };
+        let (lifts, scratch) = scratch.split_at_mut(lift_words);
+        let ready = self.source.prepare(&targets, scratch);
+
+        let mut places: Vec<Vec<&mut [u64]>> = match self.automorphism {
+            None => std::mem::take(&mut outs),
+            Some(_) => {
+                lifts.chunks_exact_mut(parts * n).map(|lifts| lifts.chunks_exact_mut(n).collect()).collect()
+            }
+        };
+        self.lift(&targets, &dropped.wait(), &mut places);
+        for (k, (&target, ready)) in targets.iter().zip(&ready).enumerate() {
+            let limb = self.context.limb(target);
+            for (part, words) in self.source.load(target, ready, room).into_iter().enumerate() {
+                let place = &mut *places[k][part];
+                limb.sub_mul_scalar(place, words, self.conversion.minus_inverse[target]);
+                if let Some(automorphism) = self.automorphism {
+                    automorphism.apply_evaluation(place, outs[k][part]);
+                }
+            }
+        }
+    }
+
+    /// `[x]_D` of each part at each target.
+    fn lift(&self, targets: &[usize], dropped: &[&Words], places: &mut [Vec<&mut [u64]>]) {
+        let (parts, n) = (self.source.parts(), self.context.n());
+        let limbs: Vec<&[u64]> = dropped.iter().flat_map(|words| words.chunks_exact(n)).collect();
+        for part in 0..parts {
+            let dropped: Vec<&[u64]> = limbs.iter().skip(part).step_by(parts).copied().collect();
+            let outs = targets.iter().zip(&mut *places).map(|(&target, places)| (target, &mut *places[part]));
+            self.conversion.base.convert_centred(&dropped, &mut outs.collect::<Vec<_>>());
+            for (&target, places) in targets.iter().zip(&mut *places) {
+                self.context.limb(target).forward(places[part]);
+            }
+        }
     }
 }
 

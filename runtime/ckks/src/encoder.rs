@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cipherloom_ring::{Coefficient, Degree, Limb, Poly};
 
-use self::embedding::Embedding;
+use self::embedding::{Embedding, bit_reversed};
 use crate::{CkksError, CompactPlaintext, Limbs, Plaintext, parallel};
 
 /// Coefficients to encode are below this in magnitude.
@@ -187,14 +187,11 @@ impl Encoder {
         let slots = re.len();
         self.embedding.interpolate(&mut re, &mut im);
         let factor = scale / slots as f64;
-        let mut coefficients = Vec::with_capacity(2 * slots);
-        for half in [&re, &im] {
-            let fits = |value: f64| value.is_finite() && value.abs() < COEFFICIENT_MAX;
-            if let Some(&value) = half.iter().find(|&&value| !fits(value * factor)) {
-                return Err(CkksError::Coefficient { value: value * factor });
-            }
-            coefficients.extend(half.iter().map(|value| round(value * factor)));
-        }
+        let mut coefficients = vec![0; 2 * slots];
+        let (first, second) = coefficients.split_at_mut(slots);
+        let (first, second) =
+            rayon::join(|| round_all(first, &re, factor), || round_all(second, &im, factor));
+        first.and(second)?;
         Ok(CompactPlaintext::new(coefficients))
     }
 
@@ -210,6 +207,18 @@ impl Encoder {
 
 fn check_scale(scale: f64) -> Result<(), CkksError> {
     if scale.is_finite() && scale > 0.0 { Ok(()) } else { Err(CkksError::Scale { scale }) }
+}
+
+/// The integers next to `values`, which are in bit-reversed order, times `factor`.
+fn round_all(integers: &mut [i64], values: &[f64], factor: f64) -> Result<(), CkksError> {
+    for (i, integer) in integers.iter_mut().enumerate() {
+        let value = values[bit_reversed(i, values.len())] * factor;
+        if value.is_nan() || value.abs() >= COEFFICIENT_MAX {
+            return Err(CkksError::Coefficient { value });
+        }
+        *integer = round(value);
+    }
+    Ok(())
 }
 
 /// in (-2^62, 2^62): the nearest integer, ties to even.

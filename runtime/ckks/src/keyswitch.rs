@@ -20,7 +20,7 @@ pub(crate) trait Digits: Sync {
     fn count(&self) -> usize;
     /// Limbs of scratch space that [`Digits::prepare`] needs for each target.
     fn scratch_limbs(&self) -> usize;
-    /// Makes in `scratch` what [`Digits::load`] finishes, for all of `targets`: chain primes are numbered first, then
+    /// Makes in `scratch` what [`Digits::load`] gives, for all of `targets`: chain primes are numbered first, then
     /// special primes.
     fn prepare(&self, targets: &[usize], scratch: &mut [u64]);
     /// Every digit at prime `target`, from the part of the scratch space that was prepared for it.
@@ -87,19 +87,16 @@ impl Digits for FreshDigits<'_> {
             scratch.chunks_exact_mut(count * n).map(|buffers| buffers.chunks_exact_mut(n)).collect();
         for digit in 0..count {
             let places = targets.iter().copied().zip(buffers.iter_mut().filter_map(Iterator::next));
-            self.lift(digit, places);
+            for (target, place) in self.lift(digit, places) {
+                self.context.basis_limb(self.limbs, target).forward(place);
+            }
         }
     }
 
     fn load<'a>(&'a self, target: usize, scratch: &'a mut [u64]) -> Vec<&'a [u64]> {
         let buffers = scratch.chunks_exact_mut(self.context.n()).enumerate().take(self.count());
-        let limb = self.context.basis_limb(self.limbs, target);
         let load = |(digit, buffer): (usize, &'a mut [u64])| -> &'a [u64] {
-            if self.range(digit).contains(&target) {
-                return self.input.limb(target);
-            }
-            limb.forward(buffer);
-            buffer
+            if self.range(digit).contains(&target) { self.input.limb(target) } else { buffer }
         };
         buffers.map(load).collect()
     }
@@ -110,16 +107,20 @@ impl FreshDigits<'_> {
         self.gadget.digit_range(digit, Limbs(self.limbs))
     }
 
-    /// The coefficients of a digit at each prime that is given with its place, unless the prime is in the digit.
-    fn lift<'a>(&self, digit: usize, places: impl Iterator<Item = (usize, &'a mut [u64])>) {
+    /// The coefficients of a digit at each prime that is given with its place, unless the prime is in the digit: returns
+    /// the primes and places that were filled.
+    fn lift<'a>(
+        &self,
+        digit: usize,
+        places: impl Iterator<Item = (usize, &'a mut [u64])>,
+    ) -> Vec<(usize, &'a mut [u64])> {
         let (n, chain, range) = (self.context.n(), self.context.chain().len(), self.range(digit));
         let scaled: Vec<&[u64]> = self.scaled[range.start * n..range.end * n].chunks_exact(n).collect();
         let number = |target: usize| if target < self.limbs { target } else { chain + target - self.limbs };
-        let mut outs: Vec<_> = places
-            .filter(|(target, _)| !range.contains(target))
-            .map(|(target, place)| (number(target), place))
-            .collect();
-        self.conversions[digit].base.convert_centred(&scaled, &mut outs);
+        let mut places: Vec<_> = places.filter(|(target, _)| !range.contains(target)).collect();
+        let outs = places.iter_mut().map(|(target, place)| (number(*target), &mut **place));
+        self.conversions[digit].base.convert_centred(&scaled, &mut outs.collect::<Vec<_>>());
+        places
     }
 }
 
@@ -144,50 +145,63 @@ pub(crate) struct Switched<'a, D: Digits> {
     pub(crate) special: Arc<Conversion>,
 }
 
+/// A limb of a switched value, ready for its sums.
+pub(crate) struct Ready<'a> {
+    digits: Vec<&'a [u64]>,
+    key: [Vec<&'a [u64]>; 2],
+}
+
 impl<D: Digits> Source for Switched<'_, D> {
+    type Ready<'a>
+        = Ready<'a>
+    where
+        Self: 'a;
+
     fn parts(&self) -> usize {
         2
     }
 
     fn scratch_limbs(&self) -> usize {
-        2 + self.digits.scratch_limbs()
+        self.digits.scratch_limbs()
     }
 
-    fn load_all<'a>(&'a self, targets: &[usize], scratch: &'a mut [u64]) -> Vec<Vec<&'a [u64]>> {
-        let n = self.context.n();
-        let (sums, scratch) = scratch.split_at_mut(2 * n * targets.len());
+    fn prepare<'a>(&'a self, targets: &[usize], scratch: &'a mut [u64]) -> Vec<Ready<'a>> {
         self.digits.prepare(targets, scratch);
-        let digit_words = self.digits.scratch_limbs() * n;
-        for (i, (&target, sums)) in targets.iter().zip(sums.chunks_exact_mut(2 * n)).enumerate() {
-            let scratch = &mut scratch[i * digit_words..(i + 1) * digit_words];
-            self.sum(target, sums, &self.digits.load(target, scratch));
-        }
-        let sums: &[u64] = sums;
-        sums.chunks_exact(2 * n).map(|sums| sums.chunks_exact(n).collect()).collect()
-    }
-}
-
-impl<D: Digits> Switched<'_, D> {
-    /// Both parts at prime `target`.
-    fn sum(&self, target: usize, sums: &mut [u64], digits: &[&[u64]]) {
-        let n = self.context.n();
-        let limb = self.context.basis_limb(self.limbs, target);
-        let number = if target < self.limbs { target } else { self.key.limbs().0 + target - self.limbs };
-        let (first, second) = sums.split_at_mut(n);
-        let half = |half: fn(&EvaluationKey, usize) -> &Poly<Evaluation>| -> Vec<&[u64]> {
-            (0..digits.len()).map(|digit| half(self.key, digit).limb(number)).collect()
+        let mut rest = scratch;
+        let ready = |&target: &usize| {
+            let (lifted, left) =
+                std::mem::take(&mut rest).split_at_mut(self.digits.scratch_limbs() * self.context.n());
+            rest = left;
+            Ready { digits: self.digits.load(target, lifted), key: key_limbs(self.key, target, self.limbs) }
         };
-        let halves = [half(EvaluationKey::b), half(EvaluationKey::a)];
-        limb.pair_of_sums([first, second], digits, [&halves[0], &halves[1]]);
-        for (part, sum) in sums.chunks_exact_mut(n).enumerate() {
-            match self.addends[part] {
+        targets.iter().map(ready).collect()
+    }
+
+    fn load<'a>(&'a self, target: usize, ready: &Ready<'_>, room: &'a mut [u64]) -> Vec<&'a [u64]> {
+        let limb = self.context.basis_limb(self.limbs, target);
+        let (first, second) = room.split_at_mut(self.context.n());
+        limb.pair_of_sums([first, second], &ready.digits, [&ready.key[0], &ready.key[1]]);
+        for (addend, sum) in self.addends.iter().zip([&mut *first, &mut *second]) {
+            match addend {
                 Addend::Plain(addend) if target < self.limbs => {
                     limb.mul_scalar_add(sum, addend.limb(target), self.special.product[target]);
                 }
                 Addend::Plain(_) | Addend::None => {}
             }
         }
+        vec![first, second]
     }
+}
+
+/// The two halves of a key at prime `target` of a basis of `limbs` chain primes, digit by digit, as far as values of so
+/// many limbs have digits.
+pub(crate) fn key_limbs(key: &EvaluationKey, target: usize, limbs: usize) -> [Vec<&[u64]>; 2] {
+    let number = if target < limbs { target } else { key.limbs().0 + target - limbs };
+    let digits = key.gadget().digits(Limbs(limbs));
+    let half = |half: fn(&EvaluationKey, usize) -> &Poly<Evaluation>| {
+        (0..digits).map(|digit| half(key, digit).limb(number)).collect()
+    };
+    [half(EvaluationKey::b), half(EvaluationKey::a)]
 }
 
 impl Context {
@@ -221,16 +235,14 @@ impl Context {
             (0..fresh.count()).map(|_| Poly::unspecified(self.degree(), basis_limbs)).collect();
         self.for_each_group(transposed(&mut digits).enumerate(), 0, |mut items, _| {
             for digit in 0..fresh.count() {
-                fresh.lift(digit, items.iter_mut().map(|(target, outs)| (*target, &mut *outs[digit])));
-            }
-            // All digits at one prime together: they share the tables of its transform.
-            for (target, outs) in items {
-                for (digit, out) in outs.into_iter().enumerate() {
-                    if fresh.range(digit).contains(&target) {
-                        out.copy_from_slice(input.limb(target));
-                    } else {
-                        self.basis_limb(limbs, target).forward(out);
-                    }
+                let places = items.iter_mut().map(|(target, outs)| (*target, &mut *outs[digit]));
+                for (target, out) in fresh.lift(digit, places) {
+                    self.basis_limb(limbs, target).forward(out);
+                }
+                for (target, outs) in
+                    items.iter_mut().filter(|(target, _)| fresh.range(digit).contains(target))
+                {
+                    outs[digit].copy_from_slice(input.limb(*target));
                 }
             }
         });

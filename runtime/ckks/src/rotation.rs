@@ -91,15 +91,12 @@ impl Context {
         let special = key.gadget().special_limbs;
         let source = self.switched(hoisted, key, limbs, [Addend::Plain(a.part(0)), Addend::None])?;
         let mut parts: Vec<_> = (0..2).map(|_| Poly::unspecified(self.degree(), limbs + special)).collect();
-        self.for_each(
-            transposed(&mut parts).enumerate(),
-            source.scratch_limbs(),
-            |(target, outs), scratch| {
-                for (out, words) in outs.into_iter().zip(source.load(target, scratch)) {
-                    automorphism.apply_evaluation(words, out);
-                }
-            },
-        );
+        self.for_each(transposed(&mut parts).enumerate(), 2, |(target, outs), room| {
+            let ready = source.prepare(&[target], &mut []);
+            for (out, words) in outs.into_iter().zip(source.load(target, &ready[0], room)) {
+                automorphism.apply_evaluation(words, out);
+            }
+        });
         Extended::new(parts, special)
     }
 

@@ -8,6 +8,9 @@
 
 use std::f64::consts::TAU;
 
+/// Slots from which a stage's halves are worth two threads.
+const PARALLEL_SLOTS_MIN: usize = 1 << 11;
+
 /// Twiddles of all stages up to a number of slots.
 pub(super) struct Embedding {
     /// Real parts; the stage with `half` butterflies per block has its twiddles at `half .. 2 half`.
@@ -54,18 +57,34 @@ impl Embedding {
         }
     }
 
-    /// Slots to coefficients times the number of slots, in place.
+    /// Slots to coefficients times the number of slots, in place and in bit-reversed order. After a stage its two halves
+    /// are independent: large ones go to two threads.
     pub(super) fn interpolate(&self, re: &mut [f64], im: &mut [f64]) {
-        let mut half = re.len() / 2;
-        while half > 0 {
-            self.blocks(half, re, im, |(u_re, u_im), (v_re, v_im), (w_re, w_im)| {
-                let (t_re, t_im) = (*u_re - *v_re, *u_im - *v_im);
-                (*u_re, *u_im) = (*u_re + *v_re, *u_im + *v_im);
-                (*v_re, *v_im) = (t_re * w_re + t_im * w_im, t_im * w_re - t_re * w_im);
-            });
-            half /= 2;
+        let half = re.len() / 2;
+        if half < PARALLEL_SLOTS_MIN {
+            let halves = std::iter::successors(Some(half), |half| Some(half / 2));
+            for half in halves.take_while(|&half| half > 0) {
+                self.blocks(half, re, im, inverse_butterfly);
+            }
+            return;
         }
-        bit_reverse(re, im);
+        let twiddles = [&self.re[half..2 * half], &self.im[half..2 * half]];
+        let ((u_re, v_re), (u_im, v_im)) = (re.split_at_mut(half), im.split_at_mut(half));
+        let stage = |rows: [&mut [f64]; 4], [w_re, w_im]: [&[f64]; 2]| {
+            let [u_re, u_im, v_re, v_im] = rows;
+            pairs([u_re, u_im], [v_re, v_im], [w_re, w_im], inverse_butterfly);
+        };
+        {
+            let middle = half / 2;
+            let [w_re, w_im] = twiddles.map(|w| w.split_at(middle));
+            let [a, b, c, d] =
+                [&mut *u_re, &mut *u_im, &mut *v_re, &mut *v_im].map(|row| row.split_at_mut(middle));
+            rayon::join(
+                || stage([a.0, b.0, c.0, d.0], [w_re.0, w_im.0]),
+                || stage([a.1, b.1, c.1, d.1], [w_re.1, w_im.1]),
+            );
+        }
+        rayon::join(|| self.interpolate(u_re, u_im), || self.interpolate(v_re, v_im));
     }
 
     /// Applies one stage: a butterfly `(u, v, twiddle)` for each pair `half` apart.
@@ -77,16 +96,39 @@ impl Embedding {
         im: &mut [f64],
         butterfly: impl Fn((&mut f64, &mut f64), (&mut f64, &mut f64), (f64, f64)),
     ) {
-        let (w_re, w_im) = (&self.re[half..2 * half], &self.im[half..2 * half]);
+        let twiddles = [&self.re[half..2 * half], &self.im[half..2 * half]];
         for (re, im) in re.chunks_exact_mut(2 * half).zip(im.chunks_exact_mut(2 * half)) {
             let (u_re, v_re) = re.split_at_mut(half);
             let (u_im, v_im) = im.split_at_mut(half);
-            let (u, v) = (u_re.iter_mut().zip(u_im), v_re.iter_mut().zip(v_im));
-            for ((u, v), (&w_re, &w_im)) in u.zip(v).zip(w_re.iter().zip(w_im)) {
-                butterfly(u, v, (w_re, w_im));
-            }
+            pairs([u_re, u_im], [v_re, v_im], twiddles, &butterfly);
         }
     }
+}
+
+/// Applies a butterfly to each `(u, v, twiddle)`, real parts and imaginary parts apart.
+#[inline(always)]
+fn pairs(
+    [u_re, u_im]: [&mut [f64]; 2],
+    [v_re, v_im]: [&mut [f64]; 2],
+    [w_re, w_im]: [&[f64]; 2],
+    butterfly: impl Fn((&mut f64, &mut f64), (&mut f64, &mut f64), (f64, f64)),
+) {
+    let (u, v) = (u_re.iter_mut().zip(u_im), v_re.iter_mut().zip(v_im));
+    for ((u, v), (&w_re, &w_im)) in u.zip(v).zip(w_re.iter().zip(w_im)) {
+        butterfly(u, v, (w_re, w_im));
+    }
+}
+
+/// `u + v`, `(u - v) conj(w)`.
+#[inline(always)]
+fn inverse_butterfly(
+    (u_re, u_im): (&mut f64, &mut f64),
+    (v_re, v_im): (&mut f64, &mut f64),
+    (w_re, w_im): (f64, f64),
+) {
+    let (t_re, t_im) = (*u_re - *v_re, *u_im - *v_im);
+    (*u_re, *u_im) = (*u_re + *v_re, *u_im + *v_im);
+    (*v_re, *v_im) = (t_re * w_re + t_im * w_im, t_im * w_re - t_re * w_im);
 }
 
 /// `exp(2 pi i k / order)` from the table of its first eighth.
@@ -106,14 +148,15 @@ fn root(eighth: &[(f64, f64)], k: usize, order: usize) -> (f64, f64) {
     [(cos, sin), (-sin, cos), (-cos, -sin), (sin, -cos)][quarter]
 }
 
+/// Index `i` of `len`, a power of two, with its bits in reverse order.
+#[inline]
+pub(super) fn bit_reversed(i: usize, len: usize) -> usize {
+    if len < 2 { i } else { i.reverse_bits() >> (usize::BITS - len.trailing_zeros()) }
+}
+
 fn bit_reverse(re: &mut [f64], im: &mut [f64]) {
-    let len = re.len();
-    if len < 2 {
-        return;
-    }
-    let shift = usize::BITS - len.trailing_zeros();
-    for i in 0..len {
-        let j = i.reverse_bits() >> shift;
+    for i in 0..re.len() {
+        let j = bit_reversed(i, re.len());
         if i < j {
             re.swap(i, j);
             im.swap(i, j);
@@ -128,8 +171,8 @@ mod tests {
     /// Against the definition, in f64: error grows as the logarithm of the size.
     #[test]
     fn both_directions_follow_the_definition() {
-        let embedding = Embedding::new(64);
-        for slots in [1usize, 2, 4, 8, 64] {
+        let embedding = Embedding::new(256);
+        for slots in [1usize, 2, 4, 8, 64, 256] {
             let coefficients: Vec<f64> =
                 (0..2 * slots).map(|j| ((j * 37 + 11) % 101) as f64 / 50.0 - 1.0).collect();
             let (mut re, mut im) = (coefficients[..slots].to_vec(), coefficients[slots..].to_vec());
@@ -149,10 +192,29 @@ mod tests {
                 power = power * 5 % (4 * slots);
             }
             embedding.interpolate(&mut re, &mut im);
+            bit_reverse(&mut re, &mut im);
             for (j, c) in coefficients.iter().enumerate() {
                 let found = if j < slots { re[j] } else { im[j - slots] } / slots as f64;
                 assert!((found - c).abs() < 1e-13, "{slots} slots, coefficient {j}");
             }
         }
+    }
+
+    /// Enough slots for two threads.
+    #[test]
+    fn halves_on_two_threads_give_the_bits_of_one() {
+        let slots = 4 * PARALLEL_SLOTS_MIN;
+        let embedding = Embedding::new(slots);
+        let values: Vec<f64> = (0..2 * slots).map(|j| ((j * 37 + 11) % 101) as f64 / 50.0 - 1.0).collect();
+        let (mut re, mut im) = (values[..slots].to_vec(), values[slots..].to_vec());
+        let (mut re_by_stage, mut im_by_stage) = (re.clone(), im.clone());
+        let mut half = slots / 2;
+        while half > 0 {
+            embedding.blocks(half, &mut re_by_stage, &mut im_by_stage, inverse_butterfly);
+            half /= 2;
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
+        pool.install(|| embedding.interpolate(&mut re, &mut im));
+        assert_eq!((re, im), (re_by_stage, im_by_stage));
     }
 }

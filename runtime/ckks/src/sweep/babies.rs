@@ -12,7 +12,7 @@ use std::sync::Arc;
 use cipherloom_ring::{Automorphism, Evaluation, Poly, TILE_WORDS_MIN};
 
 use super::{Checked, Hoisting, LinearSweep};
-use crate::keyswitch::{Digits, Hoisted};
+use crate::keyswitch::{Digits, Hoisted, key_limbs};
 use crate::{CkksError, Context, EvaluationKey, Gadget, GaloisElement};
 
 /// All rotated inputs of a sweep.
@@ -198,17 +198,6 @@ impl<'b> BabiesAt<'b> {
         }
         parts
     }
-}
-
-/// The two halves of a key at prime `target` of a basis of `limbs` chain primes, digit by digit, as far as values of so
-/// many limbs have digits.
-pub(super) fn key_limbs(key: &EvaluationKey, target: usize, limbs: usize) -> [Vec<&[u64]>; 2] {
-    let number = if target < limbs { target } else { key.limbs().0 + target - limbs };
-    let digits = key.gadget().digits(crate::Limbs(limbs));
-    let half = |half: fn(&EvaluationKey, usize) -> &Poly<Evaluation>| {
-        (0..digits).map(|digit| half(key, digit).limb(number)).collect()
-    };
-    [half(EvaluationKey::b), half(EvaluationKey::a)]
 }
 
 /// The key of a step, unless the step is the identity. A checked step that moves has a key.

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use cipherloom_ring::{Automorphism, Evaluation, Poly};
 
-use super::babies::{key_limbs, needed_key};
+use super::babies::needed_key;
 use super::products::{Group, Sums};
 use super::{Checked, LinearSweep};
 use crate::division::{Division, Stored};
-use crate::keyswitch::{Digits, FreshDigits};
+use crate::keyswitch::{Digits, FreshDigits, key_limbs};
 use crate::{Ciphertext, CkksError, Context, EvaluationKey};
 
 /// Words of a tile: two sums and two moved sums are half of a first-level cache.
