@@ -50,9 +50,9 @@ impl<'a> Totals<'a> {
         Totals { context, sweep, checked, totals: (0..sweep.outputs).map(|_| None).collect() }
     }
 
-    /// Both parts of every output in turn.
-    pub(super) fn into_parts(self) -> Vec<Poly<Evaluation>> {
-        self.totals.into_iter().flatten().flatten().collect()
+    /// Both parts of an output, to which nothing is added any more.
+    pub(super) fn take(&mut self, output: usize) -> Vec<Poly<Evaluation>> {
+        self.totals[output].take().into_iter().flatten().collect()
     }
 
     /// Rotates the sums of these groups and adds them.

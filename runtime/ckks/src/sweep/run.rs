@@ -1,8 +1,9 @@
-//! The evaluation of a checked sweep: babies, then batch by batch the sums of products and their giant steps, then one
-//! division of all outputs.
+//! The evaluation of a checked sweep: babies, then batch by batch the sums of products and their giant steps. An output is
+//! divided as soon as the last batch that adds to it is done.
 //!
 //! Sums are exact modulo each prime, so neither their order nor the number of threads nor the batches change a bit.
 
+use cipherloom_ring::{Evaluation, Poly};
 use rayon::prelude::*;
 
 use super::babies::Babies;
@@ -27,6 +28,7 @@ pub(super) fn outputs(
     let mut totals = Totals::new(context, sweep, checked);
     let groups_max = (SUM_WORDS_MAX / (2 * context.n() * (checked.limbs + checked.baby_special))).max(1);
     let (mut batch, mut compact_words) = (Vec::new(), 0);
+    let mut outputs = Vec::with_capacity(sweep.outputs);
     for (&(output, giant), products) in &checked.groups {
         let plaintexts = plaintexts(context, sweep, checked, products)?;
         let compact = plaintexts.iter().filter(|plaintext| matches!(plaintext, SweepPlaintext::Compact(_)));
@@ -36,6 +38,10 @@ pub(super) fn outputs(
             totals.add(sums(&babies, &batch), &batch)?;
             batch.clear();
             compact_words = 0;
+            // Groups come by output: those before this one's are whole.
+            while outputs.len() < output {
+                outputs.push(divided(context, sweep, checked, totals.take(outputs.len()))?);
+            }
         }
         let pairs = products.iter().map(|&product| {
             let product = sweep.products[product];
@@ -46,7 +52,10 @@ pub(super) fn outputs(
     }
     totals.add(sums(&babies, &batch), &batch)?;
     drop(babies);
-    divided(context, sweep, checked, totals)
+    while outputs.len() < sweep.outputs {
+        outputs.push(divided(context, sweep, checked, totals.take(outputs.len()))?);
+    }
+    Ok(outputs)
 }
 
 /// The plaintexts of these products, checked.
@@ -69,19 +78,17 @@ fn plaintexts(
     products.par_iter().map(plaintext).collect()
 }
 
-/// One division for all outputs.
+/// An output from its total.
 fn divided(
     context: &Context,
     sweep: &LinearSweep<'_>,
     checked: &Checked,
-    totals: Totals<'_>,
-) -> Result<Vec<Ciphertext>, CkksError> {
+    total: Vec<Poly<Evaluation>>,
+) -> Result<Ciphertext, CkksError> {
     let (limbs, special) = (checked.limbs, checked.output_special);
     let rescales = usize::from(sweep.rescale);
-    let mut parts = totals.into_parts();
-    if special + rescales > 0 {
-        parts = context.divide(Division { limbs, special, rescales }, &Stored(&parts), None)?;
+    if special + rescales == 0 {
+        return Ciphertext::new(total);
     }
-    let mut parts = parts.into_iter();
-    std::iter::from_fn(|| Some(vec![parts.next()?, parts.next()?])).map(Ciphertext::new).collect()
+    Ciphertext::new(context.divide(Division { limbs, special, rescales }, &Stored(&total), None)?)
 }

@@ -88,7 +88,7 @@ fn extended_values_sum_before_one_division() {
 }
 
 fn rotated_squares(path: Path) -> Vec<Ciphertext> {
-    let world = World::on_path(11, 5, 2, path);
+    let world = World::on_path(13, 5, 2, path);
     let context = &world.context;
     let (limbs, gadget) = (Limbs(5), GADGETS[1]);
     let x = world.encrypt(&world.values(1), limbs);
