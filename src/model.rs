@@ -4,9 +4,11 @@ use crate::data::{Sample, Values};
 use crate::error::{Error, Kind};
 use crate::files;
 use cipherloom_compiler::frontend::{self, FrontendError, LoadOptions};
-use cipherloom_compiler::{CompileError, CompileOptions, Report};
+use cipherloom_compiler::stages::Stage;
+use cipherloom_compiler::{CompileError, CompileOptions, Report, Watch};
 use cipherloom_ir::scheme::SecurityPolicy;
 use cipherloom_ir::{Circuit, Manifest, Preprocessing, Verified};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -98,9 +100,24 @@ impl Model {
 
     /// Compiles to a circuit of at least 128-bit security.
     pub fn compile(&self, options: &CompileOptions) -> Result<Compiled, Error> {
+        let (_, compiled) = self.compile_watched(options, &Watch::default())?;
+        compiled.ok_or_else(|| Error::new(Kind::Internal, &self.place, "the compilation ended early"))
+    }
+
+    /// The same; also what stages leave, as text, and nothing else where the compilation is to stop after a stage.
+    pub fn compile_watched(
+        &self,
+        options: &CompileOptions,
+        watch: &Watch,
+    ) -> Result<(BTreeMap<Stage, String>, Option<Compiled>), Error> {
         let start = Instant::now();
-        let compiled = cipherloom_compiler::compile(&self.inner.graph, options)
+        let watched = cipherloom_compiler::compile_watched(&self.inner.graph, options, watch)
             .map_err(|e| compile_error(&self.place, &e))?;
+        let compiled = watched.compiled.map(|c| self.verified(c, start)).transpose()?;
+        Ok((watched.texts, compiled))
+    }
+
+    fn verified(&self, compiled: cipherloom_compiler::Compiled, start: Instant) -> Result<Compiled, Error> {
         let circuit = Verified::new(compiled.circuit, &SecurityPolicy::standard_128())
             .map_err(|e| Error::new(Kind::Internal, &self.place, e).remedy("please report the model"))?;
         let manifest = Manifest::of(&circuit).map_err(|e| Error::new(Kind::Internal, &self.place, e))?;
@@ -154,7 +171,8 @@ fn compile_error(place: &str, error: &CompileError) -> Error {
     let text = error.to_string();
     let (what, remedy) = text.split_once("; remedy: ").unwrap_or((&text, ""));
     let kind = match error {
-        CompileError::Internal(_) => Kind::Internal,
+        CompileError::Internal(_) | CompileError::Broken { .. } => Kind::Internal,
+        CompileError::Stage(_) => Kind::Usage,
         _ => Kind::UnsupportedModel,
     };
     Error::new(kind, place, what).remedy(remedy)

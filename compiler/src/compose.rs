@@ -18,6 +18,8 @@ pub enum Merge {
     All,
     /// Those of which one is a scaling or a view: merging these never costs anything.
     Free,
+    /// None.
+    Nothing,
 }
 
 /// Merges adjacent linear nodes.
@@ -56,7 +58,11 @@ fn wanted(merge: Merge, first: &TensorNode, second: &TensorNode) -> bool {
         return false;
     };
     let free = |list: &[Operator]| list.iter().all(|o| matches!(o, Operator::View { .. }));
-    merge == Merge::All || free(f) || free(s)
+    match merge {
+        Merge::All => true,
+        Merge::Free => free(f) || free(s),
+        Merge::Nothing => false,
+    }
 }
 
 /// The linear node that does what `first` and then `second` do; its other attributes are the second's.

@@ -47,6 +47,17 @@ pub enum CompileError {
         /// Best found.
         best_bits: f64,
     },
+    /// A stage is to be off that cannot be.
+    #[error(transparent)]
+    Stage(#[from] crate::stages::StageError),
+    /// What a stage left breaks an invariant: a bug of the compiler.
+    #[error("internal: stage {stage} left something broken: {what}")]
+    Broken {
+        /// The stage.
+        stage: &'static str,
+        /// What is broken, and where.
+        what: String,
+    },
     /// A circuit that the compiler made breaks a law: a bug of the compiler.
     #[error("internal: {0}")]
     Internal(String),

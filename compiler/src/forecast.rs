@@ -20,7 +20,8 @@ pub fn node_ns(circuit: &Circuit, cost: &CostModel) -> Result<Vec<u64>, CompileE
     Ok(circuit.nodes.iter().map(|node| op_ns(&node.op, &types, cost)).collect())
 }
 
-fn op_ns(op: &Op, types: &[ValueType], cost: &CostModel) -> u64 {
+/// Predicted nanoseconds of an operation; its operands name entries of `types`.
+pub(crate) fn op_ns(op: &Op, types: &[ValueType], cost: &CostModel) -> u64 {
     let level = op.operands().first().map_or(Level(0), |v| types[v.0 as usize].level);
     match op {
         Op::Input { .. } | Op::DropLevel(..) | Op::Activation(..) => 0,

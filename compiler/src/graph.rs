@@ -5,6 +5,8 @@
 //! Edges run from producer to consumer and carry the operand position. petgraph is used here and nowhere else.
 
 pub mod evaluate;
+mod text;
+pub mod verify;
 
 use cipherloom_ir::{Activation, ClientStep, Operator, Preprocessing, Tensor, TensorId};
 use petgraph::Direction;

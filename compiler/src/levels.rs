@@ -48,6 +48,13 @@ impl Levels {
     }
 }
 
+impl std::fmt::Display for Levels {
+    /// The level of every tensor.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(k, level)| writeln!(f, "#{k} level {}", level.0))
+    }
+}
+
 /// Levels that a node takes.
 pub fn depth(kind: &Kind) -> u32 {
     match kind {

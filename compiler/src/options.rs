@@ -1,12 +1,17 @@
 //! What the caller of the compiler chooses. Everything else follows from the model.
 
 use crate::cost::Profile;
+use crate::error::CompileError;
+use crate::rotation::Policy;
+use crate::stages::Stage;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How layouts are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
-    /// Fixed multiplexed layouts and baby-step giant-step with n1 ≈ √n: what a good engineer ships by hand.
+    /// Fixed multiplexed layouts, baby-step giant-step with n1 ≈ √n and eager rescaling, as if these stages were off:
+    /// what a good engineer ships by hand.
     Multiplexed,
     /// Dynamic program over the same kernels, minimising predicted time.
     DynamicProgram,
@@ -38,6 +43,33 @@ pub struct CompileOptions {
     pub log_n: Option<u32>,
     /// Measured costs, which the choices minimise.
     pub profile: Arc<Profile>,
+    /// Stages that are off; each must be one that can be.
+    pub off: BTreeSet<Stage>,
+}
+
+impl CompileOptions {
+    /// Whether a stage is off, by name or because packing is the baseline.
+    pub fn is_off(&self, stage: Stage) -> bool {
+        let baseline = self.packing == Packing::Multiplexed;
+        let decides = matches!(stage, Stage::Packing | Stage::Rotation | Stage::Rescale);
+        self.off.contains(&stage) || (baseline && decides)
+    }
+
+    /// How layouts are chosen, with packing off too.
+    pub fn layouts(&self) -> Packing {
+        if self.is_off(Stage::Packing) { Packing::Multiplexed } else { self.packing }
+    }
+
+    /// How diagonals are split, with rotation off too.
+    pub fn splits(&self) -> Policy {
+        if self.is_off(Stage::Rotation) { Policy::SquareRoot } else { Policy::Cheapest }
+    }
+
+    /// Whether all stages that are off can be.
+    pub(crate) fn check(&self) -> Result<(), CompileError> {
+        let refused = self.off.iter().find_map(|s| s.switchable().err());
+        refused.map_or(Ok(()), |e| Err(CompileError::Stage(e)))
+    }
 }
 
 impl Default for CompileOptions {
@@ -49,6 +81,7 @@ impl Default for CompileOptions {
             purpose: Purpose::Encrypted,
             log_n: None,
             profile: Profile::committed(),
+            off: BTreeSet::new(),
         }
     }
 }

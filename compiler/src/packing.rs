@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod layouts;
 pub mod slotwise;
 mod text;
+mod verify;
 
 use crate::cost::CostModel;
 use crate::error::CompileError;
@@ -96,6 +97,8 @@ pub struct Target<'a> {
     pub slots: u32,
     /// Chooser.
     pub packing: Packing,
+    /// How diagonals are split.
+    pub rotation: Policy,
 }
 
 #[derive(Clone)]
@@ -222,11 +225,7 @@ fn linear_choice(
         PlacedMap { operators, scale: 1.0, input: &input.layout, output: &kernel.output, fold: &kernel.fold };
     let support =
         Support::of(&map, &target.graph.tensors).map_err(|e| CompileError::map("packing", &node.name, &e))?;
-    let policy = match target.packing {
-        Packing::Multiplexed => Policy::SquareRoot,
-        Packing::DynamicProgram | Packing::Saturated => Policy::Cheapest,
-    };
-    let split = rotation::split(&support, target.slots, target.cost, level, policy);
+    let split = rotation::split(&support, target.slots, target.cost, level, target.rotation);
     let below = Level(level.0 - 1);
     let folds = kernel.fold.len() as u64 * u64::from(kernel.output.ciphertexts);
     let keys = kernel.fold.len() as u64 * target.cost.key_bytes(below);

@@ -52,9 +52,10 @@ impl Split {
 }
 
 /// Which split to take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Policy {
     /// The cheapest of the family.
+    #[default]
     Cheapest,
     /// The one whose number of babies is nearest to √n, double hoisted.
     SquareRoot,

@@ -1,7 +1,8 @@
 //! `compile`: an ONNX model to a circuit and its manifest.
 
 use super::report::{Output, Report, bytes_text};
-use cipherloom::compiler::{CompileOptions, Packing};
+use cipherloom::compiler::stages::{Stage, StageError};
+use cipherloom::compiler::{CompileOptions, Packing, Watch};
 use cipherloom::{Access, Compiled, Error, Model, data, files};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,12 @@ pub(super) struct Arguments {
     /// Data to measure value ranges on (npz, npy, IDX or an image), in place of the model's own ranges.
     #[arg(long, value_name = "DATA")]
     calibrate: Option<PathBuf>,
+    /// Print what a stage leaves, as text (docs/passes.md lists the stages).
+    #[arg(long, value_name = "STAGE")]
+    print_after: Vec<Stage>,
+    /// Print what a stage leaves and end there, without writing files.
+    #[arg(long, value_name = "STAGE")]
+    stop_after: Option<Stage>,
     #[command(flatten)]
     choices: Choices,
 }
@@ -36,6 +43,9 @@ pub(super) struct Choices {
     /// Degree of the polynomials that stand for ReLU and other activations.
     #[arg(long, value_name = "DEGREE", default_value = "4", value_parser = ["2", "3", "4", "8"])]
     activation_degree: String,
+    /// Leave out a stage: compose, balance, packing, rotation or rescale.
+    #[arg(long, value_name = "STAGE", value_parser = switchable)]
+    off: Vec<Stage>,
     /// Factor on raw bytes, in place of the model's own (a byte b becomes (b * scale - mean) / std).
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     input_scale: Option<f64>,
@@ -55,6 +65,10 @@ enum PackingName {
     Dynamic,
     /// Fixed multiplexed layouts.
     Multiplexed,
+}
+
+fn switchable(name: &str) -> Result<Stage, StageError> {
+    name.parse::<Stage>()?.switchable()
 }
 
 fn precision(text: &str) -> Result<f64, String> {
@@ -86,6 +100,7 @@ impl Choices {
                 PackingName::Multiplexed => Packing::Multiplexed,
             },
             activation_degree: self.activation_degree.parse().expect("one of the listed degrees"),
+            off: self.off.iter().copied().collect(),
             ..CompileOptions::default()
         }
     }
@@ -102,7 +117,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
         output.step(&format!("measuring ranges on {} samples", dataset.samples.len()));
         model.calibrate(&dataset.samples)?;
     }
-    let compiled = model.compile(&arguments.choices.options())?;
+    let watch = Watch { print: arguments.print_after.iter().copied().collect(), stop: arguments.stop_after };
+    let (texts, compiled) = model.compile_watched(&arguments.choices.options(), &watch)?;
+    let stages: Value = texts.iter().map(|(stage, text)| (stage.name().to_owned(), json!(text))).collect();
+    let texts: String = texts.values().map(String::as_str).collect();
+    let Some(compiled) = compiled else {
+        return Ok(Report::new(texts.trim_end().to_owned(), json!({ "stages": stages })));
+    };
     for warning in &compiled.report.warnings {
         output.remark(&format!("warning: {warning}"));
     }
@@ -119,8 +140,12 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let circuit_file = files::prepare_bytes(&circuit, Access::Shared, &circuit_bytes)?;
     files::prepare_bytes(&manifest, Access::Shared, &manifest_bytes)?.persist()?;
     circuit_file.persist()?;
-    let facts = facts(&compiled, circuit_bytes.len(), manifest_bytes.len());
-    let text = format!("{}\nwrote {} and {}", summary(&compiled), circuit.display(), manifest.display());
+    let mut facts = facts(&compiled, circuit_bytes.len(), manifest_bytes.len());
+    if !watch.print.is_empty() {
+        facts["stages"] = stages;
+    }
+    let text =
+        format!("{texts}{}\nwrote {} and {}", summary(&compiled), circuit.display(), manifest.display());
     let printed = if manifest.as_os_str() == "-" { &manifest } else { &circuit };
     Ok(Report::new(text, facts).beside(printed))
 }

@@ -20,6 +20,7 @@ use crate::error::CompileError;
 use crate::graph::{Kind, NodeId, TensorGraph, TensorNode};
 use crate::levels::{self, Levels};
 use crate::packing::{Arranged, Choice, LinearChoice, Packed, elementwise_ns};
+use crate::rotation::Policy;
 use candidates::{Ranking, is_scaling};
 use cipherloom_ir::scheme::Level;
 use egg::{EGraph, Id, Language, Rewrite, Runner, SimpleScheduler, StopReason};
@@ -91,6 +92,12 @@ impl Logical {
             source.outputs.iter().map(|o| graph.find(classes[o.node.0 as usize])).collect();
         let (order, heights) = ordered(&graph, &outputs)?;
         Ok(Logical { graph, source: source.clone(), outputs, order, heights, rounds })
+    }
+
+    /// The same with diagonals split like this.
+    pub fn splitting(mut self, rotation: Policy) -> Logical {
+        self.graph.analysis.rotation = rotation;
+        self
     }
 
     /// Fewest levels that the network needs.

@@ -38,7 +38,8 @@ fn stages(net: &str) {
     let cost = frame.cost();
     for (name, packing) in [("multiplexed", Packing::Multiplexed), ("dynamic", Packing::DynamicProgram)] {
         let slots = 1 << (frame.log_n - 1);
-        let target = Target { graph: &balanced.graph, levels: &levels, cost, slots, packing };
+        let rotation = CompileOptions { packing, ..nets::options() }.splits();
+        let target = Target { graph: &balanced.graph, levels: &levels, cost, slots, packing, rotation };
         let packed = pack(&target).expect("packs");
         case(&format!("packing_{name}"), packing_text(&balanced.graph, &packed));
         case(&format!("rotation_{name}"), rotation_text(&balanced.graph, &packed, cost));

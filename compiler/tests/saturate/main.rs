@@ -5,3 +5,4 @@ mod extract;
 #[allow(dead_code, reason = "each test binary uses its part of the networks")]
 mod nets;
 mod packing;
+mod rescale;

@@ -7,6 +7,7 @@ use cipherloom_compiler::cost::CostModel;
 use cipherloom_compiler::graph::{TensorGraph, evaluate};
 use cipherloom_compiler::levels::Levels;
 use cipherloom_compiler::packing::{Arranged, Target, pack};
+use cipherloom_compiler::rotation::Policy;
 use cipherloom_compiler::saturate::packing::{Logical, Statistics, demand, laws};
 use cipherloom_compiler::{CompileOptions, Packing, Purpose, activation, compile};
 use cipherloom_ir::Exact;
@@ -127,7 +128,8 @@ fn saturation_is_never_behind_the_dynamic_program() {
         let levels = Levels::of(&net);
         let (cost, slots) = (cost(), 1 << (LOG_N - 1));
         let packing = Packing::DynamicProgram;
-        let target = Target { graph: &net, levels: &levels, cost: &cost, slots, packing };
+        let rotation = Policy::Cheapest;
+        let target = Target { graph: &net, levels: &levels, cost: &cost, slots, packing, rotation };
         let walked = pack(&target).expect(name).priced_ns;
         let (_, saturated) = all(&small(name));
         assert!(saturated.priced_ns <= walked, "{name}: {} > {walked}", saturated.priced_ns);

@@ -1,40 +1,61 @@
 //! Physical rules: how a demanded tensor in a layout is implemented, and what that demands in turn.
 //!
-//! | rule | demand | implementation | condition |
-//! |---|---|---|---|
-//! | any | Any(x) | Use(Have(x, l)) | l a candidate of x |
-//! | have | Have(x, l) | Use(Made(x, l)) | |
-//! | repack | Have(x, l) | Kernel(identity, Made(x, k)) | k another candidate of x, l with zero gaps |
-//! | fresh | Made(input, l) | Fresh(l) | l one that clients can make |
-//! | kernel | Made(linear(f, x), l) | Kernel(f, Have(x, k)) | k a candidate of x, the kernel yields l |
-//! | slotwise | Made(f(x), l) | Slotwise(f, Have(x, k)) | f on k leaves l: junk gaps only where f allows them |
-//! | both | Made(x ± y, l) | Both(Have(x, l), Have(y, l)) | l has junk gaps where one of both has; products need clean ones |
-//!
-//! A repack reads a `Made`, so two repacks never follow each other and no class needs itself.
+//! [`RULES`] is the table. A repack reads a `Made`, so two repacks never follow each other and no class needs itself.
 
+use super::super::law::Law;
 use super::candidates::{inputs, is_scaling, steps_to};
-use super::laws::{Graph, law, linears};
+use super::laws::{Graph, linears};
 use super::tables::Tables;
 use super::term::{LayoutIndex, NodeIndex, Term};
 use crate::graph::Kind;
 use crate::packing::kernel::Kernel;
 use crate::packing::slotwise;
+use crate::passes::LawText;
 use cipherloom_ir::Gap;
 use egg::{Id, Rewrite};
 
-/// All physical rules.
+const fn rule(
+    [name, left, right, condition]: [&'static str; 4],
+    holds: fn(&Term) -> bool,
+    joins: fn(&mut Graph, Id) -> Vec<Term>,
+) -> Law<Term, Tables> {
+    Law { text: LawText { name, left, right, holds: condition }, holds, joins }
+}
+
+/// The physical rules: name, demand, implementation, condition.
+#[rustfmt::skip]
+pub const RULES: [Law<Term, Tables>; 7] = [
+    rule(["any", "Any(x)", "Use(Have(x, l))", "l a candidate of x"],
+        is_any, any),
+    rule(["have", "Have(x, l)", "Use(Made(x, l))", "always"],
+        is_have, straight),
+    rule(["repack", "Have(x, l)", "Kernel(identity, Made(x, k))", "k another candidate of x, l with zero gaps"],
+        is_have, repack),
+    rule(["fresh", "Made(input, l)", "Fresh(l)", "l one that clients can make"],
+        is_made, fresh),
+    rule(["kernel", "Made(linear(f, x), l)", "Kernel(f, Have(x, k))", "k a candidate of x, the kernel yields l"],
+        is_made, kernel),
+    rule(["slotwise", "Made(f(x), l)", "Slotwise(f, Have(x, k))", "f on k leaves l: junk gaps only where f allows them"],
+        is_made, slotwise),
+    rule(["both", "Made(x ± y, l)", "Both(Have(x, l), Have(y, l))", "l has junk gaps where one of both has; products need clean ones"],
+        is_made, both),
+];
+
+/// All physical rules, as rewrites.
 pub fn rules() -> Vec<Rewrite<Term, Tables>> {
-    let made = |t: &Term| matches!(t, Term::Made(..));
-    let have = |t: &Term| matches!(t, Term::Have(..));
-    vec![
-        law("any", |t| matches!(t, Term::Any(_)), any),
-        law("have", have, straight),
-        law("repack", have, repack),
-        law("fresh", made, fresh),
-        law("kernel", made, kernel),
-        law("slotwise", made, slotwise),
-        law("both", made, both),
-    ]
+    RULES.iter().map(Law::rewrite).collect()
+}
+
+fn is_any(term: &Term) -> bool {
+    matches!(term, Term::Any(_))
+}
+
+fn is_have(term: &Term) -> bool {
+    matches!(term, Term::Have(..))
+}
+
+fn is_made(term: &Term) -> bool {
+    matches!(term, Term::Made(..))
 }
 
 /// Demands of a class: (layout, logical class).

@@ -1,75 +1,39 @@
 //! Logical laws: different layers that compute the same tensors.
 //!
-//! | law | left | right | holds |
-//! |---|---|---|---|
-//! | compose | linear(g, linear(f, x)) | linear(g∘f, x) | always; biases: b = g(b_f) + b_g |
-//! | distribute | linear(g, x ± y) | linear(g, x) ± linear(g₀, y) | g₀ is g without its bias; x or y is linear |
-//!
-//! Each law is a rewrite whose left side is found class by class; the right side joins the class of the left.
+//! [`LOGICAL`] is the table. Each law is a rewrite whose left side is found class by class; the right side joins the class of the left.
 
+use super::super::law::Law;
 use super::tables::Tables;
 use super::term::{NodeIndex, Term};
 use crate::graph::{Kind, TensorNode};
-use egg::{Applier, EGraph, Id, PatternAst, Rewrite, SearchMatches, Searcher, Subst, Symbol, Var};
+use crate::passes::LawText;
+use egg::{EGraph, Id, Rewrite};
 
 /// The e-graph of the stage.
 pub type Graph = EGraph<Term, Tables>;
 
-/// Finds the classes that hold a term of one kind.
-pub struct Holds(pub fn(&Term) -> bool);
+/// The logical laws.
+#[rustfmt::skip]
+pub const LOGICAL: [Law<Term, Tables>; 2] = [
+    Law {
+        text: LawText {
+            name: "compose", left: "linear(g, linear(f, x))", right: "linear(g∘f, x)",
+            holds: "always; biases: b = g(b_f) + b_g",
+        },
+        holds: is_linear, joins: compose,
+    },
+    Law {
+        text: LawText {
+            name: "distribute", left: "linear(g, x ± y)", right: "linear(g, x) ± linear(g₀, y)",
+            holds: "g₀ is g without its bias; x or y is linear",
+        },
+        holds: is_linear, joins: distribute,
+    },
+];
 
-impl Searcher<Term, Tables> for Holds {
-    fn search_eclass_with_limit(
-        &self,
-        graph: &Graph,
-        class: Id,
-        limit: usize,
-    ) -> Option<SearchMatches<'_, Term>> {
-        let found = limit > 0 && graph[class].nodes.iter().any(self.0);
-        found.then(|| SearchMatches { eclass: class, substs: vec![Subst::default()], ast: None })
-    }
-
-    fn vars(&self) -> Vec<Var> {
-        vec![]
-    }
-}
-
-/// Adds what a function finds for a class.
-pub struct Joins(pub fn(&mut Graph, Id) -> Vec<Term>);
-
-impl Applier<Term, Tables> for Joins {
-    fn apply_one(
-        &self,
-        graph: &mut Graph,
-        class: Id,
-        _: &Subst,
-        _: Option<&PatternAst<Term>>,
-        _: Symbol,
-    ) -> Vec<Id> {
-        let mut changed = Vec::new();
-        for term in (self.0)(graph, class) {
-            let known = graph.lookup(term.clone());
-            let new = graph.add(term);
-            if known.is_none() | graph.union(class, new) {
-                changed.push(new);
-            }
-        }
-        changed
-    }
-}
-
-/// A law by its name.
-pub fn law(
-    name: &'static str,
-    holds: fn(&Term) -> bool,
-    joins: fn(&mut Graph, Id) -> Vec<Term>,
-) -> Rewrite<Term, Tables> {
-    Rewrite::new(name, Holds(holds), Joins(joins)).expect("laws bind no pattern variables")
-}
-
-/// All logical laws.
+/// All logical laws, as rewrites.
 pub fn logical() -> Vec<Rewrite<Term, Tables>> {
-    vec![law("compose", is_linear, compose), law("distribute", is_linear, distribute)]
+    LOGICAL.iter().map(Law::rewrite).collect()
 }
 
 fn is_linear(term: &Term) -> bool {

@@ -41,6 +41,8 @@ pub struct Planned {
 pub struct Tables {
     /// Slots of a ciphertext.
     pub slots: u32,
+    /// How diagonals are split.
+    pub rotation: Policy,
     /// Weights.
     pub tensors: Vec<Tensor>,
     nodes: Vec<TensorNode>,
@@ -182,7 +184,7 @@ impl Tables {
 
     /// The cheapest split of a step that starts at `level`, and the predicted time of its folds.
     pub fn best(&self, index: StepIndex, cost: &CostModel, level: Level) -> Option<(Best, u64)> {
-        let best = self.plan_of(index)?.family.best(cost, level, Policy::Cheapest);
+        let best = self.plan_of(index)?.family.best(cost, level, self.rotation);
         let kernel = self.kernel(index);
         let below = Level(level.0 - 1);
         let folds = kernel.fold.len() as u64 * u64::from(kernel.output.ciphertexts);

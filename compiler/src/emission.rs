@@ -1,4 +1,4 @@
-//! Stage 6, rescale: the circuit, with eager rescaling.
+//! Stage 6, emission: the circuit, with eager rescaling.
 //!
 //! Does: emits the operations of every node in order. A linear map is one plan that rescales in its last mod-down;
 //! folds rotate and add one level lower, and the bias is added after the folds (before them every partial sum would

@@ -15,7 +15,7 @@ pub fn form(coefficients: &[f64], range: [f64; 2], name: &str) -> Result<Form, C
     let powers = to_powers(coefficients, range);
     let lead = powers.last().copied().unwrap_or(0.0);
     let unsupported = |reason: String| CompileError::Unsupported {
-        stage: "rescale",
+        stage: "emission",
         tensor: name.to_owned(),
         reason,
         remedy: "choose an activation degree of 2, 3, 4 or 8".into(),

@@ -1,0 +1,309 @@
+//! The stages that depend on the ring degree: for each degree a guessed frame and an arranged network, the cheapest
+//! first until one is precise enough; then emission, rescale and forecast.
+//!
+//! Relies on balanced layers and on what arranges them. Promises: the first network in the order of predicted cost that
+//! reaches the precision; or the best precision found; or how many levels are missing.
+
+use super::scale::{Fit, Scales};
+use super::{Compiled, Packer};
+use crate::activation::Lowered;
+use crate::cost::CostModel;
+use crate::emission::{Plan, emit};
+use crate::error::CompileError;
+use crate::forecast::{PrecisionBits, forecast, rotations};
+use crate::graph::TensorGraph;
+use crate::options::{CompileOptions, Packing};
+use crate::packing::{Arranged, Target, pack};
+use crate::parameters::{Frame, Sizes, base_bits, output_range};
+use crate::report::Report;
+use crate::saturate::rescale::improve;
+use crate::stages::Stage;
+use crate::trail::{Halt, Trail};
+use cipherloom_ir::scheme::{Level, SecurityPolicy};
+use cipherloom_ir::{Circuit, Encryption, RangeCertificate};
+
+/// Ring degrees that are tried, log2.
+const LOG_N: std::ops::RangeInclusive<u32> = 12..=16;
+/// Smallest secure ring degrees that are arranged and compared.
+const COMPARED_RINGS: u32 = 2;
+/// Levels that are tried beyond the fewest that layers need: gaps that must be cleaned take some.
+const MORE_LEVELS_MAX: u32 = 8;
+/// A rescale leaves an error of about 2^(log N − 2) in the slots; a scale above it by the wanted precision and this
+/// many bits is assumed before the trace is known, and a ring must have room for it.
+const GUESSED_MARGIN_BITS: u32 = 3;
+/// Largest scale: the base prime must hold the output besides.
+pub(super) const MAX_SCALE_BITS: u32 = 45;
+/// Predicted precision exceeds the wanted one by this; the trace already takes four standard deviations as the largest
+/// error, on values that are larger than the drawings' by a margin.
+const PRECISION_MARGIN_BITS: f64 = 0.5;
+/// Ring degree of drafts: the largest, so that the fewest ciphertexts are needed.
+const DRAFT_LOG_N: u32 = 16;
+
+/// A graph whose levels are planned.
+pub(super) struct Job<'a> {
+    pub(super) graph: &'a TensorGraph,
+    pub(super) packer: &'a Packer,
+    pub(super) packing: Packing,
+    pub(super) output_scales: &'a [f64],
+    pub(super) options: &'a CompileOptions,
+    pub(super) notes: &'a Lowered,
+}
+
+impl Job<'_> {
+    /// The circuit for ciphertexts.
+    pub(super) fn encrypted(&self, trail: &mut Trail<'_>) -> Result<Compiled, Halt> {
+        let mut waiting: Vec<(Frame, Arranged)> = Vec::new();
+        let (mut rings, mut best_bits) = (0, None);
+        for log_n in LOG_N.filter(|n| self.options.log_n.is_none_or(|wanted| wanted == *n)) {
+            let found = self.at_ring(|top| self.guessed_frame(log_n, top))?;
+            rings += u32::from(!found.is_empty());
+            waiting.extend(found);
+            // Small rings are compared; larger ones follow where those are not precise enough.
+            let last = self.options.log_n == Some(log_n) || log_n == *LOG_N.end();
+            if waiting.is_empty() || (rings < COMPARED_RINGS && !last) {
+                continue;
+            }
+            match self.first_precise(std::mem::take(&mut waiting), trail)? {
+                Ok(compiled) => return Ok(compiled),
+                Err(bits) => best_bits = Some(best_bits.map_or(bits, |best: f64| best.max(bits))),
+            }
+        }
+        match best_bits {
+            Some(best_bits) if !self.is_limited_by_levels() => {
+                Err(CompileError::Precision { wanted_bits: self.options.precision_bits, best_bits }.into())
+            }
+            _ => Err(self.too_deep().into()),
+        }
+    }
+
+    /// The cheapest of some arranged networks that is precise enough; else the best precision of all.
+    fn first_precise(
+        &self,
+        mut list: Vec<(Frame, Arranged)>,
+        trail: &mut Trail<'_>,
+    ) -> Result<Result<Compiled, f64>, Halt> {
+        list.sort_by_key(|(frame, arranged)| (arranged.packed.priced_ns, frame.log_n, frame.top));
+        let mut best_bits = f64::NEG_INFINITY;
+        for (frame, arranged) in list {
+            trail.arranged(&arranged)?;
+            match self.scaled(frame, arranged, trail)? {
+                Ok(compiled) => return Ok(Ok(compiled)),
+                Err(bits) => best_bits = best_bits.max(bits),
+            }
+        }
+        Ok(Err(best_bits))
+    }
+
+    /// Whether fewer levels would leave room for a larger scale.
+    fn is_limited_by_levels(&self) -> bool {
+        let log_n = self.options.log_n.unwrap_or(*LOG_N.end());
+        matches!(self.frame(log_n, self.packer.top(), MAX_SCALE_BITS), Fit::Insecure)
+    }
+
+    /// The network arranged in the frames of the fewest levels that do.
+    fn at_ring(
+        &self,
+        frame: impl Fn(Level) -> Option<Frame>,
+    ) -> Result<Vec<(Frame, Arranged)>, CompileError> {
+        let mut found = Vec::new();
+        let fewest = self.packer.top().0;
+        for top in (fewest..=fewest + MORE_LEVELS_MAX).map(Level) {
+            let Some(frame) = frame(top) else { break };
+            if let Some(arranged) = self.packed(&frame)? {
+                found.push((frame, arranged));
+            }
+            if !found.is_empty() && found.len() + usize::from(top.0 > fewest) >= self.packer.compared_tops() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn guessed_scale(&self, log_n: u32) -> u32 {
+        let wanted = libm::ceil(self.options.precision_bits + PRECISION_MARGIN_BITS).clamp(1.0, 30.0) as u32;
+        log_n - 2 + wanted + GUESSED_MARGIN_BITS
+    }
+
+    /// The frame of the guessed scale, or of the next larger one that has primes.
+    fn guessed_frame(&self, log_n: u32, top: Level) -> Option<Frame> {
+        for log_scale in self.guessed_scale(log_n)..=MAX_SCALE_BITS {
+            match self.frame(log_n, top, log_scale) {
+                Fit::Sound(frame) => return Some(frame),
+                Fit::TooFewPrimes => {}
+                Fit::Insecure => break,
+            }
+        }
+        None
+    }
+
+    /// The circuit for looking at.
+    pub(super) fn draft(&self, trail: &mut Trail<'_>) -> Result<Compiled, Halt> {
+        let log_n = self.options.log_n.unwrap_or(DRAFT_LOG_N);
+        let found = self.at_ring(|top| Some(Frame::draft(log_n, top, &self.options.profile)))?;
+        let best = found.into_iter().min_by_key(|(_, arranged)| arranged.packed.priced_ns);
+        let (frame, arranged) = best.ok_or_else(|| self.too_deep())?;
+        trail.arranged(&arranged)?;
+        trail.left(Stage::Parameters, || parameters_text(&frame))?;
+        let circuit = self.finished(&frame, &arranged, frame.cost(), trail)?;
+        let report = Report::of(&circuit, &frame, self.notes)?;
+        Ok(Compiled { circuit, report })
+    }
+
+    /// Largest output of the model.
+    fn range(&self) -> [f64; 2] {
+        let ranges = self.graph.outputs.iter().map(|o| output_range(self.graph, o.node));
+        ranges.fold([0.0, 0.0], |a, b| [a[0].min(b[0]), a[1].max(b[1])])
+    }
+
+    /// A frame of the standard security bound.
+    pub(super) fn frame(&self, log_n: u32, top: Level, log_scale: u32) -> Fit<Frame> {
+        let base_bits = base_bits(log_scale, self.range());
+        let sizes = Sizes { log_n, top, log_scale, base_bits };
+        let cheapest = |bound| Frame::cheapest(sizes, bound, &self.options.profile);
+        match SecurityPolicy::standard_128().bound(log_n).and_then(cheapest) {
+            None => Fit::Insecure,
+            Some(frame) if frame.parameters().is_ok() => Fit::Sound(frame),
+            Some(_) => Fit::TooFewPrimes,
+        }
+    }
+
+    fn packed(&self, frame: &Frame) -> Result<Option<Arranged>, CompileError> {
+        let (slots, cost) = (1 << (frame.log_n - 1), frame.cost());
+        match self.packer {
+            Packer::Saturation(logical) => Ok(logical.pack(slots, cost, frame.top)?.map(|p| p.0)),
+            Packer::Walk(levels) => {
+                let packing = self.packing;
+                let rotation = self.options.splits();
+                let packed = pack(&Target { graph: self.graph, levels, cost, slots, packing, rotation })?;
+                Ok(Some(Arranged { graph: self.graph.clone(), levels: levels.clone(), packed }))
+            }
+        }
+    }
+
+    /// The circuit in a frame, eager.
+    fn eager(&self, frame: &Frame, arranged: &Arranged) -> Result<Circuit, CompileError> {
+        let certificate: &[RangeCertificate] = &self.notes.certificate;
+        let plan = Plan { arranged, gadget: frame.gadget, certificate, output_scales: self.output_scales };
+        emit(&plan, &frame.parameters()?)
+    }
+
+    /// The circuit in a frame: emission, then rescale as it is cheapest by `cost`, so that one cost model gives the
+    /// same operations in all frames.
+    pub(super) fn emitted(
+        &self,
+        frame: &Frame,
+        arranged: &Arranged,
+        cost: &CostModel,
+    ) -> Result<Circuit, CompileError> {
+        let eager = self.eager(frame, arranged)?;
+        if self.options.is_off(Stage::Rescale) { Ok(eager) } else { improve(&eager, cost) }
+    }
+
+    /// The same, watched.
+    fn finished(
+        &self,
+        frame: &Frame,
+        arranged: &Arranged,
+        cost: &CostModel,
+        trail: &mut Trail<'_>,
+    ) -> Result<Circuit, Halt> {
+        let purpose = self.options.purpose;
+        trail.circuit(Stage::Emission, &self.eager(frame, arranged)?, purpose, frame.cost())?;
+        let circuit = self.emitted(frame, arranged, cost)?;
+        trail.circuit(Stage::Rescale, &circuit, purpose, frame.cost())?;
+        Ok(circuit)
+    }
+
+    /// The circuit with the smallest scale that the precision allows; `Err(bits)`: what the ring's largest scale gives.
+    fn scaled(
+        &self,
+        guess: Frame,
+        arranged: Arranged,
+        trail: &mut Trail<'_>,
+    ) -> Result<Result<Compiled, f64>, Halt> {
+        let wanted = self.options.precision_bits + PRECISION_MARGIN_BITS;
+        let (mut guess, mut arranged) = (guess, arranged);
+        let mut gadget = guess.gadget;
+        let mut repacked = false;
+        loop {
+            let scales = Scales::of(self, &guess, &arranged)?;
+            let (frame, bits) = match scales.smallest(wanted)? {
+                Ok(found) => found,
+                Err(best) => return Ok(Err(best)),
+            };
+            if frame.gadget != gadget && !repacked {
+                // Other digits, other costs: pack again for them, but only once, so that this ends.
+                repacked = true;
+                gadget = frame.gadget;
+                if let Some(again) = self.packed(&frame)? {
+                    (guess, arranged) = (frame, again);
+                    trail.arranged(&arranged)?;
+                    continue;
+                }
+            }
+            trail.left(Stage::Parameters, || parameters_text(&frame))?;
+            let mut circuit = self.finished(&frame, &arranged, guess.cost(), trail)?;
+            let public_key = scales.bits(&circuit, Encryption::PublicKey)?;
+            let precision = PrecisionBits { secret_key: bits, public_key };
+            circuit.forecast = forecast(&circuit, frame.cost(), precision)?;
+            trail.circuit(Stage::Forecast, &circuit, self.options.purpose, frame.cost())?;
+            let report = Report::of(&circuit, &frame, self.notes)?;
+            return Ok(Ok(Compiled { circuit, report }));
+        }
+    }
+
+    /// The smallest scale that is worth trying and for which the levels do not fit the largest ring.
+    fn too_deep(&self) -> CompileError {
+        let log_n = *LOG_N.end();
+        let bound = SecurityPolicy::standard_128().bound(log_n).unwrap_or(0);
+        let needed = self.packer.top();
+        let fits = |levels: u32, log_scale: u32| {
+            let base_bits = base_bits(log_scale, self.range());
+            let sizes = Sizes { log_n, top: Level(levels), log_scale, base_bits };
+            Frame::cheapest(sizes, bound, &self.options.profile).is_some()
+        };
+        let scales = self.guessed_scale(log_n)..MAX_SCALE_BITS;
+        let log_scale = scales.into_iter().find(|bits| !fits(needed.0, *bits)).unwrap_or(MAX_SCALE_BITS);
+        CompileError::NeedsBootstrapping {
+            levels_needed: needed.0,
+            levels_available: (1..=needed.0).rev().find(|levels| fits(*levels, log_scale)).unwrap_or(0),
+            bits_per_level: log_scale,
+            log_n,
+        }
+    }
+}
+
+impl Report {
+    fn of(circuit: &Circuit, frame: &Frame, notes: &Lowered) -> Result<Report, CompileError> {
+        let (rotations, rotation_keys) = rotations(circuit);
+        let policy = SecurityPolicy::standard_128();
+        Ok(Report {
+            log_n: frame.log_n,
+            log_qp: policy
+                .check(&circuit.parameters, &circuit.keys)
+                .map_or(f64::from(frame.log_qp()), |r| r.log_qp),
+            log_qp_bound: policy.bound(frame.log_n).unwrap_or(0),
+            citation: policy.citation(),
+            levels: frame.top.0,
+            rotations,
+            rotation_keys,
+            layers: crate::report::layers(circuit, frame.cost())?,
+            warnings: notes.warnings.clone(),
+        })
+    }
+}
+
+/// Sizes of a frame, and a line of what they leave within the bound.
+fn parameters_text(frame: &Frame) -> String {
+    let Frame { log_n, top, log_scale, base_bits, gadget, special_bits, .. } = frame;
+    let bound = SecurityPolicy::standard_128().bound(*log_n).unwrap_or(0);
+    format!(
+        "N = 2^{log_n}, {} levels of {log_scale} bits above a base prime of {base_bits}, P of {special_bits} bits\n\
+         gadget: {} primes in a digit, {} special primes\n\
+         cost: log QP {} of {bound}\n",
+        top.0,
+        gadget.digit_limbs,
+        gadget.special_limbs,
+        frame.log_qp(),
+    )
+}
