@@ -11,6 +11,7 @@ mod call;
 mod draft;
 mod error;
 mod fold;
+mod growth;
 mod lower;
 mod metadata;
 mod ops;
@@ -102,7 +103,7 @@ pub fn load_bytes(bytes: &[u8], options: &LoadOptions) -> Result<Model, Frontend
     let metadata = Metadata::read(&source.model)?;
     let shape = input_shape(&source, &metadata, options)?;
     source.fix_input(&shape);
-    let analysis = Analysis::of(&source);
+    let analysis = Analysis::of(&source)?;
     let lowered = lower::lower(&source, analysis, &shape, &metadata)?;
     let reference = Reference::new(&source, &shape, &lowered.scores)?;
     Ok(Model { graph: lowered.graph, reference, metadata, notes: lowered.notes })

@@ -1,8 +1,8 @@
 //! Operators on constants, with the same bits on every machine.
 //!
 //! tract's kernels are chosen by the CPU and may round differently, so that what they compute never reaches a circuit.
-//! Operators that only move or convert elements ([`MOVES`]), and all of them on integers, are exact whoever does them;
-//! arithmetic on floats is done here, in the ONNX type, each operation rounded once. Every other operator on constants
+//! Operators that only move or convert elements ([`MOVES`]), and all that lead from integers to integers, are exact whoever
+//! does them; arithmetic on floats is done here, in the ONNX type, each operation rounded once. Every other operator on constants
 //! stays a node, which the walk then refuses with its name.
 
 use super::draft::MAX_ELEMENTS;
@@ -77,6 +77,8 @@ fn unary(op: &str) -> Option<Binary> {
     Some(match op {
         "Neg" => Binary { single: |a, _| -a, double: |a, _| -a },
         "Reciprocal" => Binary { single: |a, _| 1.0 / a, double: |a, _| 1.0 / a },
+        "Floor" => Binary { single: |a, _| a.floor(), double: |a, _| a.floor() },
+        "Ceil" => Binary { single: |a, _| a.ceil(), double: |a, _| a.ceil() },
         "Sqrt" => Binary { single: |a, _| a.sqrt(), double: |a, _| a.sqrt() },
         _ => return None,
     })

@@ -39,15 +39,11 @@ struct Walk<'a> {
 /// Lowers a model.
 pub(super) fn lower(
     source: &Source,
-    analysis: Result<Analysis, String>,
+    analysis: Analysis,
     shape: &[usize],
     metadata: &Metadata,
 ) -> Result<Lowered, FrontendError> {
-    let (analysis, unreadable) = match analysis {
-        Ok(analysis) => (analysis, None),
-        Err(reason) => (Analysis::none(), Some(reason)),
-    };
-    let failure = unreadable.or_else(|| analysis.failure.clone());
+    let failure = analysis.failure.clone();
     let mut walk = Walk {
         source,
         analysis,

@@ -14,7 +14,7 @@ use tract_onnx::prelude::Framework;
 const MAX_ELEMENTS: u64 = 1 << 28;
 
 /// Operators whose result can dwarf their operands; tract evaluates them on constants while it reads.
-const GROWING: &[&str] =
+pub(super) const GROWING: &[&str] =
     &["ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample"];
 
 /// A decoded, checked model.

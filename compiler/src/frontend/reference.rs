@@ -5,10 +5,11 @@
 
 use super::error::FrontendError;
 use super::fold::{self, Precision};
+use super::growth::Growth;
 use super::proto::{Source, is_onnx_domain};
 use ndarray::ArrayD;
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 use tract_onnx::pb::NodeProto;
@@ -33,6 +34,9 @@ pub(super) struct Analysis {
     outlets: HashMap<String, OutletId>,
     /// Tensors that do not depend on the input.
     folded: BTreeMap<String, Arc<Tensor>>,
+    /// Those of them that no arithmetic on floats leads to: whoever computes them finds the same.
+    exact: BTreeSet<String>,
+    growth: Growth,
     /// Its first complaint, where it has one.
     pub failure: Option<String>,
 }
@@ -68,15 +72,27 @@ fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
 }
 
 impl Analysis {
-    /// Shapes and constants of a model; `Err` where tract cannot even read a node.
-    pub fn of(source: &Source) -> Result<Analysis, String> {
-        let parsed = guarded(|| tract_onnx::onnx().parse(&source.model, None))?;
+    /// Shapes and constants of a model.
+    ///
+    /// # Errors
+    /// Constants larger than what is folded.
+    pub fn of(source: &Source) -> Result<Analysis, FrontendError> {
+        let parsed = match guarded(|| tract_onnx::onnx().parse(&source.model, None)) {
+            Ok(parsed) => parsed,
+            Err(reason) => return Ok(Analysis { failure: Some(reason), ..Analysis::none() }),
+        };
         let mut model = parsed.model;
+        let mut growth = Growth::default();
+        // tract evaluates constants while it analyses; what grows too far is refused before. Other complaints of the
+        // rules come again from the analysis itself.
+        if let Ok(Err(tensor)) = guarded(|| Ok(growth.check(&mut model))) {
+            return Err(FrontendError::Weights { tensors: vec![tensor] });
+        }
         let failure = guarded(|| model.analyse(true)).err();
-        let mut analysis =
-            Analysis { model, outlets: parsed.outlets_by_name, folded: BTreeMap::new(), failure };
+        let outlets = parsed.outlets_by_name;
+        let mut analysis = Analysis { model, outlets, growth, failure, ..Analysis::none() };
         for tensor in &source.graph().initializer {
-            analysis.accept(&tensor.name, |_| true);
+            analysis.accept(&tensor.name);
         }
         for node in &source.graph().node {
             analysis.fold(node);
@@ -85,11 +101,13 @@ impl Analysis {
     }
 
     /// Knows nothing.
-    pub fn none() -> Analysis {
+    fn none() -> Analysis {
         Analysis {
             model: InferenceModel::default(),
             outlets: HashMap::new(),
             folded: BTreeMap::new(),
+            exact: BTreeSet::new(),
+            growth: Growth::default(),
             failure: None,
         }
     }
@@ -110,42 +128,66 @@ impl Analysis {
         wide(self.folded.get(name)?)
     }
 
-    /// Takes a value that tract knows, if it is `fine`.
-    fn accept(&mut self, name: &str, fine: impl FnOnce(&Tensor) -> bool) {
+    /// Takes a value that tract knows and that is exact whoever computes it.
+    fn accept(&mut self, name: &str) {
         let fact = self.outlets.get(name).and_then(|outlet| self.model.outlet_fact(*outlet).ok());
-        if let Some(value) = fact.and_then(|f| f.value.concretize()).filter(|v| fine(v)) {
+        if let Some(value) = fact.and_then(|f| f.value.concretize()) {
             self.folded.insert(name.to_owned(), value);
+            self.exact.insert(name.to_owned());
         }
     }
 
-    /// Folds a node whose operands are constants; of what tract knows by itself only integers (shapes) are taken, and
-    /// what stands in the file.
+    /// Folds a node whose operands are constants. Of what tract knows by itself only shapes, what stands in the file,
+    /// and what follows from these by exact operators is taken.
     fn fold(&mut self, node: &NodeProto) {
-        let Some(first) = node.output.iter().find(|o| !o.is_empty()).filter(|_| is_onnx_domain(&node.domain))
-        else {
-            return;
-        };
-        self.accept(first, |value| node.op_type == "Constant" || !is_float(value));
-        let named: Vec<&String> = node.input.iter().filter(|i| !i.is_empty()).collect();
-        if named.is_empty() || self.is_constant(first) {
-            return;
+        let outputs = || node.output.iter().filter(|o| !o.is_empty());
+        let Some(first) = outputs().next().filter(|_| is_onnx_domain(&node.domain)) else { return };
+        if matches!(node.op_type.as_str(), "Constant" | "Shape" | "Size") {
+            return self.accept(first);
         }
+        let named: Vec<&String> = node.input.iter().filter(|i| !i.is_empty()).collect();
         let known = named.iter().map(|i| self.folded.get(*i).cloned());
-        let Some(values) = known.collect::<Option<Vec<_>>>() else { return };
+        let Some(values) = known.collect::<Option<Vec<_>>>().filter(|v| !v.is_empty()) else { return };
         let total: usize = values.iter().map(|t| t.len() * t.datum_type().size_of()).sum();
         if total > MAX_CONSTANT_BYTES {
             return;
         }
-        if fold::moves(&node.op_type) || !values.iter().any(|v| is_float(v)) {
+        let moves = fold::moves(&node.op_type);
+        if !moves && values.iter().any(|v| is_float(v)) {
+            if let Some(result) = arithmetic(&node.op_type, &values) {
+                self.folded.insert(first.clone(), result);
+            }
+            return;
+        }
+        let exact = named.iter().all(|i| self.exact.contains(*i));
+        if exact {
+            outputs().for_each(|o| self.accept(o));
+        }
+        if !self.is_constant(first) {
             self.evaluate(node, first, values);
-        } else if let Some(result) = arithmetic(&node.op_type, &values) {
-            self.folded.insert(first.clone(), result);
+            if exact && self.is_constant(first) {
+                self.exact.extend(outputs().cloned());
+            }
+        }
+        // Operators on integers are exact as long as they stay there.
+        if !moves && self.folded.get(first).is_some_and(|v| is_float(v)) {
+            for output in outputs() {
+                self.folded.remove(output);
+                self.exact.remove(output);
+            }
         }
     }
 
     /// An exact operator, done by tract.
     fn evaluate(&mut self, node: &NodeProto, first: &str, values: Vec<Arc<Tensor>>) {
         let Some(outlet) = self.outlets.get(first) else { return };
+        let facts = values.iter().map(|t| InferenceFact::try_from(t.clone()).ok());
+        let Some(facts) = facts.collect::<Option<Vec<InferenceFact>>>() else { return };
+        let (growth, model) = (&mut self.growth, &mut self.model);
+        let fits = guarded(|| Ok(growth.holds(&node.op_type, &mut model.node_mut(outlet.node).op, &facts)));
+        if fits != Ok(true) {
+            return;
+        }
         let op = &self.model.node(outlet.node).op;
         let operands: TVec<TValue> = values.into_iter().map(|t| t.into_tvalue()).collect();
         let Ok(Some(results)) = guarded(|| op.eval_out_of_plan(operands)) else { return };

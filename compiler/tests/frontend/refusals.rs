@@ -71,6 +71,34 @@ fn sums_over_constants_are_refused() {
     insta::assert_snapshot!(messages.join("\n"));
 }
 
+/// What tract computes in floats does not become a constant by being rounded.
+#[test]
+fn integers_from_foreign_arithmetic_are_refused() {
+    let file = image(Node::new("Exp", "a", "e").named("power")).floats("a", &[1], &[1.25]);
+    let file =
+        file.node(Node::new("Cast", "e", "i").int("to", 7)).node(Node::new("Cast", "i", "f").int("to", 1));
+    insta::assert_snapshot!(refused(&file.node(Node::new("Mul", "x f", "y")), "y"));
+}
+
+/// The size is known from the shapes; nothing is computed.
+#[test]
+fn constants_that_grow_are_refused_before_they_are_computed() {
+    let start = std::time::Instant::now();
+    let side = |n: &str, shape: &[i64], file: File| file.random(n, shape);
+    let pair = |op: &str| {
+        let file = side("a", &[60_000, 1], side("b", &[1, 60_000], image(Node::new(op, "a b", "c"))));
+        refused(&file.node(Node::new("Add", "x c", "y")), "y")
+    };
+    let copies = |op: &str, sizes: &[i64]| {
+        let file = image(Node::new("Mul", "s s", "t")).node(Node::new(op, "a t", "c")).random("a", &[16, 1]);
+        refused(&file.integers("s", sizes).node(Node::new("Add", "x c", "y")), "y")
+    };
+    let messages =
+        [pair("Add"), pair("MatMul"), copies("Tile", &[1 << 10, 1 << 8]), copies("Expand", &[16, 1 << 14])];
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
 #[test]
 fn sizes_beyond_memory_are_refused_before_they_are_allocated() {
     let file = image(Node::new("ConstantOfShape", "s", "c")).integers("s", &[1 << 20, 1 << 20]);
