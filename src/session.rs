@@ -62,8 +62,8 @@ fn encrypt_by(
     let outside = client.outside_range(&values);
     let warnings = outside.iter().map(|o| {
         format!(
-            "element {} of input {} is {}, outside [{}, {}]: do not trust the answer",
-            o.index, o.input, o.value, o.range[0], o.range[1]
+            "element {} of input {} lies outside [{}, {}]: do not trust the answer",
+            o.index, o.input, o.range[0], o.range[1]
         )
     });
     let encrypted = encrypt(&values).map_err(|e| client_error(&manifest.name, &e))?;

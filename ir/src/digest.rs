@@ -1,11 +1,12 @@
 //! Names circuits by content.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
 /// BLAKE3 digest of a circuit's canonical file bytes: what manifest, keys and ciphertexts are bound to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -28,6 +29,18 @@ impl Serialize for Digest {
         } else {
             self.0.serialize(serializer)
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    /// What [`Serialize`] writes.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        if !deserializer.is_human_readable() {
+            return <[u8; 32]>::deserialize(deserializer).map(Digest);
+        }
+        let text = String::deserialize(deserializer)?;
+        let wrong = || D::Error::custom(format!("a digest has 64 hexadecimal digits, not {text:?}"));
+        text.parse().map_err(|()| wrong())
     }
 }
 
@@ -56,5 +69,24 @@ impl FromStr for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Digest({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_and_files_get_it_back() {
+        let digest = Digest::of(b"circuit");
+        let text = serde_json::to_string(&digest).unwrap();
+        assert_eq!(text, format!("\"{digest}\""));
+        assert_eq!(serde_json::from_str::<Digest>(&text).unwrap(), digest);
+        let bytes = postcard::to_stdvec(&digest).unwrap();
+        assert_eq!((bytes.len(), postcard::from_bytes::<Digest>(&bytes).unwrap()), (32, digest));
+        let long = format!("{digest}00");
+        for wrong in ["", "0", "zz", &text[1..64], &long, &"é".repeat(32)] {
+            assert!(serde_json::from_str::<Digest>(&format!("\"{wrong}\"")).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,11 +1,9 @@
 //! The evaluation keys of a circuit, in the order of its key table.
 
 use crate::error::RuntimeError;
-use cipherloom_ckks::{
-    Context, EvaluationKey, Gadget, GaloisElement, KeyShape, KeyTarget, Limbs, RotationStep,
-};
+use cipherloom_ckks::{Context, EvaluationKey, KeyShape};
 use cipherloom_ir::KeyId;
-use cipherloom_ir::scheme::{KeyKind, KeySpec};
+use cipherloom_ir::scheme::KeySpec;
 
 /// Evaluation keys that have been checked against a circuit's key table.
 #[derive(Debug)]
@@ -39,17 +37,8 @@ impl KeySet {
     }
 }
 
-/// What the engine calls a key of the circuit's table. The client has the same lines: the two share no crate that knows
-/// both tables.
+/// What the engine calls a key of the circuit's table.
 pub(crate) fn key_shape(context: &Context, spec: &KeySpec) -> KeyShape {
-    let target = match spec.kind {
-        KeyKind::Relinearization => KeyTarget::Relinearization,
-        KeyKind::Rotation(step) => KeyTarget::Galois(RotationStep(step).element(context.degree())),
-        KeyKind::Conjugation => KeyTarget::Galois(GaloisElement::conjugation(context.degree())),
-    };
-    let gadget = Gadget {
-        digit_limbs: spec.gadget.digit_limbs as usize,
-        special_limbs: spec.gadget.special_limbs as usize,
-    };
-    KeyShape { target, limbs: Limbs(spec.level.limbs()), gadget }
+    let KeySpec { kind, level, gadget } = spec;
+    KeyShape::of(kind.galois_element(context.n()), level.limbs(), gadget.digit_limbs, gadget.special_limbs)
 }

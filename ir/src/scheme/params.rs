@@ -64,6 +64,24 @@ pub enum KeyKind {
     Conjugation,
 }
 
+impl KeyKind {
+    /// The exponent g of the automorphism `X -> X^g` of a ring of degree `n` that the key undoes, where it undoes one:
+    /// 5^step modulo 2N for a rotation, 2N − 1 for the conjugation.
+    pub fn galois_element(self, n: usize) -> Option<u64> {
+        let mask = 2 * n as u64 - 1;
+        match self {
+            KeyKind::Relinearization => None,
+            KeyKind::Conjugation => Some(mask),
+            KeyKind::Rotation(step) => {
+                let bits = (0..u32::BITS).rev().map(|k| step >> k & 1);
+                let times =
+                    |power: u64, bit| power.wrapping_mul(power).wrapping_mul(1 + 4 * u64::from(bit)) & mask;
+                Some(bits.fold(1, times))
+            }
+        }
+    }
+}
+
 /// One evaluation key: a key is used at its level or below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeySpec {
@@ -73,4 +91,20 @@ pub struct KeySpec {
     pub level: Level,
     /// Its decomposition.
     pub gadget: Gadget,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn galois_elements_are_powers_of_five() {
+        let (n, mut power) = (64, 1u64);
+        for step in 0..32 {
+            assert_eq!(KeyKind::Rotation(step).galois_element(n), Some(power), "step {step}");
+            power = 5 * power % 128;
+        }
+        assert_eq!(KeyKind::Conjugation.galois_element(n), Some(127));
+        assert_eq!(KeyKind::Relinearization.galois_element(n), None);
+    }
 }

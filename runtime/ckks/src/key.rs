@@ -67,6 +67,15 @@ pub enum KeyError {
 }
 
 impl KeyShape {
+    /// The shape that plain numbers describe: the Galois element (none: relinearization), chain primes, chain primes per
+    /// digit, special primes. [`KeyShape::check`] says whether a context has it.
+    pub fn of(galois_element: Option<u64>, limbs: usize, digit_limbs: u32, special_limbs: u32) -> KeyShape {
+        let target =
+            galois_element.map_or(KeyTarget::Relinearization, |g| KeyTarget::Galois(GaloisElement(g)));
+        let gadget = Gadget { digit_limbs: digit_limbs as usize, special_limbs: special_limbs as usize };
+        KeyShape { target, limbs: Limbs(limbs), gadget }
+    }
+
     /// Digits of the decomposition at full limbs, one pair of polynomials each.
     pub fn digits(&self) -> usize {
         self.gadget.digits(self.limbs)

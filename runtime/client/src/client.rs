@@ -9,10 +9,10 @@ use crate::{
     ClientError, KeyGenerator, Randomness, SecretKey, decrypt_slots, encrypt_public, encrypt_secret,
 };
 use cipherloom_ckks::{
-    Ciphertext, CkksError, Complex, Context, EvaluationKey, Gadget, GaloisElement, KeyShape, KeyTarget,
-    Limbs, Plaintext, PublicKey, RotationStep, SeededCiphertext,
+    Ciphertext, CkksError, Complex, Context, EvaluationKey, KeyShape, Limbs, Plaintext, PublicKey,
+    SeededCiphertext,
 };
-use cipherloom_ir::scheme::{KeyKind, KeySpec, Scale, SecurityPolicy, SecurityReport};
+use cipherloom_ir::scheme::{KeySpec, Scale, SecurityPolicy, SecurityReport};
 use cipherloom_ir::{Digest, Manifest, ManifestInput, ManifestOutput, Preprocessing};
 use cipherloom_ring::Path;
 
@@ -66,15 +66,13 @@ pub struct EncryptedOutput {
     pub ciphertexts: Vec<Ciphertext>,
 }
 
-/// How far an input leaves the range that the circuit was made for.
+/// Where an input leaves the range that the circuit was made for. What it holds there is secret and not told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutsideRange {
     /// Name of the input tensor.
     pub input: String,
     /// Row-major index of the first element outside.
     pub index: usize,
-    /// Its value after preprocessing.
-    pub value: f64,
     /// The range.
     pub range: [f64; 2],
 }
@@ -90,7 +88,7 @@ impl Client {
         let security = policy.check(parameters, &manifest.keys)?;
         let context = Context::new(parameters.log_n, &parameters.chain, &parameters.special, path)?;
         let shape = |spec: &KeySpec| {
-            let shape = key_shape(spec, &context);
+            let shape = key_shape(spec, context.n());
             shape.check(&context).map(|()| shape)
         };
         let keys = manifest.keys.iter().map(shape).collect::<Result<_, _>>()?;
@@ -161,9 +159,8 @@ impl Client {
         let pairs = self.manifest.inputs.iter().zip(preprocessed);
         let outside = pairs.filter_map(|(input, values)| {
             let [min, max] = input.range;
-            let found = values.iter().position(|v| !(min..=max).contains(v))?;
-            let (input, range) = (input.name.clone(), input.range);
-            Some(OutsideRange { input, index: found, value: values[found], range })
+            let index = values.iter().position(|v| !(min..=max).contains(v))?;
+            Some(OutsideRange { input: input.name.clone(), index, range: input.range })
         });
         outside.collect()
     }
@@ -204,7 +201,7 @@ impl Client {
         let (limbs, scale) = (Limbs(self.context.chain().len()), self.input_scale());
         let mut ciphertexts = Vec::new();
         for (input, values) in self.manifest.inputs.iter().zip(inputs) {
-            self.check_magnitude(values, scale)?;
+            self.check_magnitude(input, values, scale)?;
             check_range(input, values)?;
             for ciphertext in 0..input.layout.ciphertexts {
                 let slots = input.layout.fill(ciphertext, |element| values[element]);
@@ -288,35 +285,27 @@ impl Client {
                 return Err(ClientError::InputShape { tensor, found, shape });
             }
             if let Some(index) = values.iter().position(|v| !v.is_finite()) {
-                return Err(ClientError::NotFinite { index, value: values[index] });
+                return Err(ClientError::NotFinite { tensor: input.name.clone(), index });
             }
         }
         Ok(())
     }
 
     /// A coefficient is at most the largest slot times the scale, and must stay below half the modulus.
-    fn check_magnitude(&self, values: &[f64], scale: f64) -> Result<(), ClientError> {
+    fn check_magnitude(&self, input: &ManifestInput, values: &[f64], scale: f64) -> Result<(), ClientError> {
         let modulus = self.context.chain().iter().fold(1.0, |q, limb| q * limb.modulus().value() as f64);
         let max = modulus / 4.0 / scale;
         match values.iter().position(|v| v.abs() > max) {
-            Some(index) => Err(ClientError::TooLarge { index, value: values[index], max }),
+            Some(index) => Err(ClientError::TooLarge { tensor: input.name.clone(), index, max }),
             None => Ok(()),
         }
     }
 }
 
-/// The shape of a key that a circuit lists. The runtime has the same lines: the two share no crate that knows both tables.
-fn key_shape(spec: &KeySpec, context: &Context) -> KeyShape {
-    let target = match spec.kind {
-        KeyKind::Relinearization => KeyTarget::Relinearization,
-        KeyKind::Rotation(step) => KeyTarget::Galois(RotationStep(step).element(context.degree())),
-        KeyKind::Conjugation => KeyTarget::Galois(GaloisElement::conjugation(context.degree())),
-    };
-    let gadget = Gadget {
-        digit_limbs: spec.gadget.digit_limbs as usize,
-        special_limbs: spec.gadget.special_limbs as usize,
-    };
-    KeyShape { target, limbs: Limbs(spec.level.limbs()), gadget }
+/// The shape of a key that a circuit lists.
+fn key_shape(spec: &KeySpec, n: usize) -> KeyShape {
+    let KeySpec { kind, level, gadget } = spec;
+    KeyShape::of(kind.galois_element(n), level.limbs(), gadget.digit_limbs, gadget.special_limbs)
 }
 
 fn check_preprocessing(input: &ManifestInput) -> Result<(), ClientError> {
@@ -351,7 +340,6 @@ fn check_range(input: &ManifestInput, values: &[f64]) -> Result<(), ClientError>
         Some(index) if max > 0.0 => Err(ClientError::OutOfRange {
             tensor: input.name.clone(),
             index,
-            value: values[index],
             range: input.range,
             factor: RANGE_MARGIN,
         }),

@@ -37,27 +37,27 @@ pub enum ClientError {
         max: usize,
     },
     /// A value is NaN or infinite.
-    #[error("element {index} is {value}")]
+    #[error("element {index} of input {tensor:?} is no finite number")]
     NotFinite {
+        /// Name of the input.
+        tensor: String,
         /// Index of the element.
         index: usize,
-        /// The value.
-        value: f64,
     },
     /// A value, times the scale, does not fit into half the modulus.
-    #[error("element {index} is {value}; values up to {max:.3e} can be encrypted")]
+    #[error("element {index} of input {tensor:?} is too large; values up to {max:.3e} can be encrypted")]
     TooLarge {
+        /// Name of the input.
+        tensor: String,
         /// Index of the element.
         index: usize,
-        /// The value.
-        value: f64,
         /// Largest magnitude.
         max: f64,
     },
     /// A value is so far outside the range that the circuit was made for that the answer could not be decoded.
     #[error(
-        "element {index} of input {tensor:?} is {value}, the circuit was made for [{}, {}]; beyond {factor} times \
-         that range answers cannot be decoded",
+        "element {index} of input {tensor:?} lies beyond {factor} times the range that the circuit was made for, \
+         [{}, {}]: the answer could not be decoded",
         range[0], range[1]
     )]
     OutOfRange {
@@ -65,8 +65,6 @@ pub enum ClientError {
         tensor: String,
         /// Index of the element.
         index: usize,
-        /// Its value after preprocessing.
-        value: f64,
         /// The range.
         range: [f64; 2],
         /// How far beyond the range's largest magnitude elements are accepted.
