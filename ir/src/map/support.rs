@@ -7,10 +7,11 @@
 use super::diagonals::{Diagonals, PlacedMap, Places};
 use super::shape::MapError;
 use super::structure::{Relation, squeezed};
-use super::{LinearMap, Tensor};
+use super::{LinearMap, Operator, Tensor};
 use crate::layout::Layout;
 use crate::op::Step;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Non-zero diagonals: steps (ascending) by (output ciphertext, input ciphertext).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -32,18 +33,35 @@ impl Support {
 
     /// Support of a placed map on the quick path; `None` where the map would have to be materialised.
     pub fn structural(map: &PlacedMap<'_>, tensors: &[Tensor]) -> Result<Option<Support>, MapError> {
+        let mut unlimited = u64::MAX;
+        Support::within(map, tensors, &mut unlimited)
+    }
+
+    /// [`Support::structural`] within a number of steps, which it takes away; `None` also where they do not suffice.
+    pub(crate) fn within(
+        map: &PlacedMap<'_>,
+        tensors: &[Tensor],
+        steps_left: &mut u64,
+    ) -> Result<Option<Support>, MapError> {
         let mut shape = map.input.shape.clone();
-        for operator in map.operators {
-            shape = operator.output_shape(&shape, tensors)?;
+        let mut work = 0u64;
+        for (k, operator) in map.operators.iter().enumerate() {
+            let next = operator.output_shape(&shape, tensors)?;
+            work = work.saturating_add(PAIR_STEPS.saturating_mul(pairs_of(operator, &next, k > 0)));
+            shape = next;
         }
         let (expected, found) = (map.output.elements() as u64, shape.iter().map(|d| u64::from(*d)).product());
         if expected != found {
             return Err(MapError::Elements { operator: "output layout", expected, found });
         }
         let places = map.places()?;
+        if charge(steps_left, work).is_none() {
+            return Ok(None);
+        }
         let relation = Relation::of(map.operators, &map.input.shape, &map.output.shape, tensors);
-        let distances = relation.as_ref().and_then(|r| distances(r, map));
-        Ok(distances.map(|d| Support(steps(d, &places, &map.output.replica_offsets()))))
+        let distances = relation.as_ref().and_then(|r| distances(r, map, steps_left));
+        let steps = distances.and_then(|d| steps(d, &places, &map.output.replica_offsets(), steps_left));
+        Ok(steps.map(Support))
     }
 
     /// Number of diagonals.
@@ -61,6 +79,31 @@ impl Diagonals {
         }
         out
     }
+}
+
+/// Steps that listing, sorting and placing a pair of indices counts as.
+const PAIR_STEPS: u64 = 32;
+
+/// Takes steps from those that are left; `None` and nothing left where there are too few.
+fn charge(left: &mut u64, steps: u64) -> Option<()> {
+    let enough = *left >= steps;
+    *left = left.saturating_sub(steps);
+    enough.then_some(())
+}
+
+/// Bound of the pairs of indices that the relation of an operator lists; `composed`: behind other operators.
+fn pairs_of(operator: &Operator, output: &[u32], composed: bool) -> u64 {
+    let (input, window, own) = match operator {
+        Operator::Convolution { input, window, groups, .. } => (input, window, input[0] / (*groups).max(1)),
+        Operator::AveragePool { input, window, .. } => (input, window, 1),
+        _ => return output.iter().map(|d| u64::from(*d)).sum(),
+    };
+    let product = |a: u32, b: u32| u64::from(a) * u64::from(b);
+    let axis = |a: usize| {
+        let out = output.get(a + 1).copied().unwrap_or(1);
+        product(out, window.kernel[a]) + if composed { product(out, input[a + 1]) } else { 0 }
+    };
+    product(output.first().copied().unwrap_or(1), own) + axis(0) + axis(1)
 }
 
 /// A set of residues modulo the slot count.
@@ -87,18 +130,22 @@ impl Residues {
         self.words.iter().enumerate().filter(|(_, w)| **w != 0).flat_map(bits).collect()
     }
 
-    /// Adds every `a + b` of two sets.
-    fn add_sums(&mut self, a: &[usize], b: &[usize]) {
+    /// Adds every `a + b` of two sets; `None` where that takes more steps than are left.
+    fn add_sums(&mut self, a: &[usize], b: &[usize], steps_left: &mut u64) -> Option<()> {
         let (many, few) = if a.len() > b.len() { (a, b) } else { (b, a) };
-        if self.slots < 64 || many.len() * 8 < self.slots / 64 {
+        let singly = self.slots < 64 || many.len() * 8 < self.slots / 64;
+        let each = if singly { many.len() } else { self.words.len() };
+        charge(steps_left, (few.len() * each + many.len() + 1) as u64)?;
+        if singly {
             for x in few {
                 many.iter().for_each(|y| self.insert((x + y) % self.slots));
             }
-            return;
+            return Some(());
         }
         let mut set = Residues::new(self.slots);
         many.iter().for_each(|y| set.insert(*y));
         few.iter().for_each(|x| self.add_rotated(&set, *x));
+        Some(())
     }
 
     /// Adds `set + shift`; slots is a multiple of 64.
@@ -117,7 +164,7 @@ impl Residues {
 type Distances = BTreeMap<(u32, u32), Vec<usize>>;
 
 /// Distances `input slot − output slot` of all related elements; `None` if addresses carry between ciphertexts.
-fn distances(relation: &Relation, map: &PlacedMap<'_>) -> Option<Distances> {
+fn distances(relation: &Relation, map: &PlacedMap<'_>, steps_left: &mut u64) -> Option<Distances> {
     let slots = map.input.slots as usize;
     let (inputs, outputs) = (axis_parts(map.input)?, axis_parts(map.output)?);
     let mut sum: Distances = BTreeMap::from([((0, 0), vec![0])]);
@@ -126,9 +173,16 @@ fn distances(relation: &Relation, map: &PlacedMap<'_>) -> Option<Distances> {
             axis.map_or((0, 0), |a| axes[a][i as usize])
         };
         let mut own: BTreeMap<(u32, u32), Residues> = BTreeMap::new();
+        charge(steps_left, factor.pairs.len() as u64)?;
         for (i, o) in &factor.pairs {
             let ((ci, si), (co, so)) = (at(&inputs, factor.input, *i), at(&outputs, factor.output, *o));
-            let set = own.entry((co, ci)).or_insert_with(|| Residues::new(slots));
+            let set = match own.entry((co, ci)) {
+                Entry::Occupied(set) => set.into_mut(),
+                Entry::Vacant(place) => {
+                    charge(steps_left, slots.div_ceil(64) as u64)?;
+                    place.insert(Residues::new(slots))
+                }
+            };
             set.insert((si as usize + slots - so as usize) % slots);
         }
         let mut next: BTreeMap<(u32, u32), Residues> = BTreeMap::new();
@@ -136,7 +190,9 @@ fn distances(relation: &Relation, map: &PlacedMap<'_>) -> Option<Distances> {
             let list = set.list();
             for ((bo, bi), before) in &sum {
                 let target = next.entry((co + bo, ci + bi)).or_insert_with(|| Residues::new(slots));
-                target.add_sums(before, &list);
+                // Reading and making a set costs a step per word at least.
+                charge(steps_left, 2 * slots.div_ceil(64) as u64)?;
+                target.add_sums(before, &list, steps_left)?;
             }
         }
         sum = next.into_iter().map(|(pair, set)| (pair, set.list())).collect();
@@ -159,16 +215,22 @@ fn axis_parts(layout: &Layout) -> Option<Vec<Vec<(u32, u32)>>> {
     (reach < slots).then_some(axes)
 }
 
-/// The chosen steps for all copies of the output.
-fn steps(distances: Distances, places: &Places, replicas: &[u64]) -> BTreeMap<(u32, u32), Vec<Step>> {
+/// The chosen steps for all copies of the output; `None` where that takes more steps than are left.
+fn steps(
+    distances: Distances,
+    places: &Places,
+    replicas: &[u64],
+    steps_left: &mut u64,
+) -> Option<BTreeMap<(u32, u32), Vec<Step>>> {
     let slots = places.slots();
+    let back: Vec<usize> = replicas.iter().map(|r| (slots - *r as usize % slots) % slots).collect();
     let choose = |(pair, list): ((u32, u32), Vec<usize>)| {
-        let mut chosen = Residues::new(slots);
-        for replica in replicas {
-            let back = slots - *replica as usize % slots;
-            list.iter().for_each(|d| chosen.insert(places.of(((d + back) % slots) as u32).0 as usize));
-        }
-        (pair, chosen.list().into_iter().map(|s| Step(s as u32)).collect())
+        let (mut all, mut chosen) = (Residues::new(slots), Residues::new(slots));
+        all.add_sums(&list, &back, steps_left)?;
+        let all = all.list();
+        charge(steps_left, (all.len() + slots.div_ceil(64)) as u64)?;
+        all.into_iter().for_each(|d| chosen.insert(places.of(d as u32).0 as usize));
+        Some((pair, chosen.list().into_iter().map(|s| Step(s as u32)).collect()))
     };
     distances.into_iter().filter(|(_, list)| !list.is_empty()).map(choose).collect()
 }

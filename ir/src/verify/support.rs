@@ -1,71 +1,86 @@
 //! Law 10, the part on plans' diagonals: a plan has one product for every diagonal of its maps, and no other.
 //!
-//! Relies on: maps, layouts and plans whose other laws hold. Promises bounded work: what a map has by structure is
-//! known without its weights; a map that would have to be materialised, or whose ciphertexts and slots exceed what is
-//! left of [`MAX_SUPPORT_WORK`], is not looked at.
+//! Relies on: maps, layouts and plans whose other laws hold. Promises bounded work, however often a map is used: what a
+//! map has by structure is known without its weights and found once; a map that would have to be materialised, or whose
+//! support takes more than what is left of [`MAX_SUPPORT_WORK`], is not looked at; comparisons cost what the plans'
+//! products do, whose number is bounded.
 
 use super::error::LawError;
 use crate::circuit::Circuit;
 use crate::map::{MapId, Support};
-use crate::op::{LinearPlan, Step};
+use crate::op::{LinearPlan, Product, Step};
 use std::collections::BTreeMap;
 
-/// Pairs of ciphertexts times slots, over all maps of a circuit. A plan of ResNet-20 has some 2^20.
-pub const MAX_SUPPORT_WORK: u64 = 1 << 26;
+/// Steps of work (words and indices touched) for the supports of all maps of a circuit: seconds.
+pub const MAX_SUPPORT_WORK: u64 = 1 << 31;
 
 /// Supports of a circuit's maps, as far as they are known.
 pub(super) struct Supports {
-    known: BTreeMap<MapId, Option<Support>>,
+    known: BTreeMap<MapId, Option<Known>>,
     left: u64,
 }
+
+/// A support and its size.
+struct Known {
+    support: Support,
+    diagonals: usize,
+}
+
+/// A diagonal: output ciphertext, input ciphertext, step.
+type Named = (u32, u32, Step);
 
 impl Supports {
     pub(super) fn new() -> Supports {
         Supports { known: BTreeMap::new(), left: MAX_SUPPORT_WORK }
     }
 
-    /// Every source of a plan has exactly its map's diagonals.
+    /// Every source of a plan has exactly its map's diagonals. Costs what the plan's own products cost, whatever the
+    /// maps' sizes: a comparison ends at the first difference.
     pub(super) fn check(&mut self, circuit: &Circuit, plan: &LinearPlan) -> Result<(), LawError> {
         let mask = circuit.slots() as u32 - 1;
+        let named = |p: &Product| {
+            let (baby, giant) = (plan.babies[p.baby as usize].step, plan.giants[p.giant as usize].step);
+            (p.source, (p.output, p.input, Step(baby.0.wrapping_add(giant.0) & mask)))
+        };
+        let mut products: Vec<(u32, Named)> = plan.products.iter().map(named).collect();
+        products.sort_unstable();
+        let mut rest = &products[..];
         for (source_index, source) in plan.sources.iter().enumerate() {
-            let Some(support) = self.of(circuit, source.map)? else { continue };
-            let own = plan.products.iter().filter(|p| p.source as usize == source_index);
-            let total = |p: &crate::op::Product| {
-                let (baby, giant) = (plan.babies[p.baby as usize].step, plan.giants[p.giant as usize].step);
-                (p.output, p.input, Step(baby.0.wrapping_add(giant.0) & mask))
-            };
-            let mut found: Vec<(u32, u32, Step)> = own.map(total).collect();
-            found.sort_unstable();
-            let pairs = support.0.iter();
-            let wanted: Vec<(u32, u32, Step)> =
-                pairs.flat_map(|((o, i), steps)| steps.iter().map(|s| (*o, *i, *s))).collect();
-            if found == wanted {
-                continue;
+            let own = rest.partition_point(|p| p.0 as usize == source_index);
+            let (found, after) = rest.split_at(own);
+            rest = after;
+            let Some(known) = self.of(circuit, source.map)? else { continue };
+            let found = found.iter().map(|p| p.1);
+            if let Some((list, missing)) = first_difference(found, known) {
+                let (output, input, step) = list;
+                return Err(LawError::Support { source_index, output, input, step, missing });
             }
-            let place = found.iter().zip(&wanted).take_while(|(f, w)| f == w).count();
-            let missing = match (found.get(place), wanted.get(place)) {
-                (Some(f), Some(w)) => w < f,
-                (found, _) => found.is_none(),
-            };
-            let list = if missing { &wanted } else { &found };
-            let (output, input, step) = list[place];
-            return Err(LawError::Support { source_index, output, input, step, missing });
         }
         Ok(())
     }
 
-    fn of(&mut self, circuit: &Circuit, id: MapId) -> Result<Option<&Support>, LawError> {
+    fn of(&mut self, circuit: &Circuit, id: MapId) -> Result<Option<&Known>, LawError> {
         if !self.known.contains_key(&id) {
             let map = circuit.map(id).placed(&circuit.layouts)?;
-            let pairs = u64::from(map.input.ciphertexts) * u64::from(map.output.ciphertexts);
-            let work = pairs.saturating_mul(circuit.slots() as u64);
-            let support = match work <= self.left {
-                true => Support::structural(&map, &circuit.tensors)?,
-                false => None,
-            };
-            self.left = self.left.saturating_sub(work);
-            self.known.insert(id, support);
+            let support = Support::within(&map, &circuit.tensors, &mut self.left)?;
+            let known = support.map(|support| Known { diagonals: support.diagonals(), support });
+            self.known.insert(id, known);
         }
         Ok(self.known[&id].as_ref())
     }
+}
+
+/// The first diagonal that only one of the lists has, and whether it is missing from the plan.
+fn first_difference(found: impl ExactSizeIterator<Item = Named>, known: &Known) -> Option<(Named, bool)> {
+    let same = found.len() == known.diagonals;
+    let pairs = known.support.0.iter();
+    let mut wanted = pairs.flat_map(|((o, i), steps)| steps.iter().map(|s| (*o, *i, *s)));
+    for found in found {
+        match wanted.next() {
+            Some(wanted) if wanted == found => {}
+            Some(wanted) if wanted < found => return Some((wanted, true)),
+            _ => return Some((found, false)),
+        }
+    }
+    if same { None } else { wanted.next().map(|wanted| (wanted, true)) }
 }

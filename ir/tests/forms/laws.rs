@@ -1,7 +1,7 @@
 //! The verifier: what obeys the laws passes, and each broken law is named with place and numbers.
 
 use crate::samples::{GADGET, draft, from_choices, key_kinds, parameters, sample, verify};
-use cipherloom_ir::scheme::{KeyKind, Level, SecurityPolicy};
+use cipherloom_ir::scheme::{ChainRequest, KeyKind, Level, SecurityPolicy};
 use cipherloom_ir::*;
 use proptest::prelude::*;
 
@@ -189,4 +189,56 @@ proptest! {
             prop_assert!(sizes, "{}", error);
         }
     }
+}
+
+/// One map of 2048 diagonals, used by 2^17 plans of one product each.
+#[test]
+fn large_maps_cost_their_size_once() {
+    let request = ChainRequest { log_n: 15, log_scale: 30, base_bits: 40, levels: 2 };
+    let parameters = request.parameters(1).expect("there are such primes");
+    let mut b = CircuitBuilder::new("hostile", parameters).unwrap();
+    let line = |size: u32| Layout {
+        shape: vec![1, 1, size],
+        slots: 1 << 14,
+        ciphertexts: 1,
+        axes: vec![vec![], vec![], vec![Digit { extent: size, stride: 1 }]],
+        replicas: vec![],
+        gap: Gap::Zero,
+    };
+    let (input, output) = (b.layout(line(1 << 14)), b.layout(line((1 << 14) - (1 << 11) + 1)));
+    let (kernel, one) = ([1, 1 << 11], [1, 1]);
+    let window = Window { kernel, stride: one, dilation: one, pad_before: [0, 0], pad_after: [0, 0] };
+    let pool = Operator::AveragePool { input: [1, 1, 1 << 14], window, count_padding: false };
+    let map = b.map(LinearMap { operators: vec![pool], scale: 1.0, input, output, fold: vec![] });
+    let x = b.input(crate::samples::input_spec("x", input)).unwrap()[0];
+    let still = vec![KeyedStep { step: Step(0), key: None }];
+    let product = Product { output: 0, giant: 0, source: 0, input: 0, baby: 0 };
+    let plan = LinearPlan {
+        sources: vec![Source { map, values: vec![x] }],
+        babies: still.clone(),
+        giants: still,
+        products: vec![product],
+        outputs: 1,
+        hoisting: Hoisting::Single,
+        rescale: true,
+    };
+    let (name, values, range) = ("y".into(), vec![x], [0.0, 1.0]);
+    let (labels, client_steps) = (vec![], vec![]);
+    b.output(OutputSpec { name, layout: input, values, scale: 1.0, range, labels, client_steps }).unwrap();
+    let mut circuit = b.finish();
+    let node = |k| Node { op: Op::Linear(plan.clone()), first: ValueId(k), results: 1, origin: 0 };
+    circuit.nodes.extend((1..=1 << 17).map(node));
+    let mut few = circuit.clone();
+    few.nodes.truncate(2);
+    let timed = |circuit| {
+        let start = std::time::Instant::now();
+        (verify(circuit).unwrap_err(), start.elapsed())
+    };
+    let (_, once) = timed(few);
+    let (error, often) = timed(circuit);
+    assert!(often < 2 * once + std::time::Duration::from_secs(1), "{often:?}, and {once:?} for one use");
+    assert!(
+        error.violations.iter().any(|v| matches!(v.law, LawError::Support { missing: true, .. })),
+        "{error}"
+    );
 }
