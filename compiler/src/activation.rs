@@ -11,8 +11,10 @@ pub mod form;
 
 use crate::error::CompileError;
 use crate::graph::{Function, Kind, NodeId, TensorGraph, TensorNode};
+use crate::outputs::Assumed;
 use cipherloom_ir::{Activation, RangeCertificate, matrix_rows};
 use fit::{Density, fit, to_powers};
+use std::collections::BTreeMap;
 
 /// Leading coefficients whose term stays below this share of the polynomial's largest value are taken as zero.
 const NEGLIGIBLE_SHARE: f64 = 1e-3;
@@ -22,6 +24,8 @@ const NEGLIGIBLE_SHARE: f64 = 1e-3;
 pub struct Lowered {
     /// Ranges that the polynomials were fitted on.
     pub certificate: Vec<RangeCertificate>,
+    /// Outputs whose ranges nobody gave.
+    pub assumed: Vec<Assumed>,
     /// Things the user should know.
     pub warnings: Vec<String>,
 }
@@ -121,7 +125,7 @@ fn range_of(graph: &TensorGraph, id: NodeId, warnings: &mut Vec<String>) -> Resu
     if let Some(range) = node.range {
         return Ok(widened(range));
     }
-    let range = interval(graph, id)?;
+    let range = interval(graph, id, &mut BTreeMap::new())?;
     warnings.push(format!(
         "no calibrated range for `{}`: interval bounds [{:.3}, {:.3}] are used, which cost accuracy; calibrate with data",
         node.name, range[0], range[1]
@@ -134,13 +138,26 @@ fn widened(range: [f64; 2]) -> [f64; 2] {
     if range[1] - range[0] > 1e-6 { range } else { [range[0] - 1.0, range[1] + 1.0] }
 }
 
-/// Interval bounds of a tensor from the bounds of its operands.
-fn interval(graph: &TensorGraph, id: NodeId) -> Result<[f64; 2], CompileError> {
+/// Interval bounds of a tensor from the bounds of its operands; `known` keeps what has been found.
+pub(crate) fn interval(
+    graph: &TensorGraph,
+    id: NodeId,
+    known: &mut BTreeMap<NodeId, [f64; 2]>,
+) -> Result<[f64; 2], CompileError> {
     let node = graph.node(id);
-    if let Some(range) = node.range {
+    if let Some(range) = node.range.or_else(|| known.get(&id).copied()) {
         return Ok(range);
     }
-    let operands = graph.operands(id).iter().map(|o| interval(graph, *o)).collect::<Result<Vec<_>, _>>()?;
+    let operands = graph.operands(id);
+    let operands = operands.iter().map(|o| interval(graph, *o, known)).collect::<Result<Vec<_>, _>>()?;
+    let range = interval_of(graph, id, &operands)?;
+    known.insert(id, range);
+    Ok(range)
+}
+
+/// Interval bounds of a node from those of its operands.
+fn interval_of(graph: &TensorGraph, id: NodeId, operands: &[[f64; 2]]) -> Result<[f64; 2], CompileError> {
+    let node = graph.node(id);
     let extent = |values: &[f64]| {
         [
             values.iter().copied().fold(f64::INFINITY, f64::min),

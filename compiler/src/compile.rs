@@ -1,7 +1,7 @@
 //! The pipeline: from a tensor graph to a circuit, by the stages of [`STAGES`](crate::stages::STAGES).
 //!
 //! ```text
-//! activation → compose → balance → levels → for each ring degree: parameters (guess) → packing with rotation
+//! activation (with output ranges) → compose → balance → levels → for each ring degree: parameters (guess) → packing with rotation
 //!            → cheapest first: emission → rescale → parameters (scale from the trace) → forecast
 //! ```
 //!
@@ -18,6 +18,7 @@ use crate::error::CompileError;
 use crate::graph::{Kind, TensorGraph};
 use crate::levels::Levels;
 use crate::options::{CompileOptions, Packing, Purpose};
+use crate::outputs;
 use crate::report::Report;
 use crate::saturate::packing::{Logical, laws};
 use crate::stages::Stage;
@@ -80,7 +81,11 @@ fn walk(model: &TensorGraph, options: &CompileOptions, trail: &mut Trail<'_>) ->
     options.check()?;
     trail.graph(Stage::Frontend, model)?;
     let (lowered, notes) = match options.purpose {
-        Purpose::Encrypted => activation::lower(model, options.activation_degree)?,
+        Purpose::Encrypted => {
+            let (mut lowered, mut notes) = activation::lower(model, options.activation_degree)?;
+            notes.assumed = outputs::assume(&mut lowered);
+            (lowered, notes)
+        }
         Purpose::Draft => (model.clone(), Lowered::default()),
     };
     trail.graph(Stage::Activation, &lowered)?;

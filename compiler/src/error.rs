@@ -37,6 +37,20 @@ pub enum CompileError {
         /// Largest ring degree tried.
         log_n: u32,
     },
+    /// The base prime cannot hold the outputs.
+    #[error(
+        "the outputs reach {largest:.3e}: at the scale that the precision needs ({log_scale} bits) they take a base prime of {base_bits} bits, and primes have at most {max_bits}; remedy: scale the last layer down, calibrate with data if its range was not measured, or lower --precision"
+    )]
+    OutputRange {
+        /// Largest magnitude of an output, as the circuit computes it.
+        largest: f64,
+        /// Smallest scale that is worth trying.
+        log_scale: u32,
+        /// Bits that the base prime would have.
+        base_bits: u32,
+        /// Largest size of a prime.
+        max_bits: u32,
+    },
     /// No parameter set reaches the precision.
     #[error(
         "no parameters reach {wanted_bits:.1} bits of precision (best: {best_bits:.1}); remedy: lower --precision"

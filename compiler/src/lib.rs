@@ -13,6 +13,7 @@ pub mod frontend;
 pub mod graph;
 pub mod levels;
 mod options;
+mod outputs;
 pub mod packing;
 pub mod parameters;
 pub mod passes;

@@ -13,13 +13,13 @@ use cipherloom_ir::scheme::{
 };
 
 /// Largest size of a prime: the engine's kernels want less than 2^50.
-const MAX_PRIME_BITS: u32 = 50;
+pub const MAX_PRIME_BITS: u32 = 50;
 /// Most bits that one special prime contributes, in tenths: what the prime search calls 49.9.
 const MAX_SPECIAL_TENTHS: u32 = 499;
 /// The base prime exceeds the largest output by this factor, for noise and for outputs beyond the calibrated range.
 const HEADROOM_BITS: u32 = 3;
-/// Output bound where no range is known.
-const UNKNOWN_OUTPUT: f64 = 64.0;
+/// Output bound of drafts without a range, which nobody encrypts.
+const DRAFT_OUTPUT: f64 = 64.0;
 /// Scale bits of a draft, which nobody encrypts.
 const DRAFT_SCALE_BITS: u32 = 40;
 
@@ -66,13 +66,27 @@ impl Frame {
         let frames = (1..=top.limbs() as u32).filter_map(|digit_limbs| {
             let largest = base_bits + (digit_limbs - 1) * log_scale;
             let special_bits = largest + SPECIAL_MARGIN_MAX_BITS;
-            let special_limbs = (10 * (largest + SPECIAL_MARGIN_MIN_BITS)).div_ceil(MAX_SPECIAL_TENTHS);
-            let gadget = Gadget { digit_limbs, special_limbs };
+            let gadget = Gadget { digit_limbs, special_limbs: special_limbs(largest) };
             let fits = q_bits + special_bits <= bound;
             let cost = CostModel::new(profile, log_n, gadget);
             fits.then_some(Frame { log_n, top, log_scale, base_bits, gadget, special_bits, cost })
         });
         frames.min_by_key(Frame::typical_ns)
+    }
+
+    /// This frame with the largest base prime, up to `more` bits larger, that leaves key switching as it is.
+    pub fn widened(self, more: u32, bound: u32) -> Frame {
+        let larger = (1..=more.min(MAX_PRIME_BITS.saturating_sub(self.base_bits))).rev();
+        let mut frames = larger.map(|more| Frame {
+            base_bits: self.base_bits + more,
+            special_bits: self.special_bits + more,
+            ..self.clone()
+        });
+        let same = |f: &Frame| {
+            let largest = f.base_bits + (f.gadget.digit_limbs - 1) * f.log_scale;
+            f.gadget.special_limbs == special_limbs(largest) && f.log_qp() <= bound
+        };
+        frames.find(|f| same(f) && f.parameters().is_ok()).unwrap_or(self)
     }
 
     /// A frame for drafts: long enough, never secure, never encrypted.
@@ -116,15 +130,25 @@ impl Frame {
     }
 }
 
+/// Special primes for digits of at most this many bits.
+fn special_limbs(largest: u32) -> u32 {
+    (10 * (largest + SPECIAL_MARGIN_MIN_BITS)).div_ceil(MAX_SPECIAL_TENTHS)
+}
+
 /// Bits of a base prime that holds an output of this range at `2^log_scale`.
 pub fn base_bits(log_scale: u32, range: [f64; 2]) -> u32 {
-    let bound = range[0].abs().max(range[1].abs()).max(1.0);
+    let bound = range[0].abs().max(range[1].abs()).clamp(1.0, f64::MAX);
     // One bit for the sign.
     let bits = libm::ceil(libm::log2(bound)) as u32 + 1 + HEADROOM_BITS;
     log_scale + bits
 }
 
-/// Range certificate of an output.
+/// Largest scale, in bits, whose base prime holds an output of this range.
+pub fn largest_scale(range: [f64; 2]) -> u32 {
+    MAX_PRIME_BITS.saturating_sub(base_bits(0, range))
+}
+
+/// Range of an output: calibrated, or as [`outputs`](crate::outputs) assumed.
 pub fn output_range(graph: &TensorGraph, id: NodeId) -> [f64; 2] {
-    graph.node(id).range.unwrap_or([-UNKNOWN_OUTPUT, UNKNOWN_OUTPUT])
+    graph.node(id).range.unwrap_or([-DRAFT_OUTPUT, DRAFT_OUTPUT])
 }

@@ -9,7 +9,7 @@ mod worst_case;
 pub use exact::{Exact, ExactError, ExactRun, SlotVector};
 pub use magnitudes::Magnitudes;
 pub use trace::{Encryption, MapNorms, Trace, TraceError, Traced};
-pub use worst_case::{WorstError, worst_errors};
+pub use worst_case::{OutputBound, WorstError, output_bounds};
 
 use crate::circuit::{Circuit, Node};
 use crate::op::{Op, Plain, ValueId};

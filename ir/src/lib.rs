@@ -35,13 +35,13 @@
 //! | figure | by | for |
 //! |---|---|---|
 //! | average: standard deviations, typical values | [`Trace`] | choice of the scale; precision in the [`Forecast`], for secret-key and for public-key encryption |
-//! | worst case: a bound for every input inside its range, except with probability 2^-128 | [`worst_errors`] | [`ManifestOutput::worst_error`]; whatever must hide or outgrow the error |
+//! | worst case: a bound for every input inside its range, except with probability 2^-128 | [`output_bounds`] | [`ManifestOutput::worst_error`]; whatever must hide or outgrow the error |
 //!
 //! The worst case counts encryption (either way), encoding of plaintexts, key switching, rescaling, adjusting and
-//! products of errors, propagated through intervals of the exact values. Neither figure counts how far the circuit's
-//! exact meaning is from the model (polynomials in place of activations, weights as float32). The bound grows by the
-//! largest values that any input in range could cause, far above those that images cause, so that for deep networks
-//! it is larger than the outputs: true, and of little use there.
+//! products of errors, propagated through intervals of the exact values, and is infinite where these do not prove that
+//! the output fits the modulus. Neither figure counts how far the circuit's exact meaning is from the model (polynomials
+//! in place of activations, weights as float32). Intervals grow by the largest values that any input in range could cause,
+//! far above those that images cause, so that for deep networks nothing is proved.
 //!
 //! # Forms
 //!
@@ -81,8 +81,8 @@ pub use digest::Digest;
 pub use expand::expand_plans;
 pub use format::FormatError;
 pub use interpret::{
-    Encryption, Exact, ExactError, ExactRun, Interpretation, Magnitudes, MapNorms, SlotVector, Trace,
-    TraceError, Traced, WorstError, interpret, worst_errors,
+    Encryption, Exact, ExactError, ExactRun, Interpretation, Magnitudes, MapNorms, OutputBound, SlotVector,
+    Trace, TraceError, Traced, WorstError, interpret, output_bounds,
 };
 pub use layout::{Digit, Gap, Layout, LayoutError, LayoutId, MAX_LAYOUT_SLOTS, digit_span};
 pub use manifest::{Manifest, ManifestInput, ManifestOutput};

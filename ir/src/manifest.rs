@@ -7,7 +7,7 @@ use crate::circuit::{Circuit, ClientStep, Forecast, InputSpec, OutputSpec, Prepr
 use crate::container::{Container, Kind, in_memory};
 use crate::digest::Digest;
 use crate::format::{FormatError, decode, encode};
-use crate::interpret::{TraceError, WorstError, worst_errors};
+use crate::interpret::{OutputBound, TraceError, WorstError, output_bounds};
 use crate::layout::{Layout, LayoutId};
 use crate::scheme::{KeySpec, Level, Parameters};
 use crate::verify::{LawError, entry, value_types};
@@ -60,7 +60,8 @@ pub struct ManifestOutput {
     pub scale: f64,
     /// Range certificate `[min, max]`.
     pub range: [f64; 2],
-    /// Bound of every element's error, for inputs inside their ranges; see [`worst_errors`].
+    /// Bound of every element's error, for inputs inside their ranges; infinite (null in JSON) unless it is proved that
+    /// none of them makes the output wrap around. See [`output_bounds`].
     pub worst_error: WorstError,
     /// Class names, empty or one per element.
     pub labels: Vec<String>,
@@ -83,8 +84,8 @@ impl Manifest {
                 range: input.range,
             })
         };
-        let worst_errors = worst_errors(circuit)?;
-        let output = |(output, worst_error): (&OutputSpec, &WorstError)| -> Result<ManifestOutput, LawError> {
+        let bounds = output_bounds(circuit)?;
+        let output = |(output, bound): (&OutputSpec, &OutputBound)| -> Result<ManifestOutput, LawError> {
             let first = output.values.first().map_or(u32::MAX, |v| v.0);
             Ok(ManifestOutput {
                 name: output.name.clone(),
@@ -92,7 +93,7 @@ impl Manifest {
                 level: entry("value", &types, first)?.level,
                 scale: output.scale,
                 range: output.range,
-                worst_error: *worst_error,
+                worst_error: bound.proved(),
                 labels: output.labels.clone(),
                 client_steps: output.client_steps.clone(),
             })
@@ -103,7 +104,7 @@ impl Manifest {
             parameters: circuit.parameters.clone(),
             keys: circuit.keys.clone(),
             inputs: circuit.inputs.iter().map(input).collect::<Result<_, _>>()?,
-            outputs: circuit.outputs.iter().zip(&worst_errors).map(output).collect::<Result<_, _>>()?,
+            outputs: circuit.outputs.iter().zip(&bounds).map(output).collect::<Result<_, _>>()?,
             certificate: circuit.certificate.clone(),
             forecast: circuit.forecast,
         })

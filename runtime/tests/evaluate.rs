@@ -131,7 +131,11 @@ struct Ready {
 }
 
 fn ready(hoisting: Hoisting, options: Options) -> Ready {
-    let verified = Verified::new(circuit(hoisting), &policy()).unwrap();
+    ready_for(circuit(hoisting), options)
+}
+
+fn ready_for(circuit: Circuit, options: Options) -> Ready {
+    let verified = Verified::new(circuit, &policy()).unwrap();
     let client = Client::new(Manifest::of(&verified).unwrap(), &policy(), Path::best()).unwrap();
     let secret = client.generate_secret().unwrap();
     let keys = client.evaluation_keys(&secret).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
@@ -185,6 +189,31 @@ fn errors_stay_within_the_worst_case() {
             assert!(largest <= bound, "{hoisting:?}: {largest:e} is above {bound:e}");
             assert!(bound < 1e5 * largest, "{hoisting:?}: {bound:e} says nothing about {largest:e}");
         }
+    }
+}
+
+/// `rescale(2^60 x + x) − rescale(2^60 x)` at level 1, whose modulus has 80 bits for values at the scale 2^34: both
+/// terms leave it, the result does not.
+#[test]
+fn values_in_between_may_leave_the_modulus() {
+    let parameters = parameters();
+    let slots = parameters.slots() as u32;
+    let mut b = CircuitBuilder::new("between", parameters).unwrap();
+    let layout = b.layout(vector(slots));
+    let preprocessing = Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] };
+    let x = b.input(InputSpec { name: "x".into(), layout, preprocessing, range: [-1.0, 1.0] }).unwrap()[0];
+    let x = b.adjust(x, Level(1)).unwrap();
+    let large = (0..60).fold(x, |y, _| b.add(y, y).unwrap());
+    let sum = b.add(large, x).unwrap();
+    let [sum, large] = [sum, large].map(|v| b.adjust(v, Level(0)).unwrap());
+    let values = vec![b.sub(sum, large).unwrap()];
+    let (name, range, labels) = ("y".into(), [-1.0, 1.0], vec![]);
+    b.output(OutputSpec { name, layout, values, scale: 1.0, range, labels, client_steps: vec![] }).unwrap();
+    let mut r = ready_for(b.finish(), Options::default());
+    let answer = r.evaluator.run(&r.inputs.clone(), &Silent).unwrap();
+    let inputs = self::values(r.evaluator.circuit());
+    for (slot, (found, wanted)) in decrypted(&r, answer).iter().zip(inputs).enumerate() {
+        assert!((found - wanted).abs() < 1e-4, "slot {slot}: {found} instead of {wanted}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! `inspect`: what a circuit or a manifest holds.
 
 use super::report::{Report, bytes_text};
-use cipherloom::ir::{Manifest, container::Kind as FileKind};
+use cipherloom::ir::{Manifest, WorstError, container::Kind as FileKind};
 use cipherloom::{Error, Kind, circuits, files};
 use serde_json::json;
 use std::path::PathBuf;
@@ -80,10 +80,12 @@ fn manifest_report(m: &Manifest) -> Report {
             o.name,
             shape(&o.layout.shape)
         ));
-        lines.push(format!(
-            "           error at most {:.3e} (public key {:.3e}) except with probability 2^-128",
-            o.worst_error.secret_key, o.worst_error.public_key
-        ));
+        lines.push(match o.worst_error {
+            WorstError { secret_key, public_key } if secret_key.is_finite() => format!(
+                "           error at most {secret_key:.3e} (public key {public_key:.3e}) except with probability 2^-128"
+            ),
+            _ => "           no bound of the error is proved for every input in range; the forecast is an average".to_owned(),
+        });
     }
     let f = &m.forecast;
     lines.push(format!(

@@ -88,7 +88,8 @@ fn the_steps_apart_give_the_class_and_say_nothing_about_it_on_the_server() {
     let digest = manifest["circuit"].as_str().unwrap();
     assert!(digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()), "{digest}");
     for way in ["secret_key", "public_key"] {
-        assert!(manifest["outputs"][0]["worst_error"][way].as_f64().unwrap() > 0.0, "{manifest}");
+        // Not proved for every input; a number would be the bound.
+        assert!(manifest["outputs"][0]["worst_error"][way].is_null(), "{manifest}");
     }
 }
 

@@ -13,8 +13,9 @@ use crate::error::CompileError;
 use crate::forecast::{PrecisionBits, forecast, rotations};
 use crate::graph::TensorGraph;
 use crate::options::{CompileOptions, Packing};
+use crate::outputs;
 use crate::packing::{Arranged, Target, pack};
-use crate::parameters::{Frame, Sizes, base_bits, output_range};
+use crate::parameters::{Frame, MAX_PRIME_BITS, Sizes, base_bits, largest_scale, output_range};
 use crate::report::Report;
 use crate::saturate::rescale::improve;
 use crate::stages::Stage;
@@ -97,7 +98,8 @@ impl Job<'_> {
     /// Whether fewer levels would leave room for a larger scale.
     fn is_limited_by_levels(&self) -> bool {
         let log_n = self.options.log_n.unwrap_or(*LOG_N.end());
-        matches!(self.frame(log_n, self.packer.top(), MAX_SCALE_BITS), Fit::Insecure)
+        let largest = MAX_SCALE_BITS.min(largest_scale(self.range()));
+        matches!(self.frame(log_n, self.packer.top(), largest), Fit::Insecure)
     }
 
     /// The network arranged in the frames of the fewest levels that do.
@@ -214,6 +216,17 @@ impl Job<'_> {
         Ok(circuit)
     }
 
+    /// The frame with a base prime as large as a proof takes that assumed outputs fit it, or as costs no time.
+    fn with_room(&self, frame: Frame, arranged: &Arranged, cost: &CostModel) -> Result<Frame, CompileError> {
+        if self.notes.assumed.is_empty() {
+            return Ok(frame);
+        }
+        let circuit = self.emitted(&frame, arranged, cost)?;
+        let missing = outputs::missing_bits(&circuit, &self.notes.assumed)?;
+        let bound = SecurityPolicy::standard_128().bound(frame.log_n).unwrap_or(0);
+        Ok(frame.widened(missing, bound))
+    }
+
     /// The circuit with the smallest scale that the precision allows; `Err(bits)`: what the ring's largest scale gives.
     fn scaled(
         &self,
@@ -241,28 +254,39 @@ impl Job<'_> {
                     continue;
                 }
             }
+            let frame = self.with_room(frame, &arranged, guess.cost())?;
             trail.left(Stage::Parameters, || parameters_text(&frame))?;
             let mut circuit = self.finished(&frame, &arranged, guess.cost(), trail)?;
             let public_key = scales.bits(&circuit, Encryption::PublicKey)?;
             let precision = PrecisionBits { secret_key: bits, public_key };
             circuit.forecast = forecast(&circuit, frame.cost(), precision)?;
             trail.circuit(Stage::Forecast, &circuit, self.options.purpose, frame.cost())?;
-            let report = Report::of(&circuit, &frame, self.notes)?;
+            let mut report = Report::of(&circuit, &frame, self.notes)?;
+            report.warnings.extend(outputs::warnings(&circuit, &self.notes.assumed)?);
             return Ok(Ok(Compiled { circuit, report }));
         }
     }
 
-    /// The smallest scale that is worth trying and for which the levels do not fit the largest ring.
+    /// The smallest scale that is worth trying and for which the levels, or the outputs, do not fit the largest ring.
     fn too_deep(&self) -> CompileError {
         let log_n = *LOG_N.end();
         let bound = SecurityPolicy::standard_128().bound(log_n).unwrap_or(0);
         let needed = self.packer.top();
+        let (guess, range) = (self.guessed_scale(log_n), self.range());
         let fits = |levels: u32, log_scale: u32| {
-            let base_bits = base_bits(log_scale, self.range());
+            let base_bits = base_bits(log_scale, range).min(MAX_PRIME_BITS);
             let sizes = Sizes { log_n, top: Level(levels), log_scale, base_bits };
             Frame::cheapest(sizes, bound, &self.options.profile).is_some()
         };
-        let scales = self.guessed_scale(log_n)..MAX_SCALE_BITS;
+        if guess > largest_scale(range) && fits(needed.0, MAX_SCALE_BITS) {
+            return CompileError::OutputRange {
+                largest: range[0].abs().max(range[1].abs()),
+                log_scale: guess,
+                base_bits: base_bits(guess, range),
+                max_bits: MAX_PRIME_BITS,
+            };
+        }
+        let scales = guess..MAX_SCALE_BITS;
         let log_scale = scales.into_iter().find(|bits| !fits(needed.0, *bits)).unwrap_or(MAX_SCALE_BITS);
         CompileError::NeedsBootstrapping {
             levels_needed: needed.0,

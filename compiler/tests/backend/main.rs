@@ -3,6 +3,7 @@
 mod models;
 #[allow(dead_code, reason = "each test binary uses its part of the networks")]
 mod nets;
+mod outputs;
 mod passes;
 mod snapshots;
 mod stages;

@@ -13,16 +13,24 @@
 //! that an operation has just made: linear operations combine them by their deviations, and what comes from different
 //! roots by sums of squares. Everything else is *settled*: a bound of |error|, which grows by |weights|, by the other
 //! factor's magnitude, and by plain addition. A random part is settled (as [`RADIUS`] deviations) where an operation
-//! is not linear in it.
+//! is not linear in it. Equal computations make equal errors ([`roots`]).
+//!
+//! # Wrap-around
+//! The bound is infinite where an output may leave the modulus ([`output`]). Values in between may leave theirs: every
+//! operation computes on integers modulo Q, and a rescale, a dropped prime or a key switch of m + k·Q is that of m plus a
+//! multiple of the modulus that remains, so that an output that fits is right whatever happened before. (Bootstrapping
+//! will not have this property.)
 //!
 //! Relies on the op laws and on materialised diagonals. Promises: a pure function of the circuit with the same bits on
 //! every machine; plans are materialised one at a time.
 
 mod bounded;
+mod output;
+mod roots;
 mod rows;
 
+use super::Interpretation;
 use super::trace::TraceError;
-use super::{Interpretation, interpret};
 use crate::circuit::{Circuit, Node};
 use crate::map::plain_values;
 use crate::op::{Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, ValueId};
@@ -30,57 +38,38 @@ use crate::scheme::noise::{KeySwitchNoise, NoiseModel, TAIL_DEVIATIONS};
 use crate::scheme::{CanonicalScales, Level, Scale};
 use crate::verify::{Degree, LawError, ValueType, result_types};
 use bounded::Bounded;
+pub use output::{OutputBound, WorstError, output_bounds};
 use rayon::prelude::*;
+use roots::roots;
 use rows::{Rows, first_operands};
-use serde::{Deserialize, Serialize};
 
 /// Bound of a complex slot over the deviation of its real part.
 const RADIUS: f64 = std::f64::consts::SQRT_2 * TAIL_DEVIATIONS;
 
-/// Bounds of an output's error for the two ways to encrypt.
-#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize)]
-pub struct WorstError {
-    /// Inputs encrypted with the secret key.
-    pub secret_key: f64,
-    /// Inputs encrypted with a public key.
-    pub public_key: f64,
-}
-
 /// Both ways, in this order.
 type Both = [f64; 2];
-
-/// Largest error of each output tensor (after its client-side factor): see the header of the file for what it counts.
-///
-/// # Errors
-/// A circuit that breaks a law, or a draft.
-pub fn worst_errors(circuit: &Circuit) -> Result<Vec<WorstError>, TraceError> {
-    let meaning = WorstCase {
-        scales: CanonicalScales::new(&circuit.parameters),
-        noise: NoiseModel::worst_case(&circuit.parameters),
-    };
-    let values = interpret(circuit, &meaning)?;
-    let mut rest = &values[..];
-    let bound = |output: &crate::OutputSpec| {
-        let (own, after) = rest.split_at(output.values.len());
-        rest = after;
-        let layout = circuit.layout(output.layout);
-        let [secret_key, public_key] = [0, 1].map(|way| {
-            let errors: Vec<Vec<f64>> = own.iter().map(|v| v.errors(way)).collect();
-            let errors = layout.unpack(&errors).into_iter().map(|e| e * output.scale.abs());
-            errors.fold(0.0, |largest: f64, e| if e.is_finite() { largest.max(e) } else { f64::MAX })
-        });
-        WorstError { secret_key, public_key }
-    };
-    Ok(circuit.outputs.iter().map(bound).collect())
-}
 
 /// The meaning.
 struct WorstCase {
     scales: CanonicalScales,
     noise: NoiseModel,
+    /// Names of the values' errors.
+    roots: Vec<ValueId>,
 }
 
 impl WorstCase {
+    fn of(circuit: &Circuit) -> WorstCase {
+        WorstCase {
+            scales: CanonicalScales::new(&circuit.parameters),
+            noise: NoiseModel::worst_case(&circuit.parameters),
+            roots: roots(circuit),
+        }
+    }
+
+    fn root(&self, value: ValueId) -> ValueId {
+        self.roots[value.0 as usize]
+    }
+
     fn input(
         &self,
         circuit: &Circuit,
@@ -106,7 +95,7 @@ impl WorstCase {
     ) -> Result<Bounded, TraceError> {
         Ok(match (&node.op, operands) {
             (Op::Input { input, ciphertext }, _) => {
-                self.input(circuit, (*input, *ciphertext), node.first, scale)
+                self.input(circuit, (*input, *ciphertext), self.root(node.first), scale)
             }
             (Op::Add(..), [x, y]) => (*x).clone().plus((*y).clone()),
             (Op::Sub(..), [x, y]) => (*x).clone().plus((*y).clone().scaled(-1.0)),
@@ -123,7 +112,8 @@ impl WorstCase {
     }
 
     fn unary(&self, circuit: &Circuit, node: &Node, x: Bounded, scale: f64) -> Result<Bounded, TraceError> {
-        let (before, level, root) = (self.scales.value(&x.kind.scale), x.kind.level, node.first);
+        let (before, level) = (self.scales.value(&x.kind.scale), x.kind.level);
+        let root = self.root(node.first);
         let plain_scale = scale / before;
         let both = |deviation: f64| [deviation; 2];
         let switched = |key: KeyId| self.key_switch(circuit, key, level);
@@ -199,7 +189,7 @@ impl WorstCase {
     fn linear(
         &self,
         circuit: &Circuit,
-        (plan, root): (&LinearPlan, ValueId),
+        (plan, first): (&LinearPlan, ValueId),
         operands: &[&Bounded],
         kinds: &[ValueType],
     ) -> Result<Vec<Bounded>, TraceError> {
@@ -216,7 +206,9 @@ impl WorstCase {
                 (Some(noise), Hoisting::Double) => noise.inner / before,
             })
             .collect();
-        let rows = Rows::of(circuit, plan, operands, babies.iter().copied().fold(0.0, f64::max))?;
+        let names: Vec<ValueId> =
+            plan.sources.iter().flat_map(|s| s.values.iter().map(|v| self.root(*v))).collect();
+        let rows = Rows::of(circuit, plan, (operands, &names), babies.iter().copied().fold(0.0, f64::max))?;
         let encoding = self.rounding_of_diagonals(plan, operands, &babies, before / product);
         let giants: f64 = plan.giants.iter().filter_map(switch).map(|n| sq(n.total() / product)).sum();
         let keyed = plan.babies.iter().chain(&plan.giants).find_map(|s| s.key);
@@ -231,7 +223,7 @@ impl WorstCase {
             for way in [0, 1] {
                 out.settled[way].iter_mut().for_each(|e| *e += encoding[output as usize][way]);
             }
-            out.with_random(ValueId(root.0 + output), [own; 2])
+            out.with_random(self.root(ValueId(first.0 + output)), [own; 2])
         };
         Ok((0..plan.outputs).into_par_iter().map(bounded).collect())
     }

@@ -23,7 +23,7 @@
 //! need none, both are sub-Gaussian with their variance).
 //!
 //! Promises: pure functions. The averages choose parameters and predict precision; they must not size noise that hides
-//! something, which takes the worst case ([`crate::worst_errors`]).
+//! something, which takes the worst case ([`crate::output_bounds`]).
 
 use super::params::{Gadget, Level, Parameters};
 

@@ -6,7 +6,7 @@ use cipherloom_ir::scheme::{ChainRequest, Gadget, Level, Parameters, Scale};
 use cipherloom_ir::{
     Activation, Circuit, CircuitBuilder, Digit, Exact, Gap, Hoisting, InputSpec, KeyedStep, Layout, LayoutId,
     LinearMap, LinearPlan, Magnitudes, MapId, MapNorms, OutputSpec, Plain, Preprocessing, Product, Source,
-    Step, Support, Trace, ValueId, expand_plans, value_types, worst_errors,
+    Step, Support, Trace, ValueId, WorstError, expand_plans, output_bounds, value_types,
 };
 use proptest::prelude::*;
 
@@ -207,7 +207,7 @@ fn the_worst_case_follows_the_formulas() {
     let square = b.relinearize_rescale(square, GADGET).unwrap();
     b.output(OutputSpec { scale: -3.0, ..output(layout, vec![square]) }).unwrap();
     let circuit = b.finish();
-    let found = worst_errors(&circuit).unwrap()[0];
+    let found = output_bounds(&circuit).unwrap()[0].error;
     let noise = NoiseModel::worst_case(&circuit.parameters);
     let at = |level| Scale::canonical(Level(level)).value(&circuit.parameters);
     let radius = TAIL_DEVIATIONS * 2f64.sqrt();
@@ -220,7 +220,7 @@ fn the_worst_case_follows_the_formulas() {
         let wanted = 3.0 * (2.0 * e + e * e + radius * switched.hypot(rounded));
         assert!((found / wanted - 1.0).abs() < 1e-9, "{found} {wanted}");
     }
-    assert!(worst_errors(&polynomial()).is_err(), "a draft has no encrypted meaning");
+    assert!(output_bounds(&polynomial()).is_err(), "a draft has no encrypted meaning");
 }
 
 /// A value rotated and added to itself: what each slot sums comes from different slots of one error.
@@ -236,11 +236,60 @@ fn the_worst_case_keeps_rotated_errors_apart() {
         let circuit = b.finish();
         let switch = NoiseModel::worst_case(&circuit.parameters).key_switch(GADGET, Level(4)).total();
         let scale = Scale::canonical(Level(4)).value(&circuit.parameters);
-        (worst_errors(&circuit).unwrap()[0].public_key, switch / scale * TAIL_DEVIATIONS * 2f64.sqrt())
+        (output_bounds(&circuit).unwrap()[0].error.public_key, switch / scale * TAIL_DEVIATIONS * 2f64.sqrt())
     };
     let ((twice, _), (apart, switch)) = (sum_of(0), sum_of(5));
     let one = twice / 2.0;
     assert!((apart - (2.0 * one * one + switch * switch).sqrt()).abs() < 1e-9 * one, "{apart} {one}");
+}
+
+/// The modulus at level 0 has 50 bits, the scale about 40: values up to some 500 fit, on average over the slots.
+#[test]
+fn an_output_that_may_leave_the_modulus_has_no_bound() {
+    let doubled = |times: u32, back: bool| {
+        let mut b = CircuitBuilder::new("d", parameters(8)).unwrap();
+        let layout = b.layout(vector_layout(128));
+        let x = b.input(input(layout)).unwrap()[0];
+        let x = b.adjust(x, Level(0)).unwrap();
+        let large = (0..times).fold(x, |y, _| b.add(y, y).unwrap());
+        let y = if back { b.sub(large, large).unwrap() } else { large };
+        b.output(output(layout, vec![y])).unwrap();
+        output_bounds(&b.finish()).unwrap()[0]
+    };
+    let (small, large) = (doubled(8, false), doubled(12, false));
+    assert!((1.0..1.01).contains(&(small.reach / 256.0)) && small.fits(), "{small:?}");
+    assert_eq!(small.proved(), small.error);
+    assert!(!large.fits() && large.error.secret_key.is_finite(), "{large:?}");
+    assert_eq!(large.proved().secret_key, f64::INFINITY);
+    let json = serde_json::to_string(&large.proved()).unwrap();
+    assert_eq!(json, r#"{"secret_key":null,"public_key":null}"#);
+    assert_eq!(serde_json::from_str::<WorstError>(&json).unwrap(), large.proved());
+    // Sparse slots: the mean counts.
+    let mut b = CircuitBuilder::new("s", parameters(8)).unwrap();
+    let layout = b.layout(Layout { shape: vec![8], ..vector_layout(128) });
+    let x = b.input(input(layout)).unwrap()[0];
+    let x = b.adjust(x, Level(0)).unwrap();
+    let y = (0..12).fold(x, |y, _| b.add(y, y).unwrap());
+    b.output(output(layout, vec![y])).unwrap();
+    assert!(output_bounds(&b.finish()).unwrap()[0].fits());
+}
+
+/// Two adjusts of one value make one error twice, not two.
+#[test]
+fn equal_computations_have_equal_errors() {
+    let sum_of = |different: bool| {
+        let mut b = CircuitBuilder::new("e", parameters(8)).unwrap();
+        let layout = b.layout(vector_layout(128));
+        let (x, y) = (b.input(input(layout)).unwrap()[0], b.input(input(layout)).unwrap()[0]);
+        let [low, other] = [x, if different { y } else { x }].map(|v| b.adjust(v, Level(1)).unwrap());
+        let other = b.neg(other).unwrap();
+        let sum = b.sub(low, other).unwrap();
+        b.output(output(layout, vec![sum])).unwrap();
+        output_bounds(&b.finish()).unwrap()[0].error.secret_key
+    };
+    let (equal, independent) = (sum_of(false), sum_of(true));
+    // Beside the random parts stand the factors' roundings, which add up either way.
+    assert!((1.41..1.5).contains(&(equal / independent)), "{equal} {independent}");
 }
 
 #[test]

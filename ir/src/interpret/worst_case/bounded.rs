@@ -66,6 +66,13 @@ impl Bounded {
         (0..self.slots()).map(|s| known(self.reach(s) + self.settled[way][s] + spread)).fold(0.0, f64::max)
     }
 
+    /// Mean magnitude of the encrypted value over all slots, at most.
+    pub(super) fn mean(&self, way: usize) -> f64 {
+        let spread = self.spread(way);
+        let sum: f64 = (0..self.slots()).map(|s| self.reach(s) + self.settled[way][s] + spread).sum();
+        known(sum / self.slots() as f64)
+    }
+
     pub(super) fn with_random(mut self, root: ValueId, deviation: Both) -> Bounded {
         self.random.push(Random { root, deviation, offsets: BTreeSet::from([0]) });
         self

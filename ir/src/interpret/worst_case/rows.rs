@@ -34,7 +34,7 @@ impl Rows {
     pub(super) fn of(
         circuit: &Circuit,
         plan: &LinearPlan,
-        operands: &[&Bounded],
+        (operands, names): (&[&Bounded], &[ValueId]),
         baby: f64,
     ) -> Result<Rows, TraceError> {
         let mut maps: BTreeMap<MapId, Diagonals> = BTreeMap::new();
@@ -44,16 +44,15 @@ impl Rows {
         }
         let gather = Gather::of(plan, &maps, circuit.slots());
         // A baby rotation of a value is one error for all sources that name the value.
-        let ids: Vec<ValueId> = plan.sources.iter().flat_map(|s| s.values.iter().copied()).collect();
         let mut numbers: BTreeMap<(bool, ValueId), usize> = BTreeMap::new();
         let mut random = vec![];
-        for (operand, (x, id)) in operands.iter().zip(ids).enumerate() {
+        for (operand, (x, id)) in operands.iter().zip(names).enumerate() {
             // Rotated copies of a root may meet in one slot of a row: counted as if all did.
             let through = x.random.iter().map(|r| {
                 let count = r.offsets.len() as f64;
                 ((false, r.root), r.deviation.map(|d| d * count))
             });
-            for (key, deviation) in through.chain([((true, id), [baby; 2])]) {
+            for (key, deviation) in through.chain([((true, *id), [baby; 2])]) {
                 let next = numbers.len();
                 random.push((operand, *numbers.entry(key).or_insert(next), deviation));
             }
