@@ -7,7 +7,7 @@
 
 use crate::cost::{CostModel, PlanCounts};
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Hoisting, LinearPlan, Support};
+use cipherloom_ir::{Hoisting, LinearPlan, Step, Support};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One product of a split: indices into babies and giants.
@@ -91,8 +91,9 @@ impl Family {
     pub fn of(support: &Support, slots: u32) -> Family {
         let steps: BTreeSet<u32> = support.0.values().flatten().map(|s| s.0).collect();
         let mut members: Vec<(Window, Counts)> = Vec::new();
+        let quotient = Quotient::of(support);
         for window in windows(slots) {
-            let counts = Counts::of(support, &window);
+            let counts = Counts::of(&quotient, &window);
             if !members.iter().any(|(_, known)| known.no_more_than(&counts)) {
                 members.push((window, counts));
             }
@@ -157,6 +158,42 @@ fn windows(slots: u32) -> impl Iterator<Item = Window> {
     })
 }
 
+/// Steps other than 0, one set for each ciphertext.
+struct Rotated {
+    slots: u32,
+    sets: Vec<Vec<u64>>,
+}
+
+impl Rotated {
+    fn new(slots: u32) -> Rotated {
+        Rotated { slots, sets: vec![] }
+    }
+
+    fn push(&mut self, (step, ciphertext): (u32, u32)) {
+        let at = ciphertext as usize;
+        if at >= self.sets.len() {
+            let words = self.slots.div_ceil(64) as usize;
+            self.sets.resize_with(at + 1, || vec![0; words]);
+        }
+        self.sets[at][step as usize / 64] |= u64::from(step != 0) << (step % 64);
+    }
+
+    /// Pairs of step and ciphertext; each set stands for as many ciphertexts as its weight says.
+    fn count(&self, weights: &BTreeMap<u32, u64>) -> u64 {
+        let ones = |set: &[u64]| set.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+        weights.iter().filter_map(|(at, weight)| Some(weight * ones(self.sets.get(*at as usize)?))).sum()
+    }
+
+    /// The steps of all ciphertexts, ascending.
+    fn steps(&self) -> Vec<u32> {
+        let words = (0..self.slots.div_ceil(64))
+            .map(|k| (64 * k, self.sets.iter().fold(0, |union, set| union | set[k as usize])));
+        words
+            .flat_map(|(base, word)| (0..64).filter(move |b| word >> b & 1 == 1).map(move |b| base + b))
+            .collect()
+    }
+}
+
 /// What a cut needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counts {
@@ -173,34 +210,65 @@ struct Counts {
     keys: u64,
 }
 
-impl Counts {
-    fn of(support: &Support, window: &Window) -> Counts {
-        let (mut babies, mut giants) = (Vec::new(), Vec::new());
-        let (mut inputs, mut outputs, mut diagonals) = (BTreeSet::new(), BTreeSet::new(), 0);
+/// A support with one ciphertext for all those that have equal steps to the same ciphertexts on the other side: most
+/// layers treat all groups of channels alike.
+struct Quotient {
+    support: Support,
+    /// How many each input and output stands for.
+    inputs: BTreeMap<u32, u64>,
+    outputs: BTreeMap<u32, u64>,
+}
+
+impl Quotient {
+    fn of(support: &Support) -> Quotient {
+        let mut lists: BTreeMap<&[Step], usize> = BTreeMap::new();
+        let mut rows: BTreeMap<u32, Vec<(u32, usize)>> = BTreeMap::new();
         for ((output, input), steps) in &support.0 {
-            inputs.insert(*input);
-            outputs.insert(*output);
-            diagonals += steps.len() as u64;
+            let next = lists.len();
+            let list = *lists.entry(steps).or_insert(next);
+            rows.entry(*input).or_default().push((*output, list));
+        }
+        let inputs = Quotient::alike(&rows);
+        let mut columns: BTreeMap<u32, Vec<(u32, usize)>> = BTreeMap::new();
+        for input in inputs.keys() {
+            rows[input].iter().for_each(|(o, list)| columns.entry(*o).or_default().push((*input, *list)));
+        }
+        let outputs = Quotient::alike(&columns);
+        let kept = support.0.iter().filter(|((o, i), _)| inputs.contains_key(i) && outputs.contains_key(o));
+        Quotient { support: Support(kept.map(|(k, v)| (*k, v.clone())).collect()), inputs, outputs }
+    }
+
+    /// The first of all keys that have equal entries, and how many these are.
+    fn alike(entries: &BTreeMap<u32, Vec<(u32, usize)>>) -> BTreeMap<u32, u64> {
+        let mut groups: BTreeMap<&[(u32, usize)], (u32, u64)> = BTreeMap::new();
+        for (key, list) in entries {
+            groups.entry(list).or_insert((*key, 0)).1 += 1;
+        }
+        groups.into_values().collect()
+    }
+}
+
+impl Counts {
+    fn of(quotient: &Quotient, window: &Window) -> Counts {
+        let Quotient { support, inputs, outputs } = quotient;
+        let (mut babies, mut giants) = (Rotated::new(window.slots), Rotated::new(window.slots));
+        let mut diagonals = 0;
+        for ((output, input), steps) in &support.0 {
+            diagonals += steps.len() as u64 * inputs[input] * outputs[output];
             for step in steps {
                 let (baby, giant) = window.cut(step.0);
                 babies.push((baby, *input));
                 giants.push((giant, *output));
             }
         }
-        let distinct = |list: &mut Vec<(u32, u32)>| {
-            list.retain(|pair| pair.0 != 0);
-            list.sort_unstable();
-            list.dedup();
-            list.chunk_by(|a, b| a.0 == b.0).map(|c| c[0].0).collect::<Vec<u32>>()
-        };
-        let (baby_steps, giant_steps) = (distinct(&mut babies), distinct(&mut giants));
+        let (baby_steps, giant_steps) = (babies.steps(), giants.steps());
         let shared = giant_steps.iter().filter(|g| baby_steps.binary_search(g).is_ok()).count();
         Counts {
-            inputs: inputs.len() as u64,
-            outputs: outputs.len() as u64,
+            inputs: inputs.values().sum(),
+            outputs: outputs.values().sum(),
             diagonals,
-            babies: babies.len() as u64,
-            giants: giants.len() as u64,
+            babies: babies.count(inputs),
+            giants: giants.count(outputs),
             baby_steps: baby_steps.len() as u64,
             keys: (baby_steps.len() + giant_steps.len() - shared) as u64,
         }

@@ -14,7 +14,7 @@
 //! if the fold digits fill a whole period of the partial sums it is a result in every slot, else slots beside the
 //! first copy hold junk.
 
-use super::layouts::{Grid, Placed, contiguous, copies, digits, multiplexed, period};
+use super::layouts::{Grid, Pixels, Placed, contiguous, copies, digits, multiplexed, period};
 use cipherloom_ir::{Digit, Gap, Layout, Operator};
 
 /// One way to compute a linear map, still without diagonals.
@@ -26,17 +26,6 @@ pub struct Kernel {
     pub fold: Vec<Digit>,
     /// What stands in the slots afterwards.
     pub result: Placed,
-}
-
-/// Strides of the pixels of an image layout, rows and columns.
-fn pixel_strides(placed: &Placed, grid: Grid) -> Option<[u32; 2]> {
-    let [_, rows, columns] = placed.layout.axes.as_slice() else { return None };
-    let stride = |digits: &[Digit], unit: u32| match digits {
-        [] => Some(unit),
-        [d] => Some(d.stride),
-        _ => None,
-    };
-    Some([stride(rows, grid.pitch)?, stride(columns, 1)?])
 }
 
 /// Total stride of operators that keep the two image axes apart, or `None`.
@@ -64,9 +53,9 @@ pub fn image_stride(operators: &[Operator]) -> Option<[u32; 2]> {
 /// The one layout that the multiplexed packing gives to a map's output: all gaps filled first.
 pub fn fixed(input: &Placed, operators: &[Operator], shape: &[u32]) -> Kernel {
     let slots = input.layout.slots;
-    if let Some((grid, stride)) = image_output(input, operators, shape) {
-        let gaps = gap_choices(stride, grid, shape[0]).into_iter().max().unwrap_or([1, 1]);
-        return plain(multiplexed([shape[0], shape[1], shape[2]], slots, grid, stride, gaps));
+    if let Some((grid, pixels)) = image_output(input, operators, shape) {
+        let gaps = gap_choices(pixels.stride, grid, shape[0]).into_iter().max().unwrap_or([1, 1]);
+        return plain(multiplexed([shape[0], shape[1], shape[2]], slots, grid, pixels, gaps));
     }
     vector(shape, slots, slots).unwrap_or_else(|| plain(contiguous(shape, slots)))
 }
@@ -75,7 +64,7 @@ pub fn fixed(input: &Placed, operators: &[Operator], shape: &[u32]) -> Kernel {
 pub fn candidates(input: &Placed, operators: &[Operator], shape: &[u32]) -> Vec<Kernel> {
     let slots = input.layout.slots;
     let mut out = match image_output(input, operators, shape) {
-        Some((grid, stride)) => images([shape[0], shape[1], shape[2]], slots, grid, stride),
+        Some((grid, pixels)) => images([shape[0], shape[1], shape[2]], slots, grid, pixels),
         None => vectors(shape, &input.layout),
     };
     if out.is_empty() {
@@ -86,19 +75,19 @@ pub fn candidates(input: &Placed, operators: &[Operator], shape: &[u32]) -> Vec<
     out
 }
 
-fn image_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Option<(Grid, [u32; 2])> {
+fn image_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Option<(Grid, Pixels)> {
+    let &[_, height, width] = shape else { return None };
     let grid = input.grid?;
-    let before = pixel_strides(input, grid)?;
-    let by = image_stride(operators)?;
-    let stride = [before[0] * by[0], before[1] * by[1]];
+    let pixels = Pixels::of(&input.layout, grid)?.strided(image_stride(operators)?)?;
+    let Pixels { stride, phases } = pixels;
     // An output that padding made larger than the grid stands elsewhere.
     let fits = |pixels: u32, stride: u32, unit: u32, room: u32| {
         let gap = 1 << (stride / unit).max(1).ilog2();
         (pixels - 1) * stride + gap * unit <= room
     };
-    let inside =
-        |s: &[u32]| fits(s[1], stride[0], grid.pitch, grid.block) && fits(s[2], stride[1], 1, grid.pitch);
-    (shape.len() == 3 && inside(shape)).then_some((grid, stride))
+    let inside = fits(height.div_ceil(phases[0]), stride[0], grid.pitch, grid.block)
+        && fits(width.div_ceil(phases[1]), stride[1], 1, grid.pitch);
+    inside.then_some((grid, pixels))
 }
 
 /// A kernel without folds.
@@ -116,10 +105,10 @@ fn gap_choices(stride: [u32; 2], grid: Grid, channels: u32) -> Vec<[u32; 2]> {
         .collect()
 }
 
-fn images(shape: [u32; 3], slots: u32, grid: Grid, stride: [u32; 2]) -> Vec<Kernel> {
+fn images(shape: [u32; 3], slots: u32, grid: Grid, pixels: Pixels) -> Vec<Kernel> {
     let mut out = Vec::new();
-    for gaps in gap_choices(stride, grid, shape[0]) {
-        let full = multiplexed(shape, slots, grid, stride, gaps);
+    for gaps in gap_choices(pixels.stride, grid, shape[0]) {
+        let full = multiplexed(shape, slots, grid, pixels, gaps);
         let period = period(&full.layout);
         let mut bare = full.clone();
         bare.layout.replicas.clear();

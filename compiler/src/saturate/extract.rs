@@ -85,11 +85,12 @@ struct Demand {
 /// Demands by rank, ascending.
 type Frontier = Vec<Demand>;
 
-/// A state: its cost, and the last decision of its trail.
+/// A state: its cost, the end of its trail, and the decision that is not in the trail yet.
 #[derive(Clone, Copy)]
 struct State {
     cost: u64,
     trail: Option<usize>,
+    decided: Option<Decision>,
 }
 
 /// Least number of levels below each class; `None` where it cannot be computed. Classes in reading order.
@@ -148,34 +149,38 @@ impl Problem<'_> {
         order.iter().enumerate().for_each(|(rank, class)| rank_of[*class] = rank);
         let mut trail: Vec<(Decision, Option<usize>)> = Vec::new();
         let start = vec![Demand { rank: 0, level: 0, readers: 1 }];
-        let mut states = BTreeMap::from([(start, State { cost: 0, trail: None })]);
+        let mut states = BTreeMap::from([(start, State { cost: 0, trail: None, decided: None })]);
         let (mut widest, mut dropped) = (1, u64::MAX);
         for (rank, &class) in order.iter().enumerate() {
             let mut next: BTreeMap<Frontier, State> = BTreeMap::new();
+            let mut priced: BTreeMap<u32, Vec<(usize, u64)>> = BTreeMap::new();
             for (frontier, state) in std::mem::take(&mut states) {
                 if frontier.first().is_none_or(|d| d.rank != rank) {
                     keep(&mut next, frontier, state);
                     continue;
                 }
                 let level = frontier[0].level;
-                for (alternative, way) in self.classes[class].iter().enumerate() {
-                    let below = level + way.depth;
-                    let fits = |c: &Class| heights[*c].is_some_and(|h| below + h <= self.levels);
-                    if below > self.levels || !way.children.iter().all(fits) {
-                        continue;
-                    }
-                    let Some(own) = (self.cost)(class, alternative, level) else { continue };
+                let ways = priced.entry(level).or_insert_with(|| self.priced(class, level, &heights));
+                for &mut (alternative, own) in ways {
+                    let way = &self.classes[class][alternative];
                     let mut cost = state.cost + own;
-                    let mut left = frontier[1..].to_vec();
+                    let mut left = Vec::with_capacity(frontier.len() + way.children.len());
+                    left.extend_from_slice(&frontier[1..]);
                     for &child in &way.children {
-                        cost += self.demand(&mut left, rank_of[child], child, below);
+                        cost += self.demand(&mut left, rank_of[child], child, level + way.depth);
                     }
-                    trail.push((Decision { class, alternative, level }, state.trail));
-                    keep(&mut next, left, State { cost, trail: Some(trail.len() - 1) });
+                    let decided = Some(Decision { class, alternative, level });
+                    keep(&mut next, left, State { cost, trail: state.trail, decided });
                 }
             }
             widest = widest.max(next.len());
             dropped = dropped.min(shorten(&mut next, self.beam));
+            for state in next.values_mut() {
+                if let Some(decision) = state.decided.take() {
+                    trail.push((decision, state.trail));
+                    state.trail = Some(trail.len() - 1);
+                }
+            }
             states = next;
         }
         let best = states.get(&Vec::new()).ok_or(ExtractError::Impossible(self.levels))?;
@@ -186,6 +191,20 @@ impl Problem<'_> {
             at = trail[k].1;
         }
         Ok(Answer { decisions, cost: best.cost, widest, lower_bound: best.cost.min(dropped) })
+    }
+
+    /// The alternatives of a class that fit below a level, with their costs.
+    fn priced(&self, class: Class, level: u32, heights: &[Option<u32>]) -> Vec<(usize, u64)> {
+        let ways = self.classes[class].iter().enumerate();
+        let priced = |(alternative, way): (usize, &Alternative)| {
+            let below = level + way.depth;
+            let fits = |c: &Class| heights[*c].is_some_and(|h| below + h <= self.levels);
+            (below <= self.levels && way.children.iter().all(fits))
+                .then(|| (self.cost)(class, alternative, level))
+                .flatten()
+                .map(|own| (alternative, own))
+        };
+        ways.filter_map(priced).collect()
     }
 
     /// Adds a reader of a class; returns what the difference between its level and other readers' costs.
@@ -216,11 +235,9 @@ impl Problem<'_> {
 
 /// Keeps the cheaper of two states with one frontier; the earlier one where they cost the same.
 fn keep(states: &mut BTreeMap<Frontier, State>, frontier: Frontier, state: State) {
-    match states.get(&frontier) {
-        Some(known) if known.cost <= state.cost => {}
-        _ => {
-            states.insert(frontier, state);
-        }
+    let known = states.entry(frontier).or_insert(state);
+    if state.cost < known.cost {
+        *known = state;
     }
 }
 

@@ -14,12 +14,12 @@ pub mod laws;
 pub mod tables;
 pub mod term;
 
-use super::extract::{Alternative, Answer, Class, ExtractError, Problem};
+use super::extract::{Alternative, Answer, Class, Decision, ExtractError, Problem};
 use crate::cost::CostModel;
 use crate::error::CompileError;
 use crate::graph::{Kind, NodeId, TensorGraph, TensorNode};
 use crate::levels::{self, Levels};
-use crate::packing::{Arranged, Choice, LinearChoice, Packed, elementwise_ns};
+use crate::packing::{Arranged, Choice, LinearChoice, Packed, elementwise_ns, layouts};
 use crate::rotation::Policy;
 use candidates::{Ranking, is_scaling};
 use cipherloom_ir::scheme::Level;
@@ -36,8 +36,10 @@ const TERMS_MAX: usize = 200_000;
 const TERMS_PER_TENSOR_MAX: usize = 8;
 /// Most rounds of rules.
 const ROUNDS_MAX: usize = 1_000;
-/// Most frontiers of the extraction.
-const BEAM: usize = 4_096;
+/// Families of input layouts, the most promising by the cheapest trees, that are saturated.
+const FAMILIES_MAX: usize = 1;
+/// Most frontiers of the extraction; ResNet-20's answer is the same with eight times as many.
+const BEAM: usize = 512;
 
 /// What a saturation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -129,10 +131,48 @@ impl Logical {
         top: Level,
         rules: &[Rewrite<Term, Tables>],
     ) -> Result<Option<(Arranged, Statistics)>, CompileError> {
-        let mut graph = self.graph.clone();
-        graph.analysis.slots = slots;
-        candidates::rank(&mut graph, &self.order, &Ranking { cost, top: top.0, heights: &self.heights });
-        self.check_input(&graph)?;
+        let mut found: Option<(Arranged, Statistics)> = None;
+        for graph in self.ranked(slots, cost, top)?.into_iter().take(FAMILIES_MAX) {
+            let Some(new) = self.pack_ranked(graph, cost, top, rules)? else { continue };
+            if found.as_ref().is_none_or(|(_, best)| new.1.priced_ns < best.priced_ns) {
+                found = Some(new);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The e-graph with candidate layouts, for each family of layouts of the input; the most promising first.
+    fn ranked(&self, slots: u32, cost: &CostModel, top: Level) -> Result<Vec<Graph>, CompileError> {
+        let sent = match &self.source.input {
+            Some(input) => layouts::inputs(&self.source.node(input.node).shape, slots),
+            None => vec![vec![]],
+        };
+        let mut out: Vec<(u64, Graph)> = Vec::new();
+        for family in sent {
+            let mut graph = self.graph.clone();
+            (graph.analysis.slots, graph.analysis.sent) = (slots, family);
+            let ranking = Ranking { cost, top: top.0, heights: &self.heights };
+            let cheapest = candidates::rank(&mut graph, &self.order, &ranking);
+            if self.order.iter().all(|x| cheapest.contains_key(x)) {
+                let total = self.outputs.iter().map(|x| cheapest[x]).sum();
+                out.push((total, graph));
+            }
+        }
+        if out.is_empty() {
+            return Err(self.does_not_fit(slots));
+        }
+        out.sort_by_key(|(total, _)| *total);
+        Ok(out.into_iter().map(|(_, graph)| graph).collect())
+    }
+
+    /// Saturates the physical rules and extracts.
+    fn pack_ranked(
+        &self,
+        mut graph: Graph,
+        cost: &CostModel,
+        top: Level,
+        rules: &[Rewrite<Term, Tables>],
+    ) -> Result<Option<(Arranged, Statistics)>, CompileError> {
         let wanted: Box<[Id]> = self.outputs.iter().map(|x| graph.add(Term::Any([*x]))).collect();
         let root = graph.add(Term::Deliver(wanted));
         let (graph, rounds) = saturated(graph, rules, TERMS_MAX)?;
@@ -158,8 +198,7 @@ impl Logical {
         top: Level,
     ) -> Result<Option<Answer>, CompileError> {
         let adjust = |_: Class, level: u32| cost.rescale(Level(level));
-        let mut best: Option<Answer> = None;
-        for sent in choices.fresh() {
+        let solve = |classes: &[Vec<Alternative>]| {
             let price = |class: Class, alternative: usize, level: u32| {
                 let term = &choices.terms[class][alternative];
                 let before = Level(level + choices.alternatives[class][alternative].depth);
@@ -175,40 +214,42 @@ impl Logical {
                     _ => 0,
                 })
             };
-            let classes = choices.sending(sent, top.0);
-            let problem = Problem {
-                classes: &classes,
-                root: 0,
-                levels: top.0,
-                cost: &price,
-                adjust: &adjust,
-                beam: BEAM,
-            };
+            let problem =
+                Problem { classes, root: 0, levels: top.0, cost: &price, adjust: &adjust, beam: BEAM };
             match problem.solve() {
-                Ok(answer) if best.as_ref().is_none_or(|b| answer.cost < b.cost) => best = Some(answer),
-                Ok(_) | Err(ExtractError::Impossible(_)) => {}
-                Err(error) => return Err(CompileError::Internal(format!("packing: {error}"))),
+                Ok(answer) => Ok(Some(answer)),
+                Err(ExtractError::Impossible(_)) => Ok(None),
+                Err(error) => Err(CompileError::Internal(format!("packing: {error}"))),
+            }
+        };
+        // Mostly the free choice sends one layout, and then it is the best.
+        let Some(free) = solve(&choices.alternatives)? else { return Ok(None) };
+        if choices.sent(&free).len() < 2 {
+            return Ok(Some(free));
+        }
+        let mut best: Option<Answer> = None;
+        for sent in choices.fresh() {
+            if let Some(answer) = solve(&choices.sending(sent, top.0))? {
+                if best.as_ref().is_none_or(|b| answer.cost < b.cost) {
+                    best = Some(answer);
+                }
             }
         }
         Ok(best)
     }
 
-    /// Whether the input has a layout at all.
-    fn check_input(&self, graph: &Graph) -> Result<(), CompileError> {
-        let Some(input) = &self.source.input else { return Ok(()) };
-        if self.order.iter().all(|x| graph.analysis.candidates.get(x).is_some_and(|list| !list.is_empty())) {
-            return Ok(());
-        }
-        let input = self.source.node(input.node);
-        Err(CompileError::Unsupported {
+    /// The error of a network of which some tensor has no layout.
+    fn does_not_fit(&self, slots: u32) -> CompileError {
+        let input = self.source.input.as_ref().map(|input| self.source.node(input.node));
+        CompileError::Unsupported {
             stage: "packing",
-            tensor: input.name.clone(),
+            tensor: input.map_or_else(String::new, |node| node.name.clone()),
             reason: format!(
-                "one channel of shape {:?} does not fit {} slots",
-                input.shape, graph.analysis.slots
+                "images of shape {:?} do not fit {slots} slots",
+                input.map_or(&[][..], |node| &node.shape)
             ),
             remedy: "use smaller images".into(),
-        })
+        }
     }
 
     /// The network that an answer chose.
@@ -352,6 +393,15 @@ impl Choices {
     fn fresh(&self) -> BTreeSet<LayoutIndex> {
         let fresh = |t: &Term| if let Term::Fresh(_, layout) = t { Some(*layout) } else { None };
         self.terms.iter().flatten().filter_map(fresh).collect()
+    }
+
+    /// Layouts of the input that an answer reads.
+    fn sent(&self, answer: &Answer) -> BTreeSet<LayoutIndex> {
+        let fresh = |d: &Decision| match self.terms[d.class][d.alternative] {
+            Term::Fresh(_, layout) => Some(layout),
+            _ => None,
+        };
+        answer.decisions.iter().filter_map(fresh).collect()
     }
 
     /// The alternatives where the input is encrypted in one layout: other layouts take more levels than there are.

@@ -11,7 +11,6 @@ use crate::cost::CostModel;
 use crate::graph::Kind;
 use crate::packing::elementwise_ns;
 use crate::packing::kernel::{self, Kernel};
-use crate::packing::layouts::{self, Placed};
 use crate::packing::slotwise::{self, same_places};
 use cipherloom_ir::Gap;
 use cipherloom_ir::scheme::Level;
@@ -34,8 +33,9 @@ pub struct Ranking<'a> {
     pub heights: &'a BTreeMap<Id, u32>,
 }
 
-/// Fills [`Tables::candidates`] for the classes, which come operands first.
-pub fn rank(graph: &mut Graph, classes: &[Id], ranking: &Ranking<'_>) {
+/// Fills [`Tables::candidates`] for the classes, which come operands first; returns the cost of the cheapest tree of
+/// each class that has a candidate.
+pub fn rank(graph: &mut Graph, classes: &[Id], ranking: &Ranking<'_>) -> BTreeMap<Id, u64> {
     let mut ranked: BTreeMap<Id, Vec<(LayoutIndex, u64)>> = BTreeMap::new();
     for &class in classes {
         let mut terms: Vec<Term> =
@@ -51,6 +51,7 @@ pub fn rank(graph: &mut Graph, classes: &[Id], ranking: &Ranking<'_>) {
         graph.analysis.candidates.insert(class, list.iter().map(|c| c.0).collect());
         ranked.insert(class, list);
     }
+    ranked.into_iter().filter_map(|(class, list)| Some((class, list.first()?.1))).collect()
 }
 
 impl Ranking<'_> {
@@ -64,8 +65,8 @@ impl Ranking<'_> {
     ) {
         let level = Level(self.top - self.heights.get(&class).copied().unwrap_or(0));
         match term {
-            Term::Input(node) => {
-                for placed in inputs(&graph.analysis, *node) {
+            Term::Input(_) => {
+                for placed in graph.analysis.sent.clone() {
                     offer(own, graph.analysis.add_layout(placed), 0);
                 }
             }
@@ -132,16 +133,6 @@ impl Ranking<'_> {
 fn offer(ranked: &mut Ranked, layout: LayoutIndex, total: u64) {
     let known = ranked.entry(layout).or_insert(total);
     *known = total.min(*known);
-}
-
-/// Layouts in which the client may encrypt the input: each value once, or whole copies of the image.
-pub fn inputs(tables: &Tables, node: NodeIndex) -> Vec<Placed> {
-    let shape = &tables.node(node).shape;
-    let mut out = vec![layouts::input(shape, tables.slots), layouts::contiguous(shape, tables.slots)];
-    out.retain(|p| p.grid.is_none_or(|g| g.block <= tables.slots));
-    out.sort();
-    out.dedup();
-    out
 }
 
 /// All steps of a linear node from a layout.

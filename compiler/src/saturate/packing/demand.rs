@@ -3,7 +3,7 @@
 //! [`RULES`] is the table. A repack reads a `Made`, so two repacks never follow each other and no class needs itself.
 
 use super::super::law::Law;
-use super::candidates::{inputs, is_scaling, steps_to};
+use super::candidates::{is_scaling, steps_to};
 use super::laws::{Graph, linears};
 use super::tables::Tables;
 use super::term::{LayoutIndex, NodeIndex, Term};
@@ -126,7 +126,7 @@ fn fresh(graph: &mut Graph, class: Id) -> Vec<Term> {
             .filter_map(|t| if let Term::Input(n) = t { Some(*n) } else { None })
             .collect();
         for node in nodes {
-            if inputs(&graph.analysis, node).contains(graph.analysis.layout(layout)) {
+            if graph.analysis.sent.contains(graph.analysis.layout(layout)) {
                 out.push(Term::Fresh(node, layout));
             }
         }

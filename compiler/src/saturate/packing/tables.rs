@@ -11,10 +11,11 @@ use crate::packing::kernel::Kernel;
 use crate::packing::layouts::Placed;
 use crate::rotation::{Best, Family, Policy};
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Gap, Operator, PlacedMap, Support, Tensor};
+use cipherloom_ir::{Digit, Gap, Layout, Operator, PlacedMap, Support, Tensor, TensorId};
 use egg::{Analysis, DidMerge, EGraph, Id};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A linear map from one layout by one kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +37,10 @@ pub struct Planned {
     pub family: Family,
 }
 
+/// What a plan depends on: the geometry of the operators (not their weights, so that equal blocks share plans), the
+/// layouts of both sides, and the fold.
+type PlanKey = (Option<u32>, Layout, Layout, Vec<Digit>);
+
 /// Side tables of the e-graph.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
@@ -45,12 +50,19 @@ pub struct Tables {
     pub rotation: Policy,
     /// Weights.
     pub tensors: Vec<Tensor>,
+    /// Layouts in which the client may encrypt the input.
+    pub sent: Vec<Placed>,
     nodes: Vec<TensorNode>,
+    /// Geometry of each node's operators.
+    geometries: Vec<u32>,
+    geometry: Interned<String>,
     layouts: Interned<Placed>,
     kernels: Interned<Kernel>,
     steps: Interned<Step>,
     /// `None` where the map has no meaning in these layouts.
-    plans: BTreeMap<StepIndex, Option<Planned>>,
+    plans: BTreeMap<StepIndex, Option<Arc<Planned>>>,
+    /// All plans that were ever made for this network, also in other ring degrees and families of layouts.
+    known: Arc<Mutex<BTreeMap<PlanKey, Option<Arc<Planned>>>>>,
     /// By (first, second); `None` where they do not compose.
     compositions: BTreeMap<(NodeIndex, NodeIndex), Option<NodeIndex>>,
     /// Layouts that each logical tensor may stand in between layers, cheapest first.
@@ -86,9 +98,28 @@ impl Tables {
     pub fn add_node(&mut self, node: TensorNode) -> NodeIndex {
         let known = self.nodes.iter().position(|n| *n == node);
         NodeIndex(known.unwrap_or_else(|| {
+            let geometry = self.geometry_of(&node);
+            self.geometries.push(self.geometry.add(geometry));
             self.nodes.push(node);
             self.nodes.len() - 1
         }) as u32)
+    }
+
+    /// The operators of a node with the shapes of weights instead of their numbers.
+    fn geometry_of(&self, node: &TensorNode) -> String {
+        let Kind::Linear { operators, .. } = &node.kind else { return String::new() };
+        let text = |operator: &Operator| {
+            let mut bare = operator.clone();
+            let weight = match &mut bare {
+                Operator::Convolution { weight, .. } | Operator::Dense { weight } => Some(weight),
+                Operator::AxisScale { factor, .. } | Operator::ElementScale { factor } => Some(factor),
+                Operator::AveragePool { .. } | Operator::View { .. } => None,
+            };
+            let id = weight.map(|w| std::mem::replace(w, TensorId(0)));
+            let shape = id.and_then(|id| self.tensors.get(id.0 as usize)).map(|t| &t.shape);
+            format!("{bare:?} {shape:?}; ")
+        };
+        operators.iter().map(text).collect()
     }
 
     /// Adds a layout.
@@ -163,8 +194,23 @@ impl Tables {
             steps.iter().copied().filter(|s| !self.plans.contains_key(s)).collect();
         missing.sort_unstable();
         missing.dedup();
-        let made: Vec<Option<Planned>> = missing.par_iter().map(|s| self.planned(*s)).collect();
-        self.plans.extend(missing.into_iter().zip(made));
+        let mut store = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys: Vec<PlanKey> = missing.iter().map(|s| self.key(*s)).collect();
+        let mut new: Vec<(&PlanKey, StepIndex)> =
+            keys.iter().zip(missing.iter().copied()).filter(|(key, _)| !store.contains_key(*key)).collect();
+        new.sort_unstable();
+        new.dedup_by(|a, b| a.0 == b.0);
+        let made: Vec<(PlanKey, Option<Arc<Planned>>)> =
+            new.into_par_iter().map(|(key, step)| (key.clone(), self.planned(step).map(Arc::new))).collect();
+        store.extend(made);
+        let found = keys.iter().map(|key| store.get(key).cloned().flatten());
+        self.plans.extend(missing.into_iter().zip(found));
+    }
+
+    fn key(&self, index: StepIndex) -> PlanKey {
+        let (step, kernel) = (self.step(index), self.kernel(index));
+        let geometry = step.node.map(|n| self.geometries[n.0 as usize]);
+        (geometry, self.layout(step.input).layout.clone(), kernel.output.clone(), kernel.fold.clone())
     }
 
     fn planned(&self, index: StepIndex) -> Option<Planned> {
@@ -179,7 +225,7 @@ impl Tables {
 
     /// The plan of a step; `None` where the map has no meaning in these layouts.
     pub fn plan_of(&self, index: StepIndex) -> Option<&Planned> {
-        self.plans.get(&index)?.as_ref()
+        self.plans.get(&index)?.as_deref()
     }
 
     /// The cheapest split of a step that starts at `level`, and the predicted time of its folds.

@@ -1,0 +1,55 @@
+//! Images larger than a ciphertext: layouts by phases, and a small ResNet-18 in them.
+
+use crate::nets;
+use crate::networks::{Resnet18, mobilenet, resnet18, squeezenet};
+use cipherloom_compiler::frontend::{LoadOptions, load_bytes};
+use cipherloom_compiler::graph::evaluate;
+use cipherloom_compiler::packing::layouts;
+use cipherloom_compiler::{CompileOptions, Purpose, compile};
+use cipherloom_ir::Exact;
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn input_layouts_hold_every_pixel_once(channels in 1u32..4, height in 1u32..70, width in 1u32..70, log in 6u32..11) {
+        let shape = [channels, height, width];
+        let values: Vec<f64> = (0..channels * height * width).map(|k| f64::from(k + 1)).collect();
+        for placed in layouts::inputs(&shape, 1 << log).into_iter().flatten() {
+            placed.layout.check().expect("no two elements share a slot");
+            let packed = placed.layout.pack(&values);
+            prop_assert_eq!(&placed.layout.unpack(&packed), &values);
+            // Every slot that is no copy of an element is zero.
+            let filled = packed.iter().flatten().filter(|v| **v != 0.0).count();
+            prop_assert_eq!(filled, values.len() * placed.layout.replica_offsets().len());
+        }
+    }
+}
+
+/// Compiles a draft and compares its exact meaning with plain arithmetic.
+fn means_its_graph(name: &str, bytes: &[u8], log_n: u32) -> usize {
+    let graph = load_bytes(bytes, &LoadOptions::default()).expect(name).graph;
+    let options = CompileOptions { purpose: Purpose::Draft, log_n: Some(log_n), ..CompileOptions::default() };
+    let compiled = compile(&graph, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let image = nets::image(&graph);
+    let expected = evaluate::scores(&graph, &image);
+    let circuit = &compiled.circuit;
+    let found = Exact::new(circuit).expect(name).run(circuit, &[image]).expect(name).remove(0);
+    let largest = expected.iter().fold(0f64, |m, x| m.max(x.abs()));
+    for (e, f) in expected.iter().zip(&found) {
+        assert!((e - f).abs() <= 1e-5 * largest, "{name}: {expected:?} {found:?}");
+    }
+    compiled.report.rotations
+}
+
+#[test]
+fn a_resnet18_of_images_larger_than_a_ciphertext_means_its_graph() {
+    // An image of 56 x 56 in 2048 slots.
+    let sizes = Resnet18 { side: 56, width: 8, classes: 10 };
+    insta::assert_snapshot!(format!("{} rotations", means_its_graph("resnet18", &resnet18(sizes), 12)));
+}
+
+#[test]
+fn generated_networks_with_groups_and_concatenations_mean_their_graphs() {
+    means_its_graph("mobilenet", &mobilenet(), 15);
+    means_its_graph("squeezenet", &squeezenet(), 15);
+}

@@ -1,0 +1,30 @@
+//! Writes one of the generated networks as an ONNX file.
+//!
+//! `cargo run --release -p cipherloom-compiler --example generate -- NAME FILE`; the names stand in `networks::ALL`.
+//! The same name gives the same bytes on every machine. Weights are random: these files are for measuring compilers.
+
+#[allow(dead_code, reason = "the writer of the tests writes more kinds of files")]
+#[path = "../../compiler/tests/frontend/onnx.rs"]
+mod onnx;
+
+mod networks;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [name, path] = words.as_slice() else { return refused("usage: generate NAME FILE") };
+    let Some((_, make)) = networks::ALL.iter().find(|(known, _)| known == name) else {
+        let names: Vec<&str> = networks::ALL.iter().map(|n| n.0).collect();
+        return refused(&format!("no network `{name}`; there are {}", names.join(", ")));
+    };
+    match std::fs::write(path, make()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refused(&format!("{path}: {error}")),
+    }
+}
+
+fn refused(why: &str) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::FAILURE
+}
