@@ -191,6 +191,7 @@ impl Emitter<'_> {
             babies,
             giants,
             products,
+            pairing: None,
             outputs: choice.kernel.output.ciphertexts,
             hoisting: split.hoisting,
             rescale: true,

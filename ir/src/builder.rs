@@ -8,7 +8,7 @@
 use crate::circuit::{Circuit, Forecast, InputSpec, Node, OutputSpec, RangeCertificate};
 use crate::layout::{Layout, LayoutId};
 use crate::map::{LinearMap, MapId, Tensor, TensorId};
-use crate::op::{Activation, KeyId, KeyedStep, LinearPlan, Op, Plain, Step, ValueId};
+use crate::op::{Activation, KeyId, KeyedStep, LinearPlan, Op, Pairing, Plain, Step, ValueId};
 use crate::scheme::{Gadget, KeyKind, KeySpec, Level, Parameters, Scale};
 use crate::verify::{Degree, LawError, ValueType, check_output_values, result_types};
 use std::collections::BTreeMap;
@@ -178,6 +178,11 @@ impl CircuitBuilder {
     pub fn activation(&mut self, x: ValueId, function: Activation) -> Result<ValueId, LawError> {
         self.one(Op::Activation(x, function))
     }
+    /// The pairing of a plan whose operands have `level`, by rotations of `half` or, where that is 0, of ciphertexts.
+    pub fn pairing(&mut self, half: Step, level: Level, gadget: Gadget) -> Pairing {
+        let half = self.keyed_step(half, level, gadget);
+        Pairing { half, conjugate: self.key(KeyKind::Conjugation, level, gadget) }
+    }
     /// A linear plan; its keys come from [`CircuitBuilder::keyed_step`] at the level of its operands.
     pub fn linear(&mut self, plan: LinearPlan) -> Result<Vec<ValueId>, LawError> {
         self.push(Op::Linear(plan))
@@ -227,7 +232,14 @@ impl CircuitBuilder {
         let mut used: BTreeMap<KeyId, Level> = BTreeMap::new();
         for node in &self.circuit.nodes {
             let level = node.op.operands().first().map_or(Level(0), |v| self.types[v.0 as usize].level);
+            // A plan conjugates its results.
+            let late = match &node.op {
+                Op::Linear(plan) => plan.pairing.map(|p| (p.conjugate, u32::from(plan.rescale))),
+                _ => None,
+            };
             for key in node.op.keys() {
+                let spent = late.filter(|l| l.0 == key).map_or(0, |l| l.1);
+                let level = Level(level.0.saturating_sub(spent));
                 let entry = used.entry(key).or_insert(level);
                 *entry = level.max(*entry);
             }

@@ -5,7 +5,7 @@
 //! executes plans in one sweep.
 
 use crate::circuit::{Circuit, Node};
-use crate::op::{LinearPlan, Op, Plain, Step, ValueId};
+use crate::op::{KeyedStep, LinearPlan, Op, Plain, Step, ValueId};
 use std::collections::BTreeMap;
 
 /// The circuit with every linear plan replaced by simple ops; values are renumbered, keys stay.
@@ -48,23 +48,31 @@ impl Writer {
 }
 
 impl LinearPlan {
-    /// Writes `out_o = Σ_g rot_g( Σ diagonal ⊙ rot_b(in_i) )` out, one value per output.
+    /// Writes `out_o = Σ_g rot_g( Σ diagonal ⊙ rot_b(in_i) )` out, one value per output; paired diagonals one by one, the
+    /// second of a pair on its input rotated by the pairing's step.
     fn expand(&self, writer: &mut Writer, slots: u32) -> Vec<ValueId> {
-        let mut rotated: BTreeMap<(u32, u32, u32), ValueId> = BTreeMap::new();
+        let mut rotated: BTreeMap<(u32, u32, u32, Step), ValueId> = BTreeMap::new();
         let mut sums: BTreeMap<(u32, u32), Option<ValueId>> = BTreeMap::new();
         for product in &self.products {
             let (source, baby) = (&self.sources[product.source as usize], self.babies[product.baby as usize]);
             let giant = self.giants[product.giant as usize].step;
-            let operand = source.values[product.input as usize];
-            let turned = *rotated.entry((product.source, product.input, product.baby)).or_insert_with(|| {
-                if baby.step.0 == 0 { operand } else { writer.push(Op::Rotate(operand, baby)) }
-            });
-            let step = Step((baby.step.0 + giant.0) % slots);
-            let (output, input) = (product.output, product.input);
-            let diagonal = Plain::Diagonal { map: source.map, output, input, step, giant };
-            let term = writer.push(Op::MulPlain(turned, diagonal));
-            let sum = sums.entry((output, product.giant)).or_default();
-            *sum = writer.add(*sum, term);
+            let halves = self.diagonals(product, slots).into_iter().enumerate();
+            for (half, (input, step)) in halves.filter_map(|(k, h)| Some((k, h?))) {
+                let half = match self.pairing {
+                    Some(pairing) if half == 1 => pairing.half,
+                    _ => KeyedStep { step: Step(0), key: None },
+                };
+                let place = (product.source, input, product.baby, half.step);
+                let turned = *rotated.entry(place).or_insert_with(|| {
+                    let turns = [half, baby].into_iter().filter(|s| s.step.0 != 0);
+                    turns.fold(source.values[input as usize], |v, by| writer.push(Op::Rotate(v, by)))
+                });
+                let diagonal =
+                    Plain::Diagonal { map: source.map, output: product.output, input, step, giant };
+                let term = writer.push(Op::MulPlain(turned, diagonal));
+                let sum = sums.entry((product.output, product.giant)).or_default();
+                *sum = writer.add(*sum, term);
+            }
         }
         (0..self.outputs).map(|output| self.gather(writer, &sums, output)).collect()
     }

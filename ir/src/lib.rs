@@ -91,7 +91,9 @@ pub use map::{
     RowNorms, SparseRows, Support, Tensor, TensorId, ViewAxis, Window, matrix_rows, plain_values,
     plain_values_with,
 };
-pub use op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, Product, Source, Step, ValueId};
+pub use op::{
+    Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Pairing, Plain, Product, Source, Step, ValueId,
+};
 pub use summary::{Layer, Port, Summary};
 pub use text::{INLINE_VALUES, TextError, TextProblem, tensor_digest};
 pub use verify::{

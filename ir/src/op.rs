@@ -1,5 +1,7 @@
 //! The operations of a circuit. Their laws stand in the crate documentation.
 
+mod pairing;
+
 use crate::layout::LayoutId;
 use crate::map::{MapId, TensorId};
 use crate::scheme::Level;
@@ -98,6 +100,16 @@ pub struct Source {
     pub values: Vec<ValueId>,
 }
 
+/// How a plan applies two diagonals by one product, its slots being complex (see [`LinearPlan::diagonals`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Pairing {
+    /// Not 0: every input ciphertext is paired with itself, rotated by this. 0: the ciphertexts of a source are paired
+    /// in order, a last one without a partner stays alone.
+    pub half: KeyedStep,
+    /// Conjugation key, for the real part of every output.
+    pub conjugate: KeyId,
+}
+
 /// One product of a plan: `giant`-rotated sum of `diagonal(source.map, output, input, baby + giant)` times the
 /// `baby`-rotated input ciphertext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,7 +120,7 @@ pub struct Product {
     pub giant: u32,
     /// Index of the source.
     pub source: u32,
-    /// Ciphertext of the source.
+    /// Ciphertext of the source; with pairing by ciphertexts, pair of them.
     pub input: u32,
     /// Index into the plan's baby steps.
     pub baby: u32,
@@ -125,6 +137,8 @@ pub struct LinearPlan {
     pub giants: Vec<KeyedStep>,
     /// Sorted by (output, giant, source, input, baby), no duplicates: the non-zero diagonals.
     pub products: Vec<Product>,
+    /// Two diagonals to a product; without it one.
+    pub pairing: Option<Pairing>,
     /// Number of output ciphertexts.
     pub outputs: u32,
     /// Rotation form.
@@ -210,7 +224,12 @@ impl Op {
             Op::Relinearize(_, key) | Op::RelinearizeRescale(_, key) | Op::Conjugate(_, key) => vec![key],
             Op::Rotate(_, keyed) => keyed.key.iter_mut().collect(),
             Op::Linear(plan) => {
-                plan.babies.iter_mut().chain(&mut plan.giants).filter_map(|s| s.key.as_mut()).collect()
+                let steps = plan.babies.iter_mut().chain(&mut plan.giants);
+                let mut keys: Vec<&mut KeyId> = steps.filter_map(|s| s.key.as_mut()).collect();
+                if let Some(Pairing { half, conjugate }) = &mut plan.pairing {
+                    keys.extend(half.key.as_mut().into_iter().chain([conjugate]));
+                }
+                keys
             }
             _ => vec![],
         }
@@ -221,7 +240,11 @@ impl Op {
         match self {
             Op::Relinearize(_, key) | Op::RelinearizeRescale(_, key) | Op::Conjugate(_, key) => vec![*key],
             Op::Rotate(_, keyed) => keyed.key.into_iter().collect(),
-            Op::Linear(plan) => plan.babies.iter().chain(&plan.giants).filter_map(|s| s.key).collect(),
+            Op::Linear(plan) => {
+                let steps = plan.babies.iter().chain(&plan.giants);
+                let paired = plan.pairing.iter().flat_map(|p| p.half.key.into_iter().chain([p.conjugate]));
+                steps.filter_map(|s| s.key).chain(paired).collect()
+            }
             _ => vec![],
         }
     }

@@ -94,6 +94,7 @@ fn plan_rotations(plan: &LinearPlan) -> usize {
     let turned =
         |steps: &[crate::op::KeyedStep], k: u32| steps.get(k as usize).is_some_and(|s| s.step.0 != 0);
     let value = |source: u32, input: u32| -> Option<ValueId> {
+        let input = if plan.pairs_ciphertexts() { 2 * input } else { input };
         plan.sources.get(source as usize)?.values.get(input as usize).copied()
     };
     let babies: BTreeSet<_> = plan
@@ -104,7 +105,7 @@ fn plan_rotations(plan: &LinearPlan) -> usize {
         .collect();
     let giants: BTreeSet<_> =
         plan.products.iter().filter(|p| turned(&plan.giants, p.giant)).map(|p| (p.output, p.giant)).collect();
-    babies.len() + giants.len()
+    babies.len() + giants.len() + plan.pairing_rotations()
 }
 
 impl Summary {

@@ -7,6 +7,7 @@ use crate::plaintexts::{PlaintextError, Plaintexts};
 use cipherloom_ckks::{self as ckks, Ciphertext, CkksError, EvaluationKey, Limbs, Plaintext, RotationStep};
 use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Hoisting, KeyedStep, LinearPlan, Node, Op, Plain, ValueType};
+use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
 
 /// Everything that node evaluation reads.
@@ -104,10 +105,11 @@ impl Encrypted<'_> {
     ) -> Result<Vec<Ciphertext>, CkksError> {
         let mut firsts = Vec::with_capacity(plan.sources.len());
         let mut next = 0;
-        for source in &plan.sources {
+        for source in 0..plan.sources.len() {
             firsts.push(next);
-            next += source.values.len();
+            next += plan.inputs(source) as usize;
         }
+        let paired = self.paired(plan, x)?;
         let keyed = |s: &KeyedStep| (RotationStep(s.step.0), self.key(s));
         let products = plan.products.iter().map(|p| ckks::SweepProduct {
             output: p.output as usize,
@@ -115,8 +117,8 @@ impl Encrypted<'_> {
             input: firsts[p.source as usize] + p.input as usize,
             baby: p.baby as usize,
         });
-        self.frame.context.linear(&ckks::LinearSweep {
-            inputs: x.iter().map(|v| &**v).collect(),
+        let sums = self.frame.context.linear(&ckks::LinearSweep {
+            inputs: x.iter().map(|v| &**v).filter(|_| plan.pairing.is_none()).chain(&paired).collect(),
             babies: plan.babies.iter().map(keyed).collect(),
             giants: plan.giants.iter().map(keyed).collect(),
             products: products.collect(),
@@ -127,7 +129,27 @@ impl Encrypted<'_> {
             },
             rescale: plan.rescale,
             plaintext,
-        })
+        })?;
+        let Some(pairing) = &plan.pairing else { return Ok(sums) };
+        let (context, key) = (&self.frame.context, self.keys.get(pairing.conjugate));
+        // The plaintexts are halved: the real part is the sum of both.
+        sums.par_iter().map(|sum| context.add(sum, &context.conjugate(sum, key)?)).collect()
+    }
+
+    /// What the products of a paired plan read: `x + i·y`, y being x rotated by the pairing's step, or its neighbour.
+    fn paired(&self, plan: &LinearPlan, x: &[Arc<Ciphertext>]) -> Result<Vec<Ciphertext>, CkksError> {
+        let Some(pairing) = &plan.pairing else { return Ok(vec![]) };
+        let context = &self.frame.context;
+        let places = (0..plan.sources.len()).flat_map(|s| (0..plan.inputs(s)).map(move |i| plan.parts(s, i)));
+        let places: Vec<(usize, Option<usize>)> = places.collect();
+        let made = places.par_iter().map(|(re, im)| {
+            let Some(im) = im else { return Ok((*x[*re]).clone()) };
+            match self.key(&pairing.half) {
+                Some(key) => context.add_imaginary(&x[*re], &context.rotate(&x[*im], key)?),
+                None => context.add_imaginary(&x[*re], &x[*im]),
+            }
+        });
+        made.collect()
     }
 
     fn operand(&self, node: &Node) -> &ValueType {

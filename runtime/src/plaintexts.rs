@@ -6,8 +6,8 @@
 
 use crate::error::RuntimeError;
 use crate::evaluator::Frame;
-use cipherloom_ckks::{CkksError, CompactPlaintext, Limbs, Plaintext, SweepPlaintext};
-use cipherloom_ir::{Diagonals, Hoisting, LinearPlan, MapError, MapId, Node, Op, Plain, Step, plain_values};
+use cipherloom_ckks::{CkksError, CompactPlaintext, Complex, Limbs, Plaintext, SweepPlaintext};
+use cipherloom_ir::{Diagonals, Hoisting, LinearPlan, MapError, MapId, Node, Op, Plain, plain_values};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -108,8 +108,7 @@ impl Plaintexts {
             Tier::Compact(compact) => Ok(SweepPlaintext::Compact(compact.clone())),
             Tier::Described => {
                 let source = Source { frame, index, node: &frame.circuit.nodes[index] };
-                let values = source.values(k, &node.diagonals)?;
-                let made = frame.context.encoder().compact(&values, source.shape().scale)?;
+                let made = source.compact(k, &node.diagonals)?;
                 Ok(SweepPlaintext::Compact(Arc::new(made)))
             }
         }
@@ -126,6 +125,20 @@ impl Plaintexts {
             }
         }
     }
+}
+
+/// Slots of a plaintext.
+enum Values {
+    Real(Vec<f64>),
+    Complex(Vec<Complex>),
+}
+
+/// `(p − i·q) / 2`.
+fn pair_of(p: Option<Vec<f64>>, q: Option<Vec<f64>>, slots: usize) -> Vec<Complex> {
+    let mut out = vec![Complex::default(); slots];
+    out.iter_mut().zip(p.iter().flatten()).for_each(|(z, p)| z.re = p / 2.0);
+    out.iter_mut().zip(q.iter().flatten()).for_each(|(z, q)| z.im = -q / 2.0);
+    out
 }
 
 struct Source<'a> {
@@ -195,16 +208,24 @@ impl Source<'_> {
         shape: Shape,
         diagonals: &[Diagonals],
     ) -> Result<Tier, RuntimeError> {
-        let values = || self.values(k, diagonals).map_err(|e| self.error(e.to_string()));
-        let encoder = self.frame.context.encoder();
-        let tier = match place {
-            Place::Describe => return Ok(Tier::Described),
-            Place::Compact => encoder.compact(&values()?, shape.scale).map(|c| Tier::Compact(Arc::new(c))),
-            Place::Keep => encoder
-                .encode(&values()?, shape.scale, shape.limbs, shape.special)
-                .map(|p| Tier::Kept(Arc::new(p))),
-        };
-        tier.map_err(|e| self.error(e.to_string()))
+        if place == Place::Describe {
+            return Ok(Tier::Described);
+        }
+        let compact = self.compact(k, diagonals).map_err(|e| self.error(e.to_string()))?;
+        if place == Place::Compact {
+            return Ok(Tier::Compact(Arc::new(compact)));
+        }
+        let kept = self.frame.context.encoder().expand(&compact, shape.limbs, shape.special);
+        kept.map(|p| Tier::Kept(Arc::new(p))).map_err(|e| self.error(e.to_string()))
+    }
+
+    /// Plaintext `k`, one word per coefficient.
+    fn compact(&self, k: usize, diagonals: &[Diagonals]) -> Result<CompactPlaintext, PlaintextError> {
+        let (encoder, scale) = (self.frame.context.encoder(), self.shape().scale);
+        Ok(match self.values(k, diagonals)? {
+            Values::Real(values) => encoder.compact(&values, scale)?,
+            Values::Complex(values) => encoder.compact_complex(&values, scale)?,
+        })
     }
 
     fn materialise(&self, map: MapId) -> Result<Diagonals, RuntimeError> {
@@ -213,20 +234,26 @@ impl Source<'_> {
             .map_err(|e| self.error(e.to_string()))
     }
 
-    /// Slot values of plaintext `k`, from its description and the diagonals of the plan's sources.
-    fn values(&self, k: usize, diagonals: &[Diagonals]) -> Result<Vec<f64>, MapError> {
-        let slots = self.frame.circuit.slots();
+    /// Slot values of plaintext `k`, from its description and the diagonals of the plan's sources. Those of a pair of
+    /// diagonals `p` and `q` are `(p − i·q) / 2`.
+    fn values(&self, k: usize, diagonals: &[Diagonals]) -> Result<Values, MapError> {
+        let slots = self.frame.circuit.slots() as u32;
         match &self.node.op {
             Op::Linear(plan) => {
                 let product = &plan.products[k];
                 let giant = plan.giants[product.giant as usize].step;
-                let baby = plan.babies[product.baby as usize].step;
-                let step = Step((giant.0 + baby.0) % slots as u32);
-                Ok(diagonals[product.source as usize].vector(product.output, product.input, step, giant))
+                let halves = plan.diagonals(product, slots).map(|half| {
+                    let (input, step) = half?;
+                    Some(diagonals[product.source as usize].vector(product.output, input, step, giant))
+                });
+                Ok(match (plan.pairing, halves) {
+                    (None, [Some(values), _]) => Values::Real(values),
+                    (_, [re, im]) => Values::Complex(pair_of(re, im, slots as usize)),
+                })
             }
             op => {
                 let plain = op.plain().expect("only ops with a plaintext are asked for one");
-                plain_values(&self.frame.circuit, plain)
+                plain_values(&self.frame.circuit, plain).map(Values::Real)
             }
         }
     }

@@ -27,7 +27,7 @@ fn vector(slots: u32) -> Layout {
 }
 
 /// Every op once: a dense map as a plan (both forms), products, scalars, rotations, conjugation, level changes.
-fn circuit(hoisting: Hoisting) -> Circuit {
+fn circuit(form: Form) -> Circuit {
     let parameters = parameters();
     let special = parameters.special.len() as u32;
     let gadget = Gadget { special_limbs: special, ..GADGET };
@@ -37,7 +37,7 @@ fn circuit(hoisting: Hoisting) -> Circuit {
     let range = [-1.0, 1.0];
     let preprocessing = Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] };
     let x = b.input(InputSpec { name: "x".into(), layout, preprocessing, range }).unwrap()[0];
-    let plan = filter(&mut b, x, gadget, hoisting);
+    let plan = filter(&mut b, x, gadget, form);
     let y = b.linear(plan).unwrap()[0];
     let last = every_other_op(&mut b, y, layout, gadget);
     let output = OutputSpec {
@@ -54,7 +54,7 @@ fn circuit(hoisting: Hoisting) -> Circuit {
 }
 
 /// A circulant 5-tap filter over the slots: diagonals 0..5.
-fn filter(b: &mut CircuitBuilder, x: ValueId, gadget: Gadget, hoisting: Hoisting) -> LinearPlan {
+fn filter(b: &mut CircuitBuilder, x: ValueId, gadget: Gadget, form: Form) -> LinearPlan {
     let (slots, top) = (b.circuit().slots() as u32, b.level(x));
     let taps: Vec<f32> = (0..5).map(|k| 0.3 - 0.1 * k as f32).collect();
     let weight = b.tensor(Tensor { name: "taps".into(), shape: vec![1, 1, 1, 5], values: taps });
@@ -74,12 +74,24 @@ fn filter(b: &mut CircuitBuilder, x: ValueId, gadget: Gadget, hoisting: Hoisting
         output: image,
         fold: vec![],
     });
-    let babies = (0..2).map(|k| b.keyed_step(Step(k), top, gadget)).collect();
-    let giants = [0, 2, 4].map(|k| b.keyed_step(Step(k), top, gadget)).to_vec();
     let product = |giant: u32, baby: u32| Product { output: 0, giant, source: 0, input: 0, baby };
-    let products = vec![product(0, 0), product(0, 1), product(1, 0), product(1, 1), product(2, 0)];
-    let sources = vec![Source { map, values: vec![x] }];
-    LinearPlan { sources, babies, giants, products, outputs: 1, hoisting, rescale: true }
+    let (babies, giants, products) = match form.paired {
+        false => ([0, 1], vec![0, 2, 4], [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0]].to_vec()),
+        // Each product also applies the diagonal one step further; there is no diagonal 5.
+        true => ([0, 2], vec![0, 4], [[0, 0], [0, 1], [1, 0]].to_vec()),
+    };
+    let mut keyed = |s: &[u32]| s.iter().map(|k| b.keyed_step(Step(*k), top, gadget)).collect::<Vec<_>>();
+    let (babies, giants) = (keyed(&babies), keyed(&giants));
+    LinearPlan {
+        sources: vec![Source { map, values: vec![x] }],
+        babies,
+        giants,
+        products: products.into_iter().map(|[giant, baby]| product(giant, baby)).collect(),
+        pairing: form.paired.then(|| b.pairing(Step(1), top, gadget)),
+        outputs: 1,
+        hoisting: form.hoisting,
+        rescale: true,
+    }
 }
 
 /// Products, scalars, rotations, conjugation and level changes, after one level is spent.
@@ -122,6 +134,20 @@ fn values(circuit: &Circuit) -> Vec<f64> {
     (0..circuit.slots()).map(|i| ((i * 37 % 101) as f64 - 50.0) / 50.0).collect()
 }
 
+/// How the filter is computed.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    hoisting: Hoisting,
+    paired: bool,
+}
+
+const FORMS: [Form; 4] = [
+    Form { hoisting: Hoisting::Single, paired: false },
+    Form { hoisting: Hoisting::Double, paired: false },
+    Form { hoisting: Hoisting::Single, paired: true },
+    Form { hoisting: Hoisting::Double, paired: true },
+];
+
 struct Ready {
     client: Client,
     secret: cipherloom_client::SecretKey,
@@ -130,8 +156,8 @@ struct Ready {
     inputs: Vec<Vec<cipherloom_ckks::Ciphertext>>,
 }
 
-fn ready(hoisting: Hoisting, options: Options) -> Ready {
-    ready_for(circuit(hoisting), options)
+fn ready(form: Form, options: Options) -> Ready {
+    ready_for(circuit(form), options)
 }
 
 fn ready_for(circuit: Circuit, options: Options) -> Ready {
@@ -156,21 +182,21 @@ fn decrypted(r: &Ready, answer: Vec<Vec<cipherloom_ckks::Ciphertext>>) -> Vec<f6
 
 #[test]
 fn every_op_means_what_the_specification_says() {
-    for hoisting in [Hoisting::Single, Hoisting::Double] {
-        let mut r = ready(hoisting, Options::default());
+    for form in FORMS {
+        let mut r = ready(form, Options::default());
         let trace = cipherloom_runtime::Trace::default();
         let answer = r.evaluator.run(&r.inputs.clone(), &trace).unwrap();
         assert_eq!(trace.rows().len(), r.evaluator.circuit().nodes.len());
         for (slot, (a, b)) in decrypted(&r, answer).iter().zip(&r.exact).enumerate() {
-            assert!((a - b).abs() < 1e-4, "{hoisting:?}, slot {slot}: {a} instead of {b}");
+            assert!((a - b).abs() < 1e-4, "{form:?}, slot {slot}: {a} instead of {b}");
         }
     }
 }
 
 #[test]
 fn errors_stay_within_the_worst_case() {
-    for hoisting in [Hoisting::Single, Hoisting::Double] {
-        let mut r = ready(hoisting, Options::default());
+    for form in FORMS {
+        let mut r = ready(form, Options::default());
         let circuit = r.evaluator.circuit().clone();
         let bound = r.client.manifest().outputs[0].worst_error;
         let norms = MapNorms::of(&circuit).unwrap();
@@ -186,8 +212,8 @@ fn errors_stay_within_the_worst_case() {
             let answer = r.evaluator.run(&inputs, &Silent).unwrap();
             let found = decrypted(&r, answer);
             let largest = found.iter().zip(&r.exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            assert!(largest <= bound, "{hoisting:?}: {largest:e} is above {bound:e}");
-            assert!(bound < 1e5 * largest, "{hoisting:?}: {bound:e} says nothing about {largest:e}");
+            assert!(largest <= bound, "{form:?}: {largest:e} is above {bound:e}");
+            assert!(bound < 1e5 * largest, "{form:?}: {bound:e} says nothing about {largest:e}");
         }
     }
 }
@@ -219,7 +245,7 @@ fn values_in_between_may_leave_the_modulus() {
 
 #[test]
 fn tiers_threads_and_paths_give_the_same_bytes() {
-    let mut r = ready(Hoisting::Double, Options::default());
+    let mut r = ready(FORMS[3], Options::default());
     let wanted = r.evaluator.run(&r.inputs.clone(), &Silent).unwrap();
     let same = |answer: &Vec<Vec<cipherloom_ckks::Ciphertext>>| {
         let parts = |c: &cipherloom_ckks::Ciphertext| {
@@ -243,7 +269,7 @@ fn tiers_threads_and_paths_give_the_same_bytes() {
 
 #[test]
 fn what_does_not_belong_together_is_an_error() {
-    let mut r = ready(Hoisting::Single, Options::default());
+    let mut r = ready(FORMS[0], Options::default());
     assert!(matches!(
         r.evaluator.run(&[], &Silent),
         Err(RuntimeError::InputCount { wanted: 1, found: 0, .. })

@@ -8,7 +8,9 @@ use super::products::Space;
 use crate::circuit::{Circuit, Forecast, InputSpec, Node, OutputSpec, RangeCertificate};
 use crate::layout::Layout;
 use crate::map::{LinearMap, Tensor};
-use crate::op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, Product, Source, ValueId};
+use crate::op::{
+    Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Pairing, Plain, Product, Source, ValueId,
+};
 use crate::scheme::{KeySpec, Level, Parameters};
 use crate::verify::bounds::MAX_DIAGONALS;
 use serde::{Deserialize, Serialize};
@@ -72,6 +74,7 @@ struct FilePlan {
     outputs: u32,
     hoisting: Hoisting,
     rescale: bool,
+    pairing: Option<Pairing>,
     products: FileProducts,
 }
 
@@ -205,13 +208,14 @@ impl FilePlan {
             Some(runs) => FileProducts::Runs(runs),
             None => FileProducts::List(plan.products),
         };
-        let LinearPlan { sources, babies, giants, outputs, hoisting, rescale, .. } = plan;
-        FilePlan { sources, babies, giants, outputs, hoisting, rescale, products }
+        let LinearPlan { sources, babies, giants, outputs, hoisting, rescale, pairing, .. } = plan;
+        FilePlan { sources, babies, giants, outputs, hoisting, rescale, pairing, products }
     }
 
     fn into_plan(self, budget: &mut u64) -> Result<LinearPlan, FormatError> {
-        let FilePlan { sources, babies, giants, outputs, hoisting, rescale, products } = self;
-        let mut plan = LinearPlan { sources, babies, giants, products: vec![], outputs, hoisting, rescale };
+        let FilePlan { sources, babies, giants, outputs, hoisting, rescale, pairing, products } = self;
+        let mut plan =
+            LinearPlan { sources, babies, giants, products: vec![], pairing, outputs, hoisting, rescale };
         plan.products = match products {
             FileProducts::Runs(runs) => Space::of(&plan).products(&runs, budget)?,
             FileProducts::List(list) => list,

@@ -20,8 +20,8 @@ impl Space {
     /// Index space of a plan.
     pub(super) fn of(plan: &LinearPlan) -> Space {
         let mut offsets = vec![0];
-        for source in &plan.sources {
-            offsets.push(offsets[offsets.len() - 1] + source.values.len() as u64);
+        for source in 0..plan.sources.len() {
+            offsets.push(offsets[source] + u64::from(plan.inputs(source)));
         }
         Space {
             outputs: plan.outputs.into(),

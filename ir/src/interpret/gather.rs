@@ -5,7 +5,7 @@
 
 use super::SlotVector;
 use crate::map::{Diagonals, MapId};
-use crate::op::{LinearPlan, Step};
+use crate::op::{LinearPlan, Product};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,13 +36,16 @@ impl Gather {
         }
         let rows = |output: u32| {
             let products = plan.products.iter().filter(|p| p.output == output);
+            let real = |p: &Product| {
+                let source = p.source as usize;
+                plan.diagonals(p, slots as u32).into_iter().flatten().map(move |d| (source, d))
+            };
             let terms: Vec<(usize, u32, &[u32], &[f64])> = products
-                .filter_map(|p| {
-                    let steps = plan.babies[p.baby as usize].step.0 + plan.giants[p.giant as usize].step.0;
-                    let step = Step(steps & (slots as u32 - 1));
-                    let diagonals = maps.get(&plan.sources[p.source as usize].map)?;
-                    let (places, weights) = diagonals.entries(diagonals.find(output, p.input, step)?);
-                    Some((first_operand[p.source as usize] + p.input as usize, step.0, places, weights))
+                .flat_map(real)
+                .filter_map(|(source, (input, step))| {
+                    let diagonals = maps.get(&plan.sources[source].map)?;
+                    let (places, weights) = diagonals.entries(diagonals.find(output, input, step)?);
+                    Some((first_operand[source] + input as usize, step.0, places, weights))
                 })
                 .collect();
             GatherRows::of(&terms, slots)

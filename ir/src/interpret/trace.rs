@@ -231,6 +231,8 @@ impl<'a> Trace<'a> {
         let mut operands = operands.iter();
         for (index, source) in plan.sources.iter().enumerate() {
             let x = operands.by_ref().take(source.values.len()).fold(zero, |a, t| largest(a, t.slots));
+            let half = plan.pairing.as_ref().and_then(|p| switch(&p.half));
+            let x = half.map_or(x, |noise| x.with_noise(noise.total() / before));
             let through = Through::of(plan, index as u32, &babies);
             let norms = self.norms.get(source.map)?;
             // A folded map spreads a row's products over partial sums, whose errors the folds add up again.
@@ -245,15 +247,19 @@ impl<'a> Trace<'a> {
                 ),
             });
         }
+        // The real part is half of a value plus its conjugate: that half keeps the plaintexts small and doubles errors.
+        let twice = if plan.pairing.is_some() { 2.0 } else { 1.0 };
         for noise in plan.giants.iter().filter_map(switch) {
-            out = out.with_noise(noise.total() / product);
+            out = out.with_noise(twice * noise.total() / product);
         }
         let special = match (plan.hoisting, plan.babies.iter().find_map(|b| b.key)) {
             (Hoisting::Double, Some(key)) => self.special_limbs(circuit, key),
             _ => 0,
         };
         let division = self.noise.division(special + u32::from(plan.rescale));
-        Ok(out.with_noise(division / self.scales.value(&result.scale)))
+        let after = self.scales.value(&result.scale);
+        let conjugation = plan.pairing.map(|p| self.key_switch(circuit, p.conjugate, result.level).total());
+        Ok(out.with_noise(twice * division / after).with_noise(conjugation.unwrap_or(0.0) / after))
     }
 
     fn rescale(&self, degree: Degree) -> f64 {
@@ -290,7 +296,7 @@ impl<'a> Trace<'a> {
 
 /// What one source of a plan goes through.
 struct Through {
-    /// Diagonals of the output that has most.
+    /// Diagonals of the output that has most, weighed by the square of what multiplies their rounding.
     diagonals: f64,
     /// Root mean square over products of the noise of their baby rotation.
     baby: f64,
@@ -298,10 +304,12 @@ struct Through {
 
 impl Through {
     fn of(plan: &LinearPlan, source: u32, babies: &[f64]) -> Through {
+        // A pair's rounding meets both of its inputs, and is doubled.
+        let each = if plan.pairing.is_some() { 8.0 } else { 1.0 };
         let mut used = vec![0f64; plan.outputs as usize];
         let (mut squares, mut products) = (0.0, 0.0);
         for product in plan.products.iter().filter(|p| p.source == source) {
-            used[product.output as usize] += 1.0;
+            used[product.output as usize] += each;
             squares += babies[product.baby as usize] * babies[product.baby as usize];
             products += 1.0;
         }

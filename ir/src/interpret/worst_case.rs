@@ -41,7 +41,7 @@ use bounded::Bounded;
 pub use output::{OutputBound, WorstError, output_bounds};
 use rayon::prelude::*;
 use roots::roots;
-use rows::{Rows, first_operands};
+use rows::Rows;
 
 /// Bound of a complex slot over the deviation of its real part.
 const RADIUS: f64 = std::f64::consts::SQRT_2 * TAIL_DEVIATIONS;
@@ -208,7 +208,10 @@ impl WorstCase {
             .collect();
         let names: Vec<ValueId> =
             plan.sources.iter().flat_map(|s| s.values.iter().map(|v| self.root(*v))).collect();
-        let rows = Rows::of(circuit, plan, (operands, &names), babies.iter().copied().fold(0.0, f64::max))?;
+        // The rotation of half of what a pair reads is counted as if it were all of it.
+        let half = plan.pairing.as_ref().and_then(|p| switch(&p.half)).map_or(0.0, |n| n.total() / before);
+        let baby = libm::hypot(babies.iter().copied().fold(0.0, f64::max), half);
+        let rows = Rows::of(circuit, plan, (operands, &names), baby)?;
         let encoding = self.rounding_of_diagonals(plan, operands, &babies, before / product);
         let giants: f64 = plan.giants.iter().filter_map(switch).map(|n| sq(n.total() / product)).sum();
         let keyed = plan.babies.iter().chain(&plan.giants).find_map(|s| s.key);
@@ -217,7 +220,12 @@ impl WorstCase {
             _ => 0,
         };
         let division = self.noise.division(special + u32::from(plan.rescale));
-        let own = (giants + sq(division / self.scales.value(&kind.scale))).sqrt();
+        let after = self.scales.value(&kind.scale);
+        let (twice, conjugation) = match &plan.pairing {
+            Some(p) => (2.0, self.key_switch(circuit, p.conjugate, kind.level).total()),
+            None => (1.0, 0.0),
+        };
+        let own = (sq(twice) * (giants + sq(division / after)) + sq(conjugation / after)).sqrt();
         let bounded = |output: u32| {
             let mut out = rows.apply(output as usize, operands, kind);
             for way in [0, 1] {
@@ -237,12 +245,19 @@ impl WorstCase {
         unit: f64,
     ) -> Vec<Both> {
         let peaks: Vec<Both> = operands.iter().map(|x| [0, 1].map(|way| x.peak(way))).collect();
-        let first = first_operands(plan);
         let mut sums = vec![[(0.0, 0.0); 2]; plan.outputs as usize];
         for p in &plan.products {
-            let peak = peaks[first[p.source as usize] + p.input as usize];
-            for (sum, peak) in sums[p.output as usize].iter_mut().zip(peak) {
-                let size: f64 = peak + RADIUS * babies[p.baby as usize];
+            // A pair's rounding meets the modulus of its complex input, and is doubled.
+            let (x, y) = plan.parts(p.source as usize, p.input);
+            let baby = RADIUS * babies[p.baby as usize];
+            for (way, sum) in sums[p.output as usize].iter_mut().enumerate() {
+                let size = match plan.pairing {
+                    None => peaks[x][way] + baby,
+                    Some(_) => {
+                        let imaginary = y.map_or(0.0, |y| peaks[y][way]);
+                        2.0 * (libm::hypot(peaks[x][way], imaginary) + std::f64::consts::SQRT_2 * baby)
+                    }
+                };
                 *sum = (sum.0 + size, sum.1 + size * size);
             }
         }

@@ -2,13 +2,14 @@
 //!
 //! `m0(v1 v2) + m1(v3) babies [0 1:k0] giants [0 8:k1] products [o0 g0 0.0: 0-3 6; o0 g1 0.0: 0] double rescale`:
 //! the products are listed by output `o`, giant step `g` (by index) and `source.input`, then the indices of the
-//! baby steps; `all` is every combination. `outputs` is the number of results.
+//! baby steps; `all` is every combination. `outputs` is the number of results. `pairs 64:k2 k5` before `products`: two
+//! diagonals to a product, the second on the input rotated by 64 with key 2; key 5 conjugates.
 
 use super::cursor::Cursor;
 use super::print::step;
 use super::{Spaced, TextProblem};
 use crate::map::MapId;
-use crate::op::{Hoisting, LinearPlan, Product, Source, ValueId};
+use crate::op::{Hoisting, KeyId, LinearPlan, Pairing, Product, Source, ValueId};
 use crate::verify::bounds::MAX_DIAGONALS;
 use std::fmt;
 
@@ -23,7 +24,11 @@ impl fmt::Display for Plan<'_> {
             write!(f, "{}m{}({values})", if k > 0 { " + " } else { "" }, source.map.0)?;
         }
         let (babies, giants) = (Spaced(plan.babies.iter().map(step)), Spaced(plan.giants.iter().map(step)));
-        write!(f, " babies [{babies}] giants [{giants}] products ")?;
+        write!(f, " babies [{babies}] giants [{giants}]")?;
+        if let Some(pairing) = &plan.pairing {
+            write!(f, " pairs {} k{}", step(&pairing.half), pairing.conjugate.0)?;
+        }
+        f.write_str(" products ")?;
         if all_products(plan).is_some_and(|all| all == plan.products) {
             f.write_str("all")?;
         } else {
@@ -39,7 +44,7 @@ impl fmt::Display for Plan<'_> {
 
 /// Every combination, if there are not too many.
 fn all_products(plan: &LinearPlan) -> Option<Vec<Product>> {
-    let inputs = plan.sources.iter().map(|s| s.values.len() as u64).sum::<u64>();
+    let inputs = (0..plan.sources.len()).map(|s| u64::from(plan.inputs(s))).sum::<u64>();
     let rows = u64::from(plan.outputs).checked_mul(plan.giants.len() as u64)?.checked_mul(inputs)?;
     if rows.checked_mul(plan.babies.len() as u64)? > MAX_DIAGONALS {
         return None;
@@ -47,9 +52,8 @@ fn all_products(plan: &LinearPlan) -> Option<Vec<Product>> {
     let mut all = vec![];
     for output in 0..plan.outputs {
         for giant in 0..plan.giants.len() as u32 {
-            for (source, values) in plan.sources.iter().enumerate() {
-                for input in 0..values.values.len() as u32 {
-                    let source = source as u32;
+            for source in 0..plan.sources.len() as u32 {
+                for input in 0..plan.inputs(source as usize) {
                     let babies = 0..plan.babies.len() as u32;
                     all.extend(babies.map(|baby| Product { output, giant, source, input, baby }));
                 }
@@ -89,9 +93,13 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, outputs: u32) -> Result<LinearPlan,
     let babies = cursor.bracketed(Cursor::keyed_step)?;
     cursor.expect("giants")?;
     let giants = cursor.bracketed(Cursor::keyed_step)?;
+    let pairing = match cursor.eat("pairs") {
+        true => Some(Pairing { half: cursor.keyed_step()?, conjugate: KeyId(cursor.numbered("k")?) }),
+        false => None,
+    };
     let hoisting = Hoisting::Single;
     let mut plan =
-        LinearPlan { sources, babies, giants, products: vec![], outputs, hoisting, rescale: false };
+        LinearPlan { sources, babies, giants, products: vec![], pairing, outputs, hoisting, rescale: false };
     cursor.expect("products")?;
     plan.products = if cursor.eat("all") {
         all_products(&plan).ok_or(TextProblem::TooManyProducts)?

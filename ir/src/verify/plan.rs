@@ -3,10 +3,10 @@
 //! Relies on: layouts and maps whose own laws hold. Levels and scales of the operands are the op law's affair.
 
 use super::error::{LawError, at_least, count, entry};
-use super::value::{ValueType, check_step, index};
+use super::value::{ValueType, check_key, check_step, index};
 use crate::circuit::Circuit;
 use crate::op::{Hoisting, KeyedStep, LinearPlan, Product};
-use crate::scheme::{Gadget, Level};
+use crate::scheme::{Gadget, KeyKind, Level};
 
 /// A linear plan is well-formed for operands of these types.
 pub(crate) fn check_plan(
@@ -19,7 +19,16 @@ pub(crate) fn check_plan(
     check_steps(circuit, "baby steps", &plan.babies, level)?;
     check_steps(circuit, "giant steps", &plan.giants, level)?;
     check_gadgets(circuit, plan)?;
+    check_pairing(circuit, plan, level)?;
     check_products(plan)
+}
+
+/// The step of a pairing and its conjugation have their keys.
+fn check_pairing(circuit: &Circuit, plan: &LinearPlan, level: Level) -> Result<(), LawError> {
+    let Some(pairing) = &plan.pairing else { return Ok(()) };
+    check_step(circuit, &pairing.half, level)?;
+    let after = Level(level.0.saturating_sub(u32::from(plan.rescale)));
+    check_key(circuit, pairing.conjugate, KeyKind::Conjugation, after)
 }
 
 /// Sources name existing maps that share the output layout; each has as many ciphertexts as its input layout.
@@ -82,8 +91,8 @@ fn check_products(plan: &LinearPlan) -> Result<(), LawError> {
         index("output ciphertext", output, plan.outputs)?;
         index("giant step", giant, plan.giants.len() as u32)?;
         index("baby step", baby, plan.babies.len() as u32)?;
-        let source = entry("source", &plan.sources, source)?;
-        index("input ciphertext", input, source.values.len() as u32)?;
+        entry("source", &plan.sources, source)?;
+        index("input ciphertext", input, plan.inputs(source as usize))?;
         outputs[output as usize] = true;
         giants[giant as usize] = true;
         babies[baby as usize] = true;

@@ -29,6 +29,20 @@ struct Known {
 /// A diagonal: output ciphertext, input ciphertext, step.
 type Named = (u32, u32, Step);
 
+impl Known {
+    /// The diagonals that a product applies. One of a pair may be zero by structure, and is not named; of two such zeros
+    /// the first is, so that it is found out.
+    fn named(&self, plan: &LinearPlan, product: &Product, slots: u32) -> impl Iterator<Item = Named> + use<> {
+        let halves = plan.diagonals(product, slots).map(|d| d.map(|(i, step)| (product.output, i, step)));
+        let has = |(output, input, step): &Named| {
+            self.support.0.get(&(*output, *input)).is_some_and(|steps| steps.binary_search(step).is_ok())
+        };
+        let kept = if plan.pairing.is_some() { halves.map(|d| d.filter(has)) } else { halves };
+        let named = if kept == [None, None] { [halves[0], None] } else { kept };
+        named.into_iter().flatten()
+    }
+}
+
 impl Supports {
     pub(super) fn new() -> Supports {
         Supports { known: BTreeMap::new(), left: MAX_SUPPORT_WORK }
@@ -37,21 +51,18 @@ impl Supports {
     /// Every source of a plan has exactly its map's diagonals. Costs what the plan's own products cost, whatever the
     /// maps' sizes: a comparison ends at the first difference.
     pub(super) fn check(&mut self, circuit: &Circuit, plan: &LinearPlan) -> Result<(), LawError> {
-        let mask = circuit.slots() as u32 - 1;
-        let named = |p: &Product| {
-            let (baby, giant) = (plan.babies[p.baby as usize].step, plan.giants[p.giant as usize].step);
-            (p.source, (p.output, p.input, Step(baby.0.wrapping_add(giant.0) & mask)))
-        };
-        let mut products: Vec<(u32, Named)> = plan.products.iter().map(named).collect();
-        products.sort_unstable();
+        let slots = circuit.slots() as u32;
+        let mut products: Vec<&Product> = plan.products.iter().collect();
+        products.sort_by_key(|p| p.source);
         let mut rest = &products[..];
         for (source_index, source) in plan.sources.iter().enumerate() {
-            let own = rest.partition_point(|p| p.0 as usize == source_index);
-            let (found, after) = rest.split_at(own);
+            let own = rest.partition_point(|p| p.source as usize == source_index);
+            let (own, after) = rest.split_at(own);
             rest = after;
             let Some(known) = self.of(circuit, source.map)? else { continue };
-            let found = found.iter().map(|p| p.1);
-            if let Some((list, missing)) = first_difference(found, known) {
+            let mut found: Vec<Named> = own.iter().flat_map(|p| known.named(plan, p, slots)).collect();
+            found.sort_unstable();
+            if let Some((list, missing)) = first_difference(found.into_iter(), known) {
                 let (output, input, step) = list;
                 return Err(LawError::Support { source_index, output, input, step, missing });
             }

@@ -72,7 +72,16 @@ fn plan(
         |steps: Vec<u32>| steps.into_iter().map(|s| builder.keyed_step(Step(s), level, GADGET)).collect();
     let (babies, giants) = (keyed(baby_steps), keyed(giant_steps));
     let sources = vec![Source { map, values }];
-    LinearPlan { sources, babies, giants, products, outputs, hoisting: Hoisting::Double, rescale }
+    LinearPlan {
+        sources,
+        babies,
+        giants,
+        products,
+        pairing: None,
+        outputs,
+        hoisting: Hoisting::Double,
+        rescale,
+    }
 }
 
 /// One random map as a plan, in a circuit of its own; with the map.
@@ -347,6 +356,7 @@ fn a_plan_sums_its_sources() {
         babies: still.clone(),
         giants: still,
         products: vec![product(0), product(1)],
+        pairing: None,
         outputs: 1,
         hoisting: Hoisting::Single,
         rescale: true,

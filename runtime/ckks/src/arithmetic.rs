@@ -5,7 +5,7 @@
 
 use cipherloom_ring::{Evaluation, Poly};
 
-use crate::{Ciphertext, CkksError, Context, Extended, Limbs, Plaintext};
+use crate::{Ciphertext, CkksError, Complex, Context, Extended, Limbs, Plaintext};
 
 /// Integer factors are below this in magnitude.
 const SCALAR_MAX: f64 = (1u64 << 62) as f64;
@@ -87,6 +87,22 @@ impl Context {
         Ciphertext::new(self.fill(a.parts().len(), limbs, |part, i, out| {
             out.copy_from_slice(a.part(part).limb(i));
             self.limb(i).mul(out, plain.poly().limb(i));
+        }))
+    }
+
+    /// `a + i b`: the complex slots whose real and imaginary parts are those of real `a` and `b`. The imaginary unit is
+    /// the monomial `X^(N/2)`: no noise, no scale.
+    ///
+    /// # Errors
+    /// As [`Context::add`]; [`CkksError::CiphertextDegree`] unless both have the same degree.
+    pub fn add_imaginary(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let limbs = self.check_pair(a, b)?;
+        self.check_degree(b, a.degree())?;
+        let unit = self.encoder().encode_complex(&[Complex { re: 0.0, im: 1.0 }], 1.0, Limbs(limbs), 0)?;
+        Ciphertext::new(self.fill(a.parts().len(), limbs, |part, i, out| {
+            out.copy_from_slice(b.part(part).limb(i));
+            self.limb(i).mul(out, unit.poly().limb(i));
+            self.limb(i).add(out, a.part(part).limb(i));
         }))
     }
 

@@ -64,13 +64,14 @@ fn one_output(plan: &LinearPlan, output: u32) -> Op {
     // Products are sorted by output.
     let (from, to) = [output, output + 1].map(|o| plan.products.partition_point(|p| p.output < o)).into();
     let products = plan.products[from..to].iter().map(|p| Product { output: 0, ..*p }).collect();
-    let LinearPlan { sources, babies, giants, hoisting, rescale, .. } = plan;
+    let LinearPlan { sources, babies, giants, pairing, hoisting, rescale, .. } = plan;
     let (sources, babies, giants) = (sources.clone(), babies.clone(), giants.clone());
     Op::Linear(LinearPlan {
         sources,
         babies,
         giants,
         products,
+        pairing: *pairing,
         outputs: 1,
         hoisting: *hoisting,
         rescale: *rescale,

@@ -12,15 +12,6 @@ use crate::op::{LinearPlan, ValueId};
 use crate::verify::ValueType;
 use std::collections::BTreeMap;
 
-/// For each source of a plan its first operand.
-pub(super) fn first_operands(plan: &LinearPlan) -> Vec<usize> {
-    let mut first = vec![0];
-    for source in &plan.sources {
-        first.push(first[first.len() - 1] + source.values.len());
-    }
-    first
-}
-
 /// The rows of a plan, and what random errors go through them.
 pub(super) struct Rows {
     gather: Gather,
