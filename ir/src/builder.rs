@@ -232,14 +232,7 @@ impl CircuitBuilder {
         let mut used: BTreeMap<KeyId, Level> = BTreeMap::new();
         for node in &self.circuit.nodes {
             let level = node.op.operands().first().map_or(Level(0), |v| self.types[v.0 as usize].level);
-            // A plan conjugates its results.
-            let late = match &node.op {
-                Op::Linear(plan) => plan.pairing.map(|p| (p.conjugate, u32::from(plan.rescale))),
-                _ => None,
-            };
             for key in node.op.keys() {
-                let spent = late.filter(|l| l.0 == key).map_or(0, |l| l.1);
-                let level = Level(level.0.saturating_sub(spent));
                 let entry = used.entry(key).or_insert(level);
                 *entry = level.max(*entry);
             }

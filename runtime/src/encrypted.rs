@@ -127,13 +127,17 @@ impl Encrypted<'_> {
                 Hoisting::Single => ckks::Hoisting::Single,
                 Hoisting::Double => ckks::Hoisting::Double,
             },
-            rescale: plan.rescale,
+            rescale: plan.rescale && plan.pairing.is_none(),
             plaintext,
         })?;
         let Some(pairing) = &plan.pairing else { return Ok(sums) };
         let (context, key) = (&self.frame.context, self.keys.get(pairing.conjugate));
         // The plaintexts are halved: the real part is the sum of both.
-        sums.par_iter().map(|sum| context.add(sum, &context.conjugate(sum, key)?)).collect()
+        let real = |sum: &Ciphertext| {
+            let real = context.add(sum, &context.conjugate(sum, key)?)?;
+            if plan.rescale { context.rescale(&real) } else { Ok(real) }
+        };
+        sums.par_iter().map(real).collect()
     }
 
     /// What the products of a paired plan read: `x + i·y`, y being x rotated by the pairing's step, or its neighbour.

@@ -247,7 +247,7 @@ impl<'a> Trace<'a> {
                 ),
             });
         }
-        // The real part is half of a value plus its conjugate: that half keeps the plaintexts small and doubles errors.
+        // The real part is the sum of a halved value and its conjugate: errors before it are doubled.
         let twice = if plan.pairing.is_some() { 2.0 } else { 1.0 };
         for noise in plan.giants.iter().filter_map(switch) {
             out = out.with_noise(twice * noise.total() / product);
@@ -256,10 +256,14 @@ impl<'a> Trace<'a> {
             (Hoisting::Double, Some(key)) => self.special_limbs(circuit, key),
             _ => 0,
         };
-        let division = self.noise.division(special + u32::from(plan.rescale));
         let after = self.scales.value(&result.scale);
-        let conjugation = plan.pairing.map(|p| self.key_switch(circuit, p.conjugate, result.level).total());
-        Ok(out.with_noise(twice * division / after).with_noise(conjugation.unwrap_or(0.0) / after))
+        let Some(pairing) = &plan.pairing else {
+            let division = self.noise.division(special + u32::from(plan.rescale));
+            return Ok(out.with_noise(division / after));
+        };
+        let conjugation = self.key_switch(circuit, pairing.conjugate, level).total();
+        let out = out.with_noise(libm::hypot(twice * self.noise.division(special), conjugation) / product);
+        Ok(if plan.rescale { out.with_noise(self.noise.rescale() / after) } else { out })
     }
 
     fn rescale(&self, degree: Degree) -> f64 {

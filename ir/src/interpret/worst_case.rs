@@ -219,13 +219,19 @@ impl WorstCase {
             (Hoisting::Double, Some(key)) => special_limbs(circuit, key),
             _ => 0,
         };
-        let division = self.noise.division(special + u32::from(plan.rescale));
         let after = self.scales.value(&kind.scale);
-        let (twice, conjugation) = match &plan.pairing {
-            Some(p) => (2.0, self.key_switch(circuit, p.conjugate, kind.level).total()),
-            None => (1.0, 0.0),
-        };
-        let own = (sq(twice) * (giants + sq(division / after)) + sq(conjugation / after)).sqrt();
+        let own = match &plan.pairing {
+            None => giants + sq(self.noise.division(special + u32::from(plan.rescale)) / after),
+            // Errors before the real part are doubled.
+            Some(pairing) => {
+                let conjugation = self.key_switch(circuit, pairing.conjugate, level).total();
+                let rescale = if plan.rescale { self.noise.rescale() } else { 0.0 };
+                4.0 * (giants + sq(self.noise.division(special) / product))
+                    + sq(conjugation / product)
+                    + sq(rescale / after)
+            }
+        }
+        .sqrt();
         let bounded = |output: u32| {
             let mut out = rows.apply(output as usize, operands, kind);
             for way in [0, 1] {

@@ -2,7 +2,8 @@
 //!
 //! A plan with a [`Pairing`](super::Pairing) reads, in place of the real ciphertexts `x` and `y`, the one `z = x + i·y`; a
 //! product with the complex diagonal `p − i·q` has the real part `p ⊙ x + q ⊙ y`. So half of the products, plaintexts and
-//! baby rotations do, at the price of one conjugation for each output: its real part is `(w + w̄) / 2`. `y` is `x` rotated
+//! baby rotations do, at the price of one conjugation for each output: its real part is `(w + w̄) / 2`, taken before the
+//! rescale. `y` is `x` rotated
 //! by a step of the plan, or the next ciphertext. The meaning of a paired plan is that of its real diagonals: this file
 //! says which those are, and everything else asks it.
 

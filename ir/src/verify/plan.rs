@@ -27,8 +27,7 @@ pub(crate) fn check_plan(
 fn check_pairing(circuit: &Circuit, plan: &LinearPlan, level: Level) -> Result<(), LawError> {
     let Some(pairing) = &plan.pairing else { return Ok(()) };
     check_step(circuit, &pairing.half, level)?;
-    let after = Level(level.0.saturating_sub(u32::from(plan.rescale)));
-    check_key(circuit, pairing.conjugate, KeyKind::Conjugation, after)
+    check_key(circuit, pairing.conjugate, KeyKind::Conjugation, level)
 }
 
 /// Sources name existing maps that share the output layout; each has as many ciphertexts as its input layout.
