@@ -92,6 +92,7 @@ impl Small {
             babies,
             giants,
             products: (0..steps.len() as u32).map(product).collect(),
+            pairing: None,
             outputs: 1,
             hoisting: Hoisting::Double,
             rescale: true,

@@ -106,6 +106,10 @@ impl<'a> Rebuild<'a> {
             let gadget = self.gadget.ok_or_else(|| CompileError::Internal("a plan lost its keys".into()))?;
             *keyed = self.builder.keyed_step(keyed.step, level, gadget);
         }
+        if let Some(pairing) = plan.pairing {
+            let gadget = self.gadget.ok_or_else(|| CompileError::Internal("a plan lost its keys".into()))?;
+            plan.pairing = Some(self.builder.pairing(pairing.half.step, level, gadget));
+        }
         Ok(self.builder.linear(plan)?)
     }
 

@@ -222,7 +222,8 @@ fn merged(graph: &mut Graph, p: Index, q: Index) -> Option<Index> {
         maps.map(|m| (m.output, m.fold.clone())).collect()
     };
     let targets = [written(&p), written(&q)].concat();
-    let alike = p.outputs == q.outputs && p.rescale == q.rescale && p.hoisting == q.hoisting;
+    let form = |plan: &LinearPlan| (plan.outputs, plan.rescale, plan.hoisting, plan.pairing);
+    let alike = form(&p) == form(&q);
     if !alike || targets.iter().any(|t| *t != targets[0]) {
         return None;
     }
