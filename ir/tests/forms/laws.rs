@@ -218,6 +218,7 @@ fn large_maps_cost_their_size_once() {
         babies: still.clone(),
         giants: still,
         products: vec![product],
+        pairing: None,
         outputs: 1,
         hoisting: Hoisting::Single,
         rescale: true,
