@@ -4,6 +4,7 @@ use crate::cost::CostModel;
 use crate::error::CompileError;
 use crate::forecast::node_ns;
 use crate::rotation::rotated_pairs;
+use crate::stages::Stage;
 use cipherloom_ir::{Circuit, Op};
 
 /// Figures of one compiled circuit.
@@ -25,6 +26,8 @@ pub struct Report {
     pub rotation_keys: u64,
     /// Layers of the model, in order.
     pub layers: Vec<Layer>,
+    /// What stages chose and saved, in order.
+    pub choices: Vec<(Stage, String)>,
     /// Things the user should know.
     pub warnings: Vec<String>,
 }
@@ -63,4 +66,31 @@ pub fn layers(circuit: &Circuit, cost: &CostModel) -> Result<Vec<Layer>, Compile
         }
     }
     Ok(out.into_iter().zip(used).filter(|(_, used)| *used).map(|(layer, _)| layer).collect())
+}
+
+/// Relinearisations and rescales of a circuit; one operation may be both.
+pub(crate) fn divisions(circuit: &Circuit) -> [usize; 2] {
+    let count = |which: fn(&Op) -> bool| circuit.nodes.iter().filter(|n| which(&n.op)).count();
+    let relinearisations = count(|op| matches!(op, Op::Relinearize(..) | Op::RelinearizeRescale(..)));
+    let rescales = count(|op| match op {
+        Op::Rescale(_) | Op::RelinearizeRescale(..) | Op::Adjust(..) => true,
+        Op::Linear(plan) => plan.rescale,
+        _ => false,
+    });
+    [relinearisations, rescales]
+}
+
+/// What rescale saved of the emitted circuit.
+pub(crate) fn saved_by_rescale(
+    emitted: &Circuit,
+    taken: &Circuit,
+    cost: &CostModel,
+) -> Result<String, CompileError> {
+    let ms = |c: &Circuit| Ok::<f64, CompileError>(node_ns(c, cost)?.iter().sum::<u64>() as f64 / 1e6);
+    let ([r, s], [before_r, before_s]) = (divisions(taken), divisions(emitted));
+    Ok(format!(
+        "{:.2} ms of {:.2} ms as emitted, {r} relinearisations of {before_r}, {s} rescales of {before_s}",
+        ms(taken)?,
+        ms(emitted)?
+    ))
 }

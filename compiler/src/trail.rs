@@ -9,9 +9,10 @@ use crate::forecast::{node_ns, rotations};
 use crate::graph::{Kind, TensorGraph, verify};
 use crate::options::Purpose;
 use crate::packing::{Arranged, Choice};
+use crate::report::divisions;
 use crate::stages::Stage;
 use cipherloom_ir::scheme::SecurityPolicy;
-use cipherloom_ir::{Circuit, Op, Verified, verify_draft};
+use cipherloom_ir::{Circuit, Verified, verify_draft};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a caller wants to see of a compilation.
@@ -138,13 +139,7 @@ fn rotation_text(arranged: &Arranged) -> String {
 pub fn cost_line(circuit: &Circuit, cost: &CostModel) -> Result<String, CompileError> {
     let (rotations, keys) = rotations(circuit);
     let nanoseconds: u64 = node_ns(circuit, cost)?.iter().sum();
-    let count = |which: fn(&Op) -> bool| circuit.nodes.iter().filter(|n| which(&n.op)).count();
-    let relinearisations = count(|op| matches!(op, Op::Relinearize(..) | Op::RelinearizeRescale(..)));
-    let rescales = count(|op| match op {
-        Op::Rescale(_) | Op::RelinearizeRescale(..) | Op::Adjust(..) => true,
-        Op::Linear(plan) => plan.rescale,
-        _ => false,
-    });
+    let [relinearisations, rescales] = divisions(circuit);
     Ok(format!(
         "cost: {} us, {} nodes, {rotations} rotations by {keys} keys, {relinearisations} relinearisations, {rescales} rescales",
         nanoseconds / 1000,

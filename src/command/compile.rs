@@ -163,6 +163,7 @@ pub(super) fn facts(compiled: &Compiled, file_bytes: usize, manifest_bytes: usiz
         "levels": c.parameters.top().0,
         "rotations": r.rotations,
         "rotation_keys": r.rotation_keys,
+        "choices": r.choices.iter().map(|(stage, text)| json!({ "stage": stage.name(), "text": text })).collect::<Vec<_>>(),
         "compile_seconds": compiled.compile_seconds,
         "forecast": c.forecast,
         "peak_memory_bytes": cipherloom::memory::peak_bytes(),
@@ -173,9 +174,10 @@ pub(super) fn facts(compiled: &Compiled, file_bytes: usize, manifest_bytes: usiz
 pub(super) fn summary(compiled: &Compiled) -> String {
     let (c, r) = (&compiled.circuit, &compiled.report);
     let f = &c.forecast;
+    let choices: String = r.choices.iter().map(|(stage, text)| format!("\n{stage}: {text}")).collect();
     format!(
         "{}: N = 2^{}, log QP {:.1} of at most {:.0} for 128 bits (ePrint 2024/463), {} levels, {} rotations, {} rotation keys\n\
-         forecast: {:.3} s on one thread, {} memory, {} keys, {} up, {} down, {:.1} bits of precision ({:.1} under a public key)",
+         forecast: {:.3} s on one thread, {} memory, {} keys, {} up, {} down, {:.1} bits of precision ({:.1} under a public key){choices}",
         c.name,
         c.parameters.log_n,
         r.log_qp,

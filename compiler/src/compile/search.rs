@@ -16,7 +16,7 @@ use crate::options::{CompileOptions, Packing};
 use crate::outputs;
 use crate::packing::{Arranged, Target, pack};
 use crate::parameters::{Frame, MAX_PRIME_BITS, Sizes, base_bits, largest_scale, output_range};
-use crate::report::Report;
+use crate::report::{Report, saved_by_rescale};
 use crate::saturate::rescale::improve;
 use crate::stages::Stage;
 use crate::trail::{Halt, Trail};
@@ -146,8 +146,7 @@ impl Job<'_> {
         let (frame, arranged) = best.ok_or_else(|| self.too_deep())?;
         trail.arranged(&arranged)?;
         trail.left(Stage::Parameters, || parameters_text(&frame))?;
-        let circuit = self.finished(&frame, &arranged, frame.cost(), trail)?;
-        let report = Report::of(&circuit, &frame, self.notes)?;
+        let (circuit, report) = self.finished(&frame, &arranged, frame.cost(), trail)?;
         Ok(Compiled { circuit, report })
     }
 
@@ -208,12 +207,15 @@ impl Job<'_> {
         arranged: &Arranged,
         cost: &CostModel,
         trail: &mut Trail<'_>,
-    ) -> Result<Circuit, Halt> {
+    ) -> Result<(Circuit, Report), Halt> {
         let purpose = self.options.purpose;
-        trail.circuit(Stage::Emission, &self.eager(frame, arranged)?, purpose, frame.cost())?;
+        let eager = self.eager(frame, arranged)?;
+        trail.circuit(Stage::Emission, &eager, purpose, frame.cost())?;
         let circuit = self.emitted(frame, arranged, cost)?;
         trail.circuit(Stage::Rescale, &circuit, purpose, frame.cost())?;
-        Ok(circuit)
+        let mut report = Report::of(&circuit, frame, self.notes)?;
+        report.choices.push((Stage::Rescale, saved_by_rescale(&eager, &circuit, frame.cost())?));
+        Ok((circuit, report))
     }
 
     /// The frame with a base prime as large as a proof takes that assumed outputs fit it, or as costs no time.
@@ -256,12 +258,11 @@ impl Job<'_> {
             }
             let frame = self.with_room(frame, &arranged, guess.cost())?;
             trail.left(Stage::Parameters, || parameters_text(&frame))?;
-            let mut circuit = self.finished(&frame, &arranged, guess.cost(), trail)?;
+            let (mut circuit, mut report) = self.finished(&frame, &arranged, guess.cost(), trail)?;
             let public_key = scales.bits(&circuit, Encryption::PublicKey)?;
             let precision = PrecisionBits { secret_key: bits, public_key };
             circuit.forecast = forecast(&circuit, frame.cost(), precision)?;
             trail.circuit(Stage::Forecast, &circuit, self.options.purpose, frame.cost())?;
-            let mut report = Report::of(&circuit, &frame, self.notes)?;
             report.warnings.extend(outputs::warnings(&circuit, &self.notes.assumed)?);
             return Ok(Ok(Compiled { circuit, report }));
         }
@@ -312,6 +313,7 @@ impl Report {
             rotations,
             rotation_keys,
             layers: crate::report::layers(circuit, frame.cost())?,
+            choices: vec![],
             warnings: notes.warnings.clone(),
         })
     }
