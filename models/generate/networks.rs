@@ -5,8 +5,11 @@
 
 use crate::onnx::{File, Node, random};
 
+/// Makes the bytes of an ONNX file.
+pub type Maker = fn() -> Vec<u8>;
+
 /// Name and maker of every network.
-pub const ALL: [(&str, fn() -> Vec<u8>); 5] = [
+pub const ALL: [(&str, Maker); 5] = [
     ("resnet18", || resnet18(Resnet18 { side: 224, width: 64, classes: 1000 })),
     ("resnet20", || resnet_cifar(3)),
     ("resnet56", || resnet_cifar(9)),

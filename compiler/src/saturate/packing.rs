@@ -229,10 +229,10 @@ impl Logical {
         }
         let mut best: Option<Answer> = None;
         for sent in choices.fresh() {
-            if let Some(answer) = solve(&choices.sending(sent, top.0))? {
-                if best.as_ref().is_none_or(|b| answer.cost < b.cost) {
-                    best = Some(answer);
-                }
+            if let Some(answer) = solve(&choices.sending(sent, top.0))?
+                && best.as_ref().is_none_or(|b| answer.cost < b.cost)
+            {
+                best = Some(answer);
             }
         }
         Ok(best)
