@@ -3,7 +3,11 @@
 //! `cargo bench --bench drafts -- [NETWORK] [--record]`; rows go to `benches/results/drafts.json`. The networks come from
 //! `models/generate`; drafts have exact activations and an unbounded chain.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints its rows and stops at the first surprise")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints its rows and stops at the first surprise"
+)]
 
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;

@@ -173,6 +173,7 @@ fn compile_error(place: &str, error: &CompileError) -> Error {
     let kind = match error {
         CompileError::Internal(_) | CompileError::Broken { .. } => Kind::Internal,
         CompileError::Stage(_) => Kind::Usage,
+        CompileError::KeyMemory { .. } => Kind::Resources,
         _ => Kind::UnsupportedModel,
     };
     Error::new(kind, place, what).remedy(remedy)

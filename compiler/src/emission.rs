@@ -13,10 +13,12 @@ use crate::activation::input_range;
 use crate::error::CompileError;
 use crate::graph::{Function, Kind, NodeId};
 use crate::packing::{Arranged, Choice, LinearChoice};
+use crate::rotation::{Split, SplitProduct};
+use crate::saturate::rotation::{Merged, Rotation};
 use cipherloom_ir::scheme::{Gadget, Level, Parameters};
 use cipherloom_ir::{
-    Circuit, CircuitBuilder, InputSpec, LawError, LayoutId, LinearMap, LinearPlan, Operator, OutputSpec,
-    Plain, Product, RangeCertificate, Source, Step, TensorId, ValueId,
+    Circuit, CircuitBuilder, InputSpec, LawError, LayoutId, LinearMap, LinearPlan, MapId, Operator,
+    OutputSpec, Plain, Product, RangeCertificate, Source, Step, TensorId, ValueId,
 };
 
 impl From<LawError> for CompileError {
@@ -30,6 +32,8 @@ impl From<LawError> for CompileError {
 pub struct Plan<'a> {
     /// Layers, levels, layouts and kernels.
     pub arranged: &'a Arranged,
+    /// Sums that are one plan, and detours of folds.
+    pub rotation: &'a Rotation,
     /// Gadget of every key.
     pub gadget: Gadget,
     /// What the client multiplies each output by.
@@ -75,6 +79,8 @@ impl Emitter<'_> {
         let graph = &self.plan.arranged.graph;
         match &graph.node(id).kind {
             Kind::Input => self.input(id),
+            // It is part of the plan of the sum that reads it.
+            Kind::Linear { .. } if self.is_merged(id) => Ok(vec![]),
             Kind::Linear { operators, scale, bias } => {
                 let values = match &self.plan.arranged.packed.choices[id.0 as usize] {
                     Choice::Linear(choice) => self.linear(id, operators, *scale, choice)?,
@@ -95,7 +101,10 @@ impl Emitter<'_> {
                 let values = self.canonical(id, 0)?;
                 self.each(values, |e, v| e.polynomial(v, &form))
             }
-            Kind::Add => self.pairs(id, |b, x, y| b.add(x, y)),
+            Kind::Add => match self.plan.rotation.merged.get(&(id.0 as usize)) {
+                Some(merged) => self.merged(id, merged),
+                None => self.pairs(id, |b, x, y| b.add(x, y)),
+            },
             Kind::Sub => self.pairs(id, |b, x, y| b.sub(x, y)),
             Kind::Mul => {
                 let gadget = self.plan.gadget;
@@ -166,7 +175,24 @@ impl Emitter<'_> {
         choice: &LinearChoice,
     ) -> Result<Vec<ValueId>, CompileError> {
         let values = self.dropped(id)?;
-        let level = self.plan.arranged.levels.before(&self.plan.arranged.graph, id);
+        let source = Source { map: self.map(id, operators, scale, choice), values };
+        let partial = self.sweep(id, vec![source], &choice.split, u32::MAX)?;
+        let gadget = self.plan.gadget;
+        let rotation = self.plan.rotation;
+        self.each(partial, |e, mut v| {
+            for digit in &choice.kernel.fold {
+                let mut rotated = v;
+                for step in rotation.steps(id.0 as usize, digit.stride) {
+                    rotated = e.builder.rotate(rotated, Step(step), gadget)?;
+                }
+                v = e.builder.add(v, rotated)?;
+            }
+            Ok(v)
+        })
+    }
+
+    /// The map of a layer in its layouts.
+    fn map(&mut self, id: NodeId, operators: &[Operator], scale: f64, choice: &LinearChoice) -> MapId {
         let map = LinearMap {
             operators: operators.iter().map(|o| self.operator(o)).collect(),
             scale,
@@ -174,36 +200,65 @@ impl Emitter<'_> {
             output: self.builder.layout(choice.kernel.output.clone()),
             fold: choice.kernel.fold.clone(),
         };
-        let map = self.builder.map(map);
+        self.builder.map(map)
+    }
+
+    /// One plan that starts at the level of `id`; from input `first_inputs` on, the inputs of the split are those of the
+    /// second source.
+    fn sweep(
+        &mut self,
+        id: NodeId,
+        sources: Vec<Source>,
+        split: &Split,
+        first_inputs: u32,
+    ) -> Result<Vec<ValueId>, CompileError> {
+        let level = self.plan.arranged.levels.before(&self.plan.arranged.graph, id);
         let gadget = self.plan.gadget;
-        let split = &choice.split;
         let mut keyed = |steps: &[u32]| -> Vec<_> {
             steps.iter().map(|s| self.builder.keyed_step(Step(*s), level, gadget)).collect()
         };
         let (babies, giants) = (keyed(&split.babies), keyed(&split.giants));
-        let products = split
-            .products
-            .iter()
-            .map(|p| Product { output: p.output, giant: p.giant, source: 0, input: p.input, baby: p.baby })
-            .collect();
-        let plan = LinearPlan {
-            sources: vec![Source { map, values }],
-            babies,
-            giants,
-            products,
-            pairing: None,
-            outputs: choice.kernel.output.ciphertexts,
-            hoisting: split.hoisting,
-            rescale: true,
+        let product = |p: &SplitProduct| {
+            let source = u32::from(p.input >= first_inputs);
+            let input = p.input - source * first_inputs.min(p.input);
+            Product { output: p.output, giant: p.giant, source, input, baby: p.baby }
         };
-        let partial = self.builder.linear(plan)?;
-        self.each(partial, |e, mut v| {
-            for digit in &choice.kernel.fold {
-                let rotated = e.builder.rotate(v, Step(digit.stride), gadget)?;
-                v = e.builder.add(v, rotated)?;
+        let mut products: Vec<Product> = split.products.iter().map(product).collect();
+        products.sort_unstable();
+        let outputs = products.iter().map(|p| p.output + 1).max().unwrap_or(0);
+        let hoisting = split.hoisting;
+        let plan =
+            LinearPlan { sources, babies, giants, products, pairing: None, outputs, hoisting, rescale: true };
+        Ok(self.builder.linear(plan)?)
+    }
+
+    /// Whether a linear map is part of the plan of the sum that reads it.
+    fn is_merged(&self, id: NodeId) -> bool {
+        let readers = self.plan.arranged.graph.consumers(id);
+        readers.iter().any(|r| self.plan.rotation.merged.contains_key(&(r.0 as usize)))
+    }
+
+    /// Both maps of a sum in one plan, then their biases.
+    fn merged(&mut self, id: NodeId, merged: &Merged) -> Result<Vec<ValueId>, CompileError> {
+        let graph = &self.plan.arranged.graph;
+        let operands = graph.operands(id);
+        let mut sources = Vec::new();
+        for operand in &operands {
+            let (Kind::Linear { operators, scale, .. }, Choice::Linear(choice)) =
+                (&graph.node(*operand).kind, &self.plan.arranged.packed.choices[operand.0 as usize])
+            else {
+                return Err(CompileError::Internal("a plan of two maps reads something else".into()));
+            };
+            let values = self.canonical(*operand, 0)?;
+            sources.push(Source { map: self.map(*operand, operators, *scale, choice), values });
+        }
+        let mut values = self.sweep(operands[0], sources, &merged.split, merged.first_inputs)?;
+        for operand in operands {
+            if let Kind::Linear { bias, .. } = &graph.node(operand).kind {
+                values = self.add_bias(operand, values, *bias)?;
             }
-            Ok(v)
-        })
+        }
+        Ok(values)
     }
 
     /// A map that is only a factor.

@@ -72,6 +72,16 @@ pub enum CompileError {
         /// What is broken, and where.
         what: String,
     },
+    /// No choice of rotations has keys that fit.
+    #[error(
+        "the evaluation keys take {least_bytes} bytes of memory at least, more than the {limit_bytes} of --max-key-memory; remedy: allow {least_bytes}"
+    )]
+    KeyMemory {
+        /// Bytes allowed.
+        limit_bytes: u64,
+        /// Fewest bytes found.
+        least_bytes: u64,
+    },
     /// A circuit that the compiler made breaks a law: a bug of the compiler.
     #[error("internal: {0}")]
     Internal(String),

@@ -28,4 +28,5 @@ pub use compile::{Compiled, Watched, compile, compile_watched};
 pub use error::CompileError;
 pub use options::{CompileOptions, Packing, Purpose};
 pub use report::{Layer, Report};
+pub use saturate::rotation::curve::{KeyPoint, key_curve};
 pub use trail::{Watch, cost_line};

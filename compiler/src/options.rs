@@ -43,6 +43,8 @@ pub struct CompileOptions {
     pub log_n: Option<u32>,
     /// Measured costs, which the choices minimise.
     pub profile: Arc<Profile>,
+    /// Most memory that evaluation keys may take: the fastest circuit whose keys fit is wanted.
+    pub max_key_bytes: Option<u64>,
     /// Stages that are off; each must be one that can be.
     pub off: BTreeSet<Stage>,
 }
@@ -82,6 +84,7 @@ impl Default for CompileOptions {
             log_n: None,
             profile: Profile::committed(),
             off: BTreeSet::new(),
+            max_key_bytes: None,
         }
     }
 }

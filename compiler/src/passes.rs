@@ -5,6 +5,7 @@
 
 use crate::saturate::packing::{demand, laws};
 use crate::saturate::rescale;
+use crate::saturate::rotation::rules;
 use crate::stages::STAGES;
 use std::fmt::Write;
 
@@ -43,7 +44,7 @@ pub fn document() -> String {
         let off = s.off.unwrap_or("cannot be off");
         row(&mut out, &[s.name, s.does, s.needs, s.leaves, off]);
     }
-    let tables: [(&str, &str, Vec<LawText>); 3] = [
+    let tables: [(&str, &str, Vec<LawText>); 4] = [
         (
             "Logical laws of packing",
             "Different layers that compute the same tensors (`compiler/src/saturate/packing/laws.rs`).",
@@ -53,6 +54,11 @@ pub fn document() -> String {
             "Physical rules of packing",
             "How a demanded tensor in a layout is implemented, and what that demands in turn\n(`compiler/src/saturate/packing/demand.rs`).",
             demand::RULES.iter().map(|l| l.text).collect(),
+        ),
+        (
+            "Rules of rotation",
+            "How a map, a rotation of a fold or a sum of two maps is computed, and by which keys\n(`compiler/src/saturate/rotation/rules.rs`).",
+            rules::RULES.iter().map(|l| l.text).collect(),
         ),
         (
             "Laws of rescale",

@@ -3,12 +3,16 @@
 //! Does: writes every step `d` of a map's support as baby + giant. The family of splits is "baby = the residue of `d`
 //! in a window of n1 slots, centred or not", over all powers of two n1: it contains √n splits of dense maps as well
 //! as column × row splits of convolutions, whose offsets are small residues modulo the row pitch. Needs: a support.
-//! Leaves: a [`Split`]. Why here: its cost is the packing stage's oracle, so packing calls it for each candidate.
+//! Leaves: a [`Split`]. Why here: its cost is the packing stage's oracle, so packing calls it for each candidate. The
+//! rotation stage proper ([`saturate::rotation`](crate::saturate::rotation)) chooses among the same windows, and some more,
+//! for all maps of a network at once.
 
 use crate::cost::{CostModel, PlanCounts};
 use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Hoisting, LinearPlan, Step, Support};
+use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// One product of a split: indices into babies and giants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +97,7 @@ impl Family {
         let mut members: Vec<(Window, Counts)> = Vec::new();
         let quotient = Quotient::of(support);
         for window in windows(slots) {
-            let counts = Counts::of(&quotient, &window);
+            let counts = Counts::of(&quotient, &window).0;
             if !members.iter().any(|(_, known)| known.no_more_than(&counts)) {
                 members.push((window, counts));
             }
@@ -134,28 +138,78 @@ impl Family {
     }
 }
 
-/// A rule that cuts steps in two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Window {
+/// A rule that cuts steps in two: the baby is the residue of the step, counted from 0 both ways, modulo a width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Window {
     slots: u32,
     width: u32,
     shift: u32,
 }
 
 impl Window {
-    fn cut(&self, step: u32) -> (u32, u32) {
-        let mask = self.slots - 1;
-        let baby = ((step + self.shift) & (self.width - 1)).wrapping_sub(self.shift) & mask;
-        (baby, step.wrapping_sub(baby) & mask)
+    /// (baby, giant) of a step.
+    pub fn cut(&self, step: u32) -> (u32, u32) {
+        let Window { slots, width, shift } = *self;
+        // Windows start at multiples of the width on both sides of 0, in slots − base, …, slots − width, 0, width, …
+        let base = (slots / 2).div_ceil(width) * width;
+        let signed = if step < slots / 2 { base + step } else { base + step - slots };
+        let baby = ((signed + shift) % width).wrapping_sub(shift) & (slots - 1);
+        (baby, step.wrapping_sub(baby) & (slots - 1))
+    }
+
+    /// Splits a support by this window.
+    pub fn split(&self, support: &Support, cost: &CostModel, level: Level, hoisting: Hoisting) -> Split {
+        let (time_ns, priced_ns) = Counts::of(&Quotient::of(support), self).0.priced(cost, level, hoisting);
+        build(
+            support,
+            self,
+            Split { babies: vec![], giants: vec![], products: vec![], hoisting, time_ns, priced_ns },
+        )
     }
 }
 
-fn windows(slots: u32) -> impl Iterator<Item = Window> {
+/// What a split needs by some window: predicted time of each form, and the steps that need keys.
+#[derive(Clone, Debug)]
+pub struct Needs {
+    /// The window.
+    pub window: Window,
+    /// Predicted time by form.
+    pub forms: [(Hoisting, u64); 2],
+    /// Steps that need keys, ascending.
+    pub keys: Vec<u32>,
+}
+
+/// What the splits of a support need, by window.
+pub fn needs(support: &Support, windows: &[Window], cost: &CostModel, level: Level) -> Vec<Needs> {
+    let quotient = Quotient::of(support);
+    let of = |window: &Window| {
+        let (counts, keys) = Counts::of(&quotient, window);
+        let forms = [Hoisting::Double, Hoisting::Single];
+        let forms = forms.map(|hoisting| (hoisting, counts.priced(cost, level, hoisting).0));
+        Needs { window: *window, forms, keys }
+    };
+    windows.par_iter().map(of).collect()
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.width, if self.shift > 0 { " centred" } else { "" })
+    }
+}
+
+/// All windows whose widths are powers of two.
+pub fn windows(slots: u32) -> impl Iterator<Item = Window> {
     (0..=slots.trailing_zeros()).flat_map(move |k| {
         let width = 1u32 << k;
         let shifts = if k == 0 || width == slots { vec![0] } else { vec![0, width / 2] };
         shifts.into_iter().map(move |shift| Window { slots, width, shift })
     })
+}
+
+/// Windows between the powers of two: three times a power of two.
+pub fn thirds(slots: u32) -> impl Iterator<Item = Window> {
+    let widths = (0..slots.trailing_zeros()).map(|k| 3u32 << k).take_while(move |width| *width < slots);
+    widths.flat_map(move |width| [0, width / 2].map(|shift| Window { slots, width, shift }))
 }
 
 /// Steps other than 0, one set for each ciphertext.
@@ -197,7 +251,8 @@ impl Rotated {
 /// What a cut needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counts {
-    inputs: u64,
+    /// Inputs that are rotated.
+    hoisted: u64,
     outputs: u64,
     diagonals: u64,
     /// Rotated (input, baby) pairs.
@@ -249,29 +304,35 @@ impl Quotient {
 }
 
 impl Counts {
-    fn of(quotient: &Quotient, window: &Window) -> Counts {
+    /// The counts of a cut, and the steps that need a key.
+    fn of(quotient: &Quotient, window: &Window) -> (Counts, Vec<u32>) {
         let Quotient { support, inputs, outputs } = quotient;
         let (mut babies, mut giants) = (Rotated::new(window.slots), Rotated::new(window.slots));
-        let mut diagonals = 0;
+        let (mut diagonals, mut hoisted) = (0, BTreeSet::new());
         for ((output, input), steps) in &support.0 {
             diagonals += steps.len() as u64 * inputs[input] * outputs[output];
             for step in steps {
                 let (baby, giant) = window.cut(step.0);
+                if baby != 0 {
+                    hoisted.insert(*input);
+                }
                 babies.push((baby, *input));
                 giants.push((giant, *output));
             }
         }
         let (baby_steps, giant_steps) = (babies.steps(), giants.steps());
-        let shared = giant_steps.iter().filter(|g| baby_steps.binary_search(g).is_ok()).count();
-        Counts {
-            inputs: inputs.values().sum(),
+        let keys: Vec<u32> =
+            baby_steps.iter().chain(&giant_steps).copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let counts = Counts {
+            hoisted: hoisted.iter().map(|input| inputs[input]).sum(),
             outputs: outputs.values().sum(),
             diagonals,
             babies: babies.count(inputs),
             giants: giants.count(outputs),
             baby_steps: baby_steps.len() as u64,
-            keys: (baby_steps.len() + giant_steps.len() - shared) as u64,
-        }
+            keys: keys.len() as u64,
+        };
+        (counts, keys)
     }
 
     /// Whether every cost of this cut is at most that of the other.
@@ -285,7 +346,7 @@ impl Counts {
     /// Time, and time with the price of memory.
     fn priced(&self, cost: &CostModel, level: Level, hoisting: Hoisting) -> (u64, u64) {
         let plan = PlanCounts {
-            hoisted: if self.babies > 0 { self.inputs } else { 0 },
+            hoisted: self.hoisted,
             babies: self.babies,
             products: self.diagonals,
             giants: self.giants,

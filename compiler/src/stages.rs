@@ -74,7 +74,7 @@ pub const STAGES: [StageInfo; 11] = [
         ["chooses layouts, kernels, compositions and levels", "slots, costs", "an arranged network"],
         "one multiplexed layout for every tensor"),
     row(Stage::Rotation, "rotation",
-        ["splits the diagonals of every kernel into baby and giant steps", "diagonals, costs", "rotations and keys"],
+        ["chooses baby and giant steps of all maps, steps of folds and sums in one plan", "diagonals, costs", "rotations and keys"],
         "as many baby steps as giant steps, nearly"),
     row(Stage::Parameters, "parameters",
         ["finds the smallest scale that is precise enough", "a trace of the circuit", "ring, primes, gadget"], ""),

@@ -8,7 +8,7 @@ use crate::error::CompileError;
 use crate::forecast::{node_ns, rotations};
 use crate::graph::{Kind, TensorGraph, verify};
 use crate::options::Purpose;
-use crate::packing::{Arranged, Choice};
+use crate::packing::Arranged;
 use crate::report::divisions;
 use crate::stages::Stage;
 use cipherloom_ir::scheme::SecurityPolicy;
@@ -70,12 +70,11 @@ impl<'a> Trail<'a> {
         self.left(stage, || graph_text(graph))
     }
 
-    /// Packing and rotation have left a network.
+    /// Packing has left a network.
     pub(crate) fn arranged(&mut self, arranged: &Arranged) -> Result<(), Halt> {
         let broken = |what| CompileError::Broken { stage: Stage::Packing.name(), what };
         arranged.check().map_err(broken)?;
-        self.left(Stage::Packing, || packing_text(arranged))?;
-        self.left(Stage::Rotation, || rotation_text(arranged))
+        self.left(Stage::Packing, || packing_text(arranged))
     }
 
     /// A stage has left a circuit.
@@ -110,29 +109,6 @@ fn packing_text(arranged: &Arranged) -> String {
         arranged.rotations(),
         arranged.levels.top().0,
     )
-}
-
-/// The steps of every linear map.
-fn rotation_text(arranged: &Arranged) -> String {
-    let mut out = String::new();
-    let mut keys: BTreeSet<u32> = BTreeSet::new();
-    for id in arranged.graph.order() {
-        let Choice::Linear(choice) = &arranged.packed.choices[id.0 as usize] else { continue };
-        let split = &choice.split;
-        let folds: Vec<u32> = choice.kernel.fold.iter().map(|d| d.stride).collect();
-        keys.extend(split.babies.iter().chain(&split.giants).chain(&folds).filter(|s| **s != 0));
-        out += &format!(
-            "#{} {:?}: {} diagonals, babies {:?}, giants {:?}, {:?} hoisting, folds {folds:?}, {} us\n",
-            id.0,
-            arranged.graph.node(id).name,
-            split.products.len(),
-            split.babies,
-            split.giants,
-            split.hoisting,
-            (split.time_ns + choice.fold_ns) / 1000,
-        );
-    }
-    format!("{out}cost: {} rotations by {} different steps\n", arranged.rotations(), keys.len())
 }
 
 /// The costs of a circuit in one line.

@@ -46,6 +46,9 @@ pub(super) struct Choices {
     /// Leave out a stage: compose, balance, packing, rotation or rescale.
     #[arg(long, value_name = "STAGE", value_parser = switchable)]
     off: Vec<Stage>,
+    /// Most memory for evaluation keys (512M, 2G, or bytes): the fastest circuit whose keys fit.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    max_key_memory: Option<u64>,
     /// Factor on raw bytes, in place of the model's own (a byte b becomes (b * scale - mean) / std).
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     input_scale: Option<f64>,
@@ -78,6 +81,20 @@ fn precision(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A number of bytes, with K, M, G or T for powers of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, unit)) if !unit.is_ascii_digit() => (&text[..at], unit.to_ascii_uppercase()),
+        _ => (text, 'B'),
+    };
+    let power = "BKMGT".find(unit).map(|power| 10 * power as u32);
+    let number = digits.parse::<u64>().ok();
+    number
+        .zip(power)
+        .and_then(|(number, power)| number.checked_mul(1 << power))
+        .ok_or_else(|| "a number of bytes is wanted, such as 512M or 2G".into())
+}
+
 impl Choices {
     /// Loads the model with the preprocessing that was chosen.
     pub(super) fn open(&self, path: &Path) -> Result<Model, Error> {
@@ -101,6 +118,7 @@ impl Choices {
             },
             activation_degree: self.activation_degree.parse().expect("one of the listed degrees"),
             off: self.off.iter().copied().collect(),
+            max_key_bytes: self.max_key_memory,
             ..CompileOptions::default()
         }
     }

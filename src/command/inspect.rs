@@ -1,7 +1,9 @@
 //! `inspect`: what a circuit or a manifest holds.
 
 use super::report::{Report, bytes_text};
-use cipherloom::ir::{Manifest, WorstError, container::Kind as FileKind};
+use cipherloom::compiler::cost::Profile;
+use cipherloom::compiler::key_curve;
+use cipherloom::ir::{Circuit, Manifest, WorstError, container::Kind as FileKind};
 use cipherloom::{Error, Kind, circuits, files};
 use serde_json::json;
 use std::path::PathBuf;
@@ -35,6 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
             report.text += &format!("\nnodes      {}: {}", circuit.nodes.len(), list.join(", "));
             report.json.insert("nodes".into(), json!(circuit.nodes.len()));
             report.json.insert("ops".into(), json!(ops));
+            add_curve(&mut report, &circuit, &place)?;
             Ok(report)
         }
         Some(FileKind::Manifest) => Ok(manifest_report(&circuits::manifest(&place, &bytes)?)),
@@ -43,6 +46,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
         None => Err(Error::new(Kind::BadInput, place, "is not a Cipherloom file")
             .remedy("inspect takes the .loom and .manifest files that compile writes")),
     }
+}
+
+/// Rows of the table of keys against time.
+const CURVE_ROWS: usize = 12;
+
+/// Adds what the circuit's rotations would cost with other keys: a table of some points, all of them as JSON.
+fn add_curve(report: &mut Report, circuit: &Circuit, place: &str) -> Result<(), Error> {
+    let curve =
+        key_curve(circuit, &Profile::committed()).map_err(|e| Error::new(Kind::Internal, place, e))?;
+    report.text += "\nkeys against time (compile --max-key-memory takes a point; * is this circuit)";
+    let mut shown = std::collections::BTreeSet::new();
+    let last = curve.len().saturating_sub(1);
+    for row in 0..CURVE_ROWS.min(curve.len()) {
+        shown.insert(row * last / (CURVE_ROWS.min(curve.len()) - 1).max(1));
+    }
+    for (_, point) in curve.iter().enumerate().filter(|(k, p)| shown.contains(k) || p.is_circuit) {
+        let mark = if point.is_circuit { " *" } else { "" };
+        report.text += &format!(
+            "\n  {:>9} in memory  {:>9.2} ms{mark}",
+            bytes_text(point.key_bytes),
+            point.seconds * 1e3
+        );
+    }
+    let rows = curve.iter().map(|p| {
+        json!({ "key_memory_bytes": p.key_bytes, "forecast_seconds": p.seconds, "is_circuit": p.is_circuit })
+    });
+    report.json.insert("keys_against_time".into(), rows.collect());
+    Ok(())
 }
 
 fn manifest_report(m: &Manifest) -> Report {

@@ -1,6 +1,6 @@
 //! From ONNX to the decrypted class.
 
-use crate::{cipherloom, done, piped, shipped};
+use crate::{cipherloom, done, json, piped, shipped};
 use serde_json::Value;
 
 fn has(value: &Value, names: &[&str]) {
@@ -141,4 +141,24 @@ fn the_machine_and_the_shell_are_served() {
     assert!(String::from_utf8_lossy(&man.stdout).starts_with(".ie"));
     let version = cipherloom(folder.path(), &["--version"]);
     assert!(String::from_utf8_lossy(&version.stdout).contains("kernels"));
+}
+
+#[test]
+fn key_memory_is_a_limit_that_inspect_explains() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let model = shipped("lola.onnx");
+    let (code, refused) = json(at, &["compile", &model, "--max-key-memory", "1K"]);
+    assert_eq!(code, 6, "{refused}");
+    done(at, &["compile", &model, "-o", "free.loom"]);
+    let curve = done(at, &["inspect", "free.loom"])["keys_against_time"].clone();
+    let points = curve.as_array().unwrap();
+    let free = points.iter().find(|p| p["is_circuit"] == true).unwrap();
+    let bytes = |point: &serde_json::Value| point["key_memory_bytes"].as_u64().unwrap();
+    // One less than what the circuit takes: fewer keys, and no less time.
+    let limit = (bytes(free) - 1).to_string();
+    let small = done(at, &["compile", &model, "--max-key-memory", &limit, "-o", "small.loom"]);
+    let curve = done(at, &["inspect", "small.loom"])["keys_against_time"].clone();
+    let small_point = curve.as_array().unwrap().iter().find(|p| p["is_circuit"] == true).unwrap();
+    assert!(bytes(small_point) < bytes(free), "{small}");
 }

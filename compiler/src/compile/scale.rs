@@ -6,9 +6,9 @@
 use super::search::{Job, MAX_SCALE_BITS};
 use crate::activation::input_range;
 use crate::error::CompileError;
-use crate::packing::Arranged;
 use crate::parameters::Frame;
 use crate::samples::drawings;
+use crate::saturate::rotation::Rotated;
 use cipherloom_ir::scheme::SCALE_BITS;
 use cipherloom_ir::{Circuit, Encryption, Exact, Magnitudes, MapNorms, Trace};
 
@@ -29,7 +29,7 @@ pub(super) enum Fit<T> {
 pub(super) struct Scales<'a> {
     job: &'a Job<'a>,
     guess: &'a Frame,
-    packed: &'a Arranged,
+    packed: &'a Rotated,
     norms: MapNorms,
     magnitudes: Magnitudes,
 }
@@ -39,7 +39,7 @@ impl<'a> Scales<'a> {
     pub(super) fn of(
         job: &'a Job<'a>,
         guess: &'a Frame,
-        packed: &'a Arranged,
+        packed: &'a Rotated,
     ) -> Result<Scales<'a>, CompileError> {
         let circuit = job.emitted(guess, packed, guess.cost())?;
         let internal = |e: String| CompileError::Internal(e);

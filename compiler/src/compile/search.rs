@@ -18,10 +18,11 @@ use crate::packing::{Arranged, Target, pack};
 use crate::parameters::{Frame, MAX_PRIME_BITS, Sizes, base_bits, largest_scale, output_range};
 use crate::report::{Report, saved_by_rescale};
 use crate::saturate::rescale::improve;
+use crate::saturate::rotation::{Rotated, rotate};
 use crate::stages::Stage;
 use crate::trail::{Halt, Trail};
 use cipherloom_ir::scheme::{Level, SecurityPolicy};
-use cipherloom_ir::{Circuit, Encryption, RangeCertificate};
+use cipherloom_ir::{Circuit, Encryption};
 
 /// Ring degrees that are tried, log2.
 const LOG_N: std::ops::RangeInclusive<u32> = 12..=16;
@@ -85,14 +86,23 @@ impl Job<'_> {
     ) -> Result<Result<Compiled, f64>, Halt> {
         list.sort_by_key(|(frame, arranged)| (arranged.packed.priced_ns, frame.log_n, frame.top));
         let mut best_bits = f64::NEG_INFINITY;
+        let mut fewest_keys: Option<u64> = None;
         for (frame, arranged) in list {
-            trail.arranged(&arranged)?;
-            match self.scaled(frame, arranged, trail)? {
-                Ok(compiled) => return Ok(Ok(compiled)),
-                Err(bits) => best_bits = best_bits.max(bits),
+            match self.scaled(frame, arranged, trail) {
+                Ok(Ok(compiled)) => return Ok(Ok(compiled)),
+                Ok(Err(bits)) => best_bits = best_bits.max(bits),
+                Err(Halt::Failed(CompileError::KeyMemory { least_bytes, .. })) => {
+                    fewest_keys = Some(fewest_keys.map_or(least_bytes, |known| known.min(least_bytes)));
+                }
+                Err(halt) => return Err(halt),
             }
         }
-        Ok(Err(best_bits))
+        match (fewest_keys, self.options.max_key_bytes) {
+            (Some(least_bytes), Some(limit_bytes)) => {
+                Err(CompileError::KeyMemory { limit_bytes, least_bytes }.into())
+            }
+            _ => Ok(Err(best_bits)),
+        }
     }
 
     /// Whether fewer levels would leave room for a larger scale.
@@ -144,9 +154,9 @@ impl Job<'_> {
         let found = self.at_ring(|top| Some(Frame::draft(log_n, top, &self.options.profile)))?;
         let best = found.into_iter().min_by_key(|(_, arranged)| arranged.packed.priced_ns);
         let (frame, arranged) = best.ok_or_else(|| self.too_deep())?;
-        trail.arranged(&arranged)?;
+        let rotated = self.rotated(&frame, arranged, trail)?;
         trail.left(Stage::Parameters, || parameters_text(&frame))?;
-        let (circuit, report) = self.finished(&frame, &arranged, frame.cost(), trail)?;
+        let (circuit, report) = self.finished(&frame, &rotated, frame.cost(), trail)?;
         Ok(Compiled { circuit, report })
     }
 
@@ -181,10 +191,39 @@ impl Job<'_> {
         }
     }
 
+    /// The arranged network with its rotations chosen, watched; the baselines keep the splits of their packing.
+    fn rotated(&self, frame: &Frame, arranged: Arranged, trail: &mut Trail<'_>) -> Result<Rotated, Halt> {
+        trail.arranged(&arranged)?;
+        let options = self.options;
+        let chosen = options.packing == Packing::Saturated && !options.is_off(Stage::Rotation);
+        let rotated = match (chosen, options.max_key_bytes) {
+            (false, None) => Rotated::unchanged(arranged),
+            (_, limit) => rotate(arranged, frame.cost(), limit)?,
+        };
+        trail.left(Stage::Rotation, || rotated.to_string())?;
+        Ok(rotated)
+    }
+
+    /// The keys of a circuit fit, also where the gadget changed after they were chosen.
+    fn check_keys(&self, circuit: &Circuit, frame: &Frame) -> Result<(), CompileError> {
+        let least_bytes = circuit.keys.iter().map(|k| frame.cost().key_bytes(k.level)).sum();
+        match self.options.max_key_bytes {
+            Some(limit_bytes) if least_bytes > limit_bytes => {
+                Err(CompileError::KeyMemory { limit_bytes, least_bytes })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The circuit in a frame, eager.
-    fn eager(&self, frame: &Frame, arranged: &Arranged) -> Result<Circuit, CompileError> {
-        let certificate: &[RangeCertificate] = &self.notes.certificate;
-        let plan = Plan { arranged, gadget: frame.gadget, certificate, output_scales: self.output_scales };
+    fn eager(&self, frame: &Frame, rotated: &Rotated) -> Result<Circuit, CompileError> {
+        let plan = Plan {
+            arranged: &rotated.arranged,
+            rotation: &rotated.rotation,
+            gadget: frame.gadget,
+            certificate: &self.notes.certificate,
+            output_scales: self.output_scales,
+        };
         emit(&plan, &frame.parameters()?)
     }
 
@@ -193,10 +232,10 @@ impl Job<'_> {
     pub(super) fn emitted(
         &self,
         frame: &Frame,
-        arranged: &Arranged,
+        rotated: &Rotated,
         cost: &CostModel,
     ) -> Result<Circuit, CompileError> {
-        let eager = self.eager(frame, arranged)?;
+        let eager = self.eager(frame, rotated)?;
         if self.options.is_off(Stage::Rescale) { Ok(eager) } else { improve(&eager, cost) }
     }
 
@@ -204,26 +243,29 @@ impl Job<'_> {
     fn finished(
         &self,
         frame: &Frame,
-        arranged: &Arranged,
+        rotated: &Rotated,
         cost: &CostModel,
         trail: &mut Trail<'_>,
     ) -> Result<(Circuit, Report), Halt> {
         let purpose = self.options.purpose;
-        let eager = self.eager(frame, arranged)?;
+        let eager = self.eager(frame, rotated)?;
         trail.circuit(Stage::Emission, &eager, purpose, frame.cost())?;
-        let circuit = self.emitted(frame, arranged, cost)?;
+        let circuit = self.emitted(frame, rotated, cost)?;
         trail.circuit(Stage::Rescale, &circuit, purpose, frame.cost())?;
         let mut report = Report::of(&circuit, frame, self.notes)?;
+        if let Some(saved) = rotated.saved() {
+            report.choices.push((Stage::Rotation, saved));
+        }
         report.choices.push((Stage::Rescale, saved_by_rescale(&eager, &circuit, frame.cost())?));
         Ok((circuit, report))
     }
 
     /// The frame with a base prime as large as a proof takes that assumed outputs fit it, or as costs no time.
-    fn with_room(&self, frame: Frame, arranged: &Arranged, cost: &CostModel) -> Result<Frame, CompileError> {
+    fn with_room(&self, frame: Frame, rotated: &Rotated, cost: &CostModel) -> Result<Frame, CompileError> {
         if self.notes.assumed.is_empty() {
             return Ok(frame);
         }
-        let circuit = self.emitted(&frame, arranged, cost)?;
+        let circuit = self.emitted(&frame, rotated, cost)?;
         let missing = outputs::missing_bits(&circuit, &self.notes.assumed)?;
         let bound = SecurityPolicy::standard_128().bound(frame.log_n).unwrap_or(0);
         Ok(frame.widened(missing, bound))
@@ -237,11 +279,12 @@ impl Job<'_> {
         trail: &mut Trail<'_>,
     ) -> Result<Result<Compiled, f64>, Halt> {
         let wanted = self.options.precision_bits + PRECISION_MARGIN_BITS;
-        let (mut guess, mut arranged) = (guess, arranged);
+        let mut rotated = self.rotated(&guess, arranged, trail)?;
+        let mut guess = guess;
         let mut gadget = guess.gadget;
         let mut repacked = false;
         loop {
-            let scales = Scales::of(self, &guess, &arranged)?;
+            let scales = Scales::of(self, &guess, &rotated)?;
             let (frame, bits) = match scales.smallest(wanted)? {
                 Ok(found) => found,
                 Err(best) => return Ok(Err(best)),
@@ -251,14 +294,14 @@ impl Job<'_> {
                 repacked = true;
                 gadget = frame.gadget;
                 if let Some(again) = self.packed(&frame)? {
-                    (guess, arranged) = (frame, again);
-                    trail.arranged(&arranged)?;
+                    (rotated, guess) = (self.rotated(&frame, again, trail)?, frame);
                     continue;
                 }
             }
-            let frame = self.with_room(frame, &arranged, guess.cost())?;
+            let frame = self.with_room(frame, &rotated, guess.cost())?;
             trail.left(Stage::Parameters, || parameters_text(&frame))?;
-            let (mut circuit, mut report) = self.finished(&frame, &arranged, guess.cost(), trail)?;
+            let (mut circuit, mut report) = self.finished(&frame, &rotated, guess.cost(), trail)?;
+            self.check_keys(&circuit, &frame)?;
             let public_key = scales.bits(&circuit, Encryption::PublicKey)?;
             let precision = PrecisionBits { secret_key: bits, public_key };
             circuit.forecast = forecast(&circuit, frame.cost(), precision)?;

@@ -51,7 +51,7 @@ impl Net {
     }
 
     fn push(mut self, kind: Kind, shape: &[u32]) -> Net {
-        let name = format!("t{}", self.last.0 + 1);
+        let name = format!("t{}", self.graph.order().count());
         self.last = self.graph.add(node(kind, &name, shape), &[self.last]);
         self.shape = shape.to_vec();
         self
@@ -123,6 +123,18 @@ impl Net {
         };
         net.last = net.graph.add(node(Kind::Add, "sum", &net.shape), &[main, side]);
         net.relu()
+    }
+
+    /// Sum of two convolutions of one tensor.
+    pub(crate) fn branches(self, maps: u32) -> Net {
+        let (input, shape) = (self.last, self.shape.clone());
+        let mut net = self.conv(maps, 3, 1, 1);
+        let left = net.last;
+        (net.last, net.shape) = (input, shape);
+        let mut net = net.conv(maps, 1, 1, 0);
+        let name = format!("t{}", net.last.0 + 1);
+        net.last = net.graph.add(node(Kind::Add, &name, &net.shape), &[left, net.last]);
+        net
     }
 
     /// Product of a tensor with an activation of a convolution of itself.

@@ -12,4 +12,5 @@ mod networks;
 mod onnx;
 mod packing;
 mod rescale;
+mod rotation;
 mod wide;
