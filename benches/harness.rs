@@ -120,15 +120,26 @@ fn described(row: &Row) -> Value {
     object.insert("unit".into(), json!(row.unit));
     object.insert("threads".into(), json!(row.threads));
     object.insert("machine".into(), json!(machine()));
-    object.insert("commit".into(), json!(output("git", &["describe", "--always", "--dirty"])));
-    object.insert("date".into(), json!(output("date", &["-u", "+%Y-%m-%d"])));
+    object.insert("commit".into(), json!(commit()));
+    object.insert("date".into(), json!(date()));
     if let Value::Object(more) = &row.more {
         object.extend(more.clone());
     }
     Value::Object(object)
 }
 
-fn machine() -> String {
+/// Version of the source.
+pub fn commit() -> String {
+    output("git", &["describe", "--always", "--dirty"])
+}
+
+/// Today.
+pub fn date() -> String {
+    output("date", &["-u", "+%Y-%m-%d"])
+}
+
+/// Processor, cores and kernel path.
+pub fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         let line = cpu.lines().find(|l| l.starts_with(name)).unwrap_or("");

@@ -55,7 +55,7 @@ enum Command {
     Run(run::Arguments),
     /// Decrypt the answer.
     Decrypt(decrypt::Arguments),
-    /// Tell what this machine offers.
+    /// Tell what this machine offers, and how far its speed is from the cost profile.
     Doctor(doctor::Arguments),
     /// Print shell completions.
     Completions(shell::CompletionArguments),

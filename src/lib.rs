@@ -34,6 +34,7 @@ pub mod circuits;
 pub mod data;
 mod error;
 pub mod files;
+pub mod measure;
 pub mod memory;
 mod model;
 pub mod session;

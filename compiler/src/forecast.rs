@@ -7,22 +7,64 @@ use crate::cost::{CostModel, PlanCounts, Work};
 use crate::error::CompileError;
 use crate::rotation::rotated_pairs;
 use cipherloom_ir::scheme::{KeyKind, KeySpec, Level, Parameters};
-use cipherloom_ir::{Circuit, Forecast, LinearPlan, Op, Plain, ValueType, value_types};
+use cipherloom_ir::{
+    Circuit, Degree, Forecast, Hoisting, LinearPlan, Node, Op, PLAINTEXT_BYTES, Plain, PlaintextBudget,
+    PlaintextPlace, ValueType, value_types,
+};
+use std::collections::BTreeSet;
 
 /// Bytes of code, tables and buffers that every evaluation needs.
 const FIXED_BYTES: u64 = 48 << 20;
+/// Limbs of the tables of one prime: roots and their quotients, both ways.
+const TABLE_LIMBS: u64 = 4;
 /// Bytes of the seed that stands for uniform polynomials on disk and wire.
 const SEED_BYTES: u64 = 32;
 
 /// Predicted nanoseconds of every node, in order.
 pub fn node_ns(circuit: &Circuit, cost: &CostModel) -> Result<Vec<u64>, CompileError> {
     let types = value_types(circuit)?;
-    Ok(circuit.nodes.iter().map(|node| op_ns(&node.op, &types, cost)).collect())
+    Ok(nodes(circuit, &types, cost).into_iter().map(|(ns, _)| ns).collect())
 }
 
-/// Predicted nanoseconds of an operation; its operands name entries of `types`.
+/// Predicted nanoseconds of every node and bytes of its prepared plaintexts, under the runtime's default budget.
+fn nodes(circuit: &Circuit, types: &[ValueType], cost: &CostModel) -> Vec<(u64, u64)> {
+    let mut budget = PlaintextBudget::new(circuit, PLAINTEXT_BYTES);
+    let one = |node: &Node| {
+        let level = operand_level(&node.op, types);
+        let special = match &node.op {
+            Op::Linear(plan) => plan.special_limbs(circuit),
+            _ => 0,
+        };
+        let limbs = level.limbs() + special;
+        let (mut ns, mut bytes) = (op_ns(&node.op, types, cost), 0);
+        for _ in 0..node.plaintexts() {
+            let place = budget.place(limbs);
+            bytes += match place {
+                PlaintextPlace::Kept => limbs as u64 * cost.limb_bytes(),
+                PlaintextPlace::Compact => cost.limb_bytes(),
+                PlaintextPlace::Described => 0,
+            };
+            ns += match place {
+                PlaintextPlace::Kept => 0,
+                PlaintextPlace::Compact => cost.expansion(level, special > 0),
+                PlaintextPlace::Described => {
+                    cost.expansion(level, special > 0) + cost.ns(Work::Encode, level)
+                }
+            };
+        }
+        (ns, bytes)
+    };
+    circuit.nodes.iter().map(one).collect()
+}
+
+/// Level of an op's first operand.
+fn operand_level(op: &Op, types: &[ValueType]) -> Level {
+    op.operands().first().map_or(Level(0), |v| types[v.0 as usize].level)
+}
+
+/// Predicted nanoseconds of an operation, its plaintexts kept; its operands name entries of `types`.
 pub(crate) fn op_ns(op: &Op, types: &[ValueType], cost: &CostModel) -> u64 {
-    let level = op.operands().first().map_or(Level(0), |v| types[v.0 as usize].level);
+    let level = operand_level(op, types);
     match op {
         Op::Input { .. } | Op::DropLevel(..) | Op::Activation(..) => 0,
         Op::Add(..) | Op::Sub(..) | Op::Neg(_) => cost.ns(Work::Add, level),
@@ -57,6 +99,64 @@ fn counts(plan: &LinearPlan) -> PlanCounts {
     }
 }
 
+/// Most limbs of ciphertexts and scratch space at once: what lives while a node runs, and what the node takes. Values live
+/// from their node to their last use, inputs and outputs throughout.
+fn working_limbs(circuit: &Circuit, types: &[ValueType], cost: &CostModel) -> u64 {
+    let mut last = vec![0; types.len()];
+    for (index, node) in circuit.nodes.iter().enumerate() {
+        node.op.operands().iter().for_each(|v| last[v.0 as usize] = index);
+    }
+    circuit.outputs.iter().flat_map(|o| &o.values).for_each(|v| last[v.0 as usize] = usize::MAX);
+    let limbs = |v: usize| {
+        let parts = if types[v].degree == Degree::Two { 3 } else { 2 };
+        parts * types[v].level.limbs() as u64
+    };
+    let (mut alive, mut most, mut inputs) = (0, 0, 0);
+    for (index, node) in circuit.nodes.iter().enumerate() {
+        let first = node.first.0 as usize;
+        let results: u64 = (first..first + node.results as usize).map(limbs).sum();
+        if let Op::Input { .. } = node.op {
+            inputs += results;
+        }
+        alive += results;
+        most = most.max(alive + scratch_limbs(&node.op, types, cost));
+        let mut dying: Vec<usize> = node.op.operands().iter().map(|v| v.0 as usize).collect();
+        dying.sort_unstable();
+        dying.dedup();
+        alive -= dying.into_iter().filter(|v| last[*v] == index).map(limbs).sum::<u64>();
+    }
+    most + inputs
+}
+
+/// Limbs that the evaluation of an op takes besides its operands and results.
+fn scratch_limbs(op: &Op, types: &[ValueType], cost: &CostModel) -> u64 {
+    let limbs = operand_level(op, types).limbs() as u64;
+    let special = u64::from(cost.gadget.special_limbs);
+    let digits = limbs.div_ceil(u64::from(cost.gadget.digit_limbs));
+    let basis = limbs + special;
+    match op {
+        Op::Linear(plan) => {
+            let PlanCounts { hoisted, babies, outputs, .. } = counts(plan);
+            let groups: BTreeSet<(u32, u32)> = plan.products.iter().map(|p| (p.output, p.giant)).collect();
+            let groups = groups.len() as u64;
+            match plan.hoisting {
+                Hoisting::Double => {
+                    hoisted * (digits * basis + 2 * limbs)
+                        + (2 * groups + 2 * outputs) * basis
+                        + 2 * groups * limbs
+                }
+                Hoisting::Single => {
+                    digits * basis + 2 * babies * limbs + 4 * groups * limbs + 2 * outputs * basis
+                }
+            }
+        }
+        Op::Rotate(..) | Op::Conjugate(..) | Op::Relinearize(..) | Op::RelinearizeRescale(..) => {
+            limbs + 2 * special + 2 * (digits + 2)
+        }
+        _ => 0,
+    }
+}
+
 /// Precision that the trace predicts, for inputs encrypted under the secret key and under a public key.
 #[derive(Clone, Copy, Debug)]
 pub struct PrecisionBits {
@@ -73,28 +173,23 @@ pub fn forecast(
     precision: PrecisionBits,
 ) -> Result<Forecast, CompileError> {
     let types = value_types(circuit)?;
-    let nanoseconds: u64 = circuit.nodes.iter().map(|node| op_ns(&node.op, &types, cost)).sum();
+    let nodes = nodes(circuit, &types, cost);
+    let nanoseconds: u64 = nodes.iter().map(|(ns, _)| ns).sum();
+    let plain_bytes: u64 = nodes.iter().map(|(_, bytes)| bytes).sum();
     let key_bytes: u64 = circuit.keys.iter().map(|k| cost.key_bytes(k.level)).sum();
-    let mut plain_bytes = 0;
-    for node in &circuit.nodes {
-        if let Op::Linear(plan) = &node.op {
-            let level = types[plan.sources[0].values[0].0 as usize].level;
-            plain_bytes += plan.products.len() as u64 * cost.diagonal_bytes(level, plan.hoisting);
-        }
-    }
     let top = circuit.parameters.top();
     let ciphertexts: u64 =
         circuit.inputs.iter().map(|i| u64::from(circuit.layout(i.layout).ciphertexts)).sum();
-    let widest =
-        circuit.nodes.iter().map(|n| n.op.operands().len().max(n.results as usize)).max().unwrap_or(1);
-    let live_bytes = (widest as u64 + 8) * cost.ciphertext_bytes(top);
+    let working_bytes = working_limbs(circuit, &types, cost) * cost.limb_bytes();
+    let primes = (circuit.parameters.chain.len() + circuit.parameters.special.len()) as u64;
+    let table_bytes = primes * TABLE_LIMBS * cost.limb_bytes();
     let weight_bytes: u64 = circuit.tensors.iter().map(|t| 4 * t.values.len() as u64).sum();
     let wire = Wire(&circuit.parameters);
     let outputs = circuit.outputs.iter().flat_map(|o| &o.values);
     let download_bytes = outputs.map(|v| wire.ciphertext_bytes(types[v.0 as usize].level)).sum();
     Ok(Forecast {
         seconds: nanoseconds as f64 / 1e9,
-        memory_bytes: key_bytes + plain_bytes + live_bytes + weight_bytes + FIXED_BYTES,
+        memory_bytes: key_bytes + plain_bytes + working_bytes + table_bytes + weight_bytes + FIXED_BYTES,
         key_bytes: circuit.keys.iter().map(|k| wire.key_bytes(k)).sum(),
         upload_bytes: ciphertexts * wire.seeded_bytes(top),
         download_bytes,

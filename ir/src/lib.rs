@@ -68,6 +68,7 @@ mod layout;
 mod manifest;
 mod map;
 mod op;
+mod plaintexts;
 pub mod scheme;
 mod summary;
 mod text;
@@ -94,6 +95,7 @@ pub use map::{
 pub use op::{
     Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Pairing, Plain, Product, Source, Step, ValueId,
 };
+pub use plaintexts::{PLAINTEXT_BYTES, Place as PlaintextPlace, PlaintextBudget};
 pub use summary::{Layer, Port, Summary};
 pub use text::{INLINE_VALUES, TextError, TextProblem, tensor_digest};
 pub use verify::{

@@ -24,7 +24,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { plaintext_budget_bytes: 3 << 29, path: Path::best() }
+        Options { plaintext_budget_bytes: cipherloom_ir::PLAINTEXT_BYTES as usize, path: Path::best() }
     }
 }
 

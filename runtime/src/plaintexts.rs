@@ -1,13 +1,15 @@
 //! Described plaintexts, materialised under a memory budget.
 //!
 //! Three tiers: *kept* in evaluation form, one machine word per coefficient (*compact*, transforms at every use), or
-//! *described* (encoded at every use, from the sparse diagonals of its map, which stay in memory outside the budget). In
-//! node order, plaintexts are made compact as far as the budget goes; what is left of it then turns them into kept ones.
+//! *described* (encoded at every use, from the sparse diagonals of its map, which stay in memory outside the budget). Which
+//! plaintext has which is the rule of [`PlaintextBudget`], which forecasts follow too.
 
 use crate::error::RuntimeError;
 use crate::evaluator::Frame;
 use cipherloom_ckks::{CkksError, CompactPlaintext, Complex, Limbs, Plaintext, SweepPlaintext};
-use cipherloom_ir::{Diagonals, Hoisting, LinearPlan, MapError, MapId, Node, Op, Plain, plain_values};
+use cipherloom_ir::{
+    Diagonals, MapError, MapId, Node, Op, PlaintextBudget, PlaintextPlace as Place, plain_values,
+};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -50,44 +52,12 @@ struct Shape {
     scale: f64,
 }
 
-/// What a budget gives to the next plaintexts, bytes.
-struct Budget {
-    /// For compact forms.
-    compact: usize,
-    /// For turning compact forms into kept ones.
-    keep: usize,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Keep,
-    Compact,
-    Describe,
-}
-
-impl Budget {
-    fn place(&mut self, word: usize, kept: usize) -> Place {
-        if self.compact < word {
-            return Place::Describe;
-        }
-        self.compact -= word;
-        if self.keep < kept - word {
-            return Place::Compact;
-        }
-        self.keep -= kept - word;
-        Place::Keep
-    }
-}
-
 impl Plaintexts {
     /// Materialises all plaintexts of a circuit within about `budget_bytes`.
     pub(crate) fn prepare(frame: &Frame, budget_bytes: usize) -> Result<Plaintexts, RuntimeError> {
         let sources =
             || frame.circuit.nodes.iter().enumerate().map(|(index, node)| Source { frame, index, node });
-        let word = 8 * frame.context.n();
-        let all_compact = sources().map(|s| s.count() * word).sum::<usize>();
-        let compact = all_compact.min(budget_bytes);
-        let mut budget = Budget { compact, keep: budget_bytes - compact };
+        let mut budget = PlaintextBudget::new(&frame.circuit, budget_bytes as u64);
         let mut nodes = Vec::with_capacity(frame.circuit.nodes.len());
         for source in sources() {
             nodes.push(source.tiers(&mut budget)?);
@@ -157,37 +127,20 @@ impl Source<'_> {
             _ => self.frame.scales.plain(x.level, &x.scale),
         };
         let special = match &self.node.op {
-            Op::Linear(plan) if plan.hoisting == Hoisting::Double => self.special(plan),
+            Op::Linear(plan) => plan.special_limbs(&self.frame.circuit),
             _ => 0,
         };
         Shape { limbs: Limbs(x.level.limbs()), special, scale }
     }
 
-    fn special(&self, plan: &LinearPlan) -> usize {
-        let key = plan.babies.iter().chain(&plan.giants).find_map(|k| k.key);
-        key.map_or(0, |k| self.frame.circuit.keys[k.0 as usize].gadget.special_limbs as usize)
-    }
-
-    /// Number of plaintexts of this node. Constant factors are scalars, not plaintexts.
-    fn count(&self) -> usize {
-        match &self.node.op {
-            Op::MulPlain(_, Plain::Constant(_)) => 0,
-            Op::AddPlain(..) | Op::MulPlain(..) => 1,
-            Op::Linear(plan) => plan.products.len(),
-            _ => 0,
-        }
-    }
-
     /// The plaintexts of this node, taking what they need from the budget.
-    fn tiers(&self, budget: &mut Budget) -> Result<NodePlaintexts, RuntimeError> {
-        let count = self.count();
+    fn tiers(&self, budget: &mut PlaintextBudget) -> Result<NodePlaintexts, RuntimeError> {
+        let count = self.node.plaintexts();
         if count == 0 {
             return Ok(NodePlaintexts::default());
         }
         let shape = self.shape();
-        let word = 8 * self.frame.context.n();
-        let kept = word * (shape.limbs.0 + shape.special);
-        let places: Vec<Place> = (0..count).map(|_| budget.place(word, kept)).collect();
+        let places: Vec<Place> = (0..count).map(|_| budget.place(shape.limbs.0 + shape.special)).collect();
         let diagonals = match &self.node.op {
             Op::Linear(plan) => {
                 let made = plan.sources.iter().map(|s| self.materialise(s.map));
@@ -197,7 +150,7 @@ impl Source<'_> {
         };
         let tiers = places.par_iter().enumerate().map(|(k, place)| self.tier(k, *place, shape, &diagonals));
         let tiers = tiers.collect::<Result<Vec<_>, _>>()?;
-        let described = places.contains(&Place::Describe);
+        let described = places.contains(&Place::Described);
         Ok(NodePlaintexts { tiers, diagonals: if described { diagonals } else { vec![] } })
     }
 
@@ -208,7 +161,7 @@ impl Source<'_> {
         shape: Shape,
         diagonals: &[Diagonals],
     ) -> Result<Tier, RuntimeError> {
-        if place == Place::Describe {
+        if place == Place::Described {
             return Ok(Tier::Described);
         }
         let compact = self.compact(k, diagonals).map_err(|e| self.error(e.to_string()))?;

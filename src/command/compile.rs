@@ -1,11 +1,13 @@
 //! `compile`: an ONNX model to a circuit and its manifest.
 
 use super::report::{Output, Report, bytes_text};
+use cipherloom::compiler::cost::Profile;
 use cipherloom::compiler::stages::{Stage, StageError};
 use cipherloom::compiler::{CompileOptions, Packing, Watch};
-use cipherloom::{Access, Compiled, Error, Model, data, files};
+use cipherloom::{Access, Compiled, Error, Kind, Model, data, files};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Arguments of `compile`.
 #[derive(clap::Args)]
@@ -49,6 +51,9 @@ pub(super) struct Choices {
     /// Most memory for evaluation keys (512M, 2G, or bytes): the fastest circuit whose keys fit.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_key_memory: Option<u64>,
+    /// Cost profile to choose by (default: the one that comes with this version; see `doctor`).
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     /// Factor on raw bytes, in place of the model's own (a byte b becomes (b * scale - mean) / std).
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     input_scale: Option<f64>,
@@ -108,8 +113,8 @@ impl Choices {
         Ok(model)
     }
 
-    pub(super) fn options(&self) -> CompileOptions {
-        CompileOptions {
+    pub(super) fn options(&self) -> Result<CompileOptions, Error> {
+        Ok(CompileOptions {
             precision_bits: self.precision,
             packing: match self.packing {
                 PackingName::Saturated => Packing::Saturated,
@@ -119,9 +124,19 @@ impl Choices {
             activation_degree: self.activation_degree.parse().expect("one of the listed degrees"),
             off: self.off.iter().copied().collect(),
             max_key_bytes: self.max_key_memory,
+            profile: read_profile(self.profile.as_deref())?,
             ..CompileOptions::default()
-        }
+        })
     }
+}
+
+/// The cost profile in a file, or the committed one.
+pub(super) fn read_profile(path: Option<&Path>) -> Result<Arc<Profile>, Error> {
+    let Some(path) = path else { return Ok(Profile::committed()) };
+    let remedy = "give a file that `cargo bench --bench profile -- --record` wrote";
+    let bad = |e: &dyn std::fmt::Display| Error::new(Kind::BadInput, path.display(), e).remedy(remedy);
+    let text = String::from_utf8(files::read(path)?).map_err(|e| bad(&e))?;
+    Profile::read(&text).map(Arc::new).map_err(|e| bad(&e))
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
@@ -136,7 +151,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
         model.calibrate(&dataset.samples)?;
     }
     let watch = Watch { print: arguments.print_after.iter().copied().collect(), stop: arguments.stop_after };
-    let (texts, compiled) = model.compile_watched(&arguments.choices.options(), &watch)?;
+    let (texts, compiled) = model.compile_watched(&arguments.choices.options()?, &watch)?;
     let stages: Value = texts.iter().map(|(stage, text)| (stage.name().to_owned(), json!(text))).collect();
     let texts: String = texts.values().map(String::as_str).collect();
     let Some(compiled) = compiled else {

@@ -3,7 +3,7 @@
 //! Relies on `benches/profile.rs`, which measures it. Promises: a profile that has been read names every ring and every
 //! kind of work, with positive costs that cannot overflow; equal costs have equal digests. The default is committed.
 
-use super::work::{Term, Work};
+use super::work::{Shape, Term, Work};
 use cipherloom_ir::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -184,6 +184,16 @@ impl Profile {
     /// What tells profiles apart: the digest of all costs.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Nanoseconds that the profile gives for so much work at a ring degree.
+    pub fn ns(&self, log_n: u32, work: &[(Work, Shape, u64)]) -> f64 {
+        let costs = self.costs(log_n);
+        let one = |(work, shape, times): &(Work, Shape, u64)| {
+            let terms = costs[*work as usize].iter().zip(shape.terms());
+            times * terms.map(|(ns, count)| ns * count).sum::<u64>()
+        };
+        work.iter().map(one).sum::<u64>() as f64
     }
 
     /// Costs at a ring degree. Beyond those that were measured, those of the nearest, in proportion to the degree.
