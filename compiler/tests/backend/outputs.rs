@@ -27,7 +27,7 @@ fn power(factor: f64, alternating: bool, squares: u32) -> TensorGraph {
 }
 
 fn compiled(graph: &TensorGraph) -> Compiled {
-    compile(graph, &CompileOptions::default()).expect("compiles")
+    compile(graph, &crate::nets::options()).expect("compiles")
 }
 
 #[test]
@@ -55,10 +55,10 @@ fn what_is_not_proved_is_told() {
 fn outputs_that_no_base_prime_holds_are_named() {
     let refused =
         |graph: &TensorGraph, options: &CompileOptions| compile(graph, options).expect_err("is refused");
-    let error = refused(&power(1e9, false, 0), &CompileOptions::default());
+    let error = refused(&power(1e9, false, 0), &crate::nets::options());
     assert!(matches!(error, CompileError::OutputRange { .. }), "{error}");
     insta::assert_snapshot!(error.to_string());
-    let fine = CompileOptions { precision_bits: 28.0, ..CompileOptions::default() };
+    let fine = CompileOptions { precision_bits: 28.0, ..crate::nets::options() };
     let mut small = power(1.0, false, 1);
     let output = small.outputs[0].node;
     small.node_mut(output).range = Some([0.0, 30.0]);
