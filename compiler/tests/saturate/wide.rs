@@ -28,7 +28,7 @@ proptest! {
 /// Compiles a draft and compares its exact meaning with plain arithmetic.
 fn means_its_graph(name: &str, bytes: &[u8], log_n: u32) -> u64 {
     let graph = load_bytes(bytes, &LoadOptions::default()).expect(name).graph;
-    let options = CompileOptions { purpose: Purpose::Draft, log_n: Some(log_n), ..CompileOptions::default() };
+    let options = CompileOptions { purpose: Purpose::Draft, log_n: Some(log_n), ..crate::nets::options() };
     let compiled = compile(&graph, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
     let image = nets::image(&graph);
     let expected = evaluate::scores(&graph, &image);
