@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench saturation -- [MODEL] [--record]`; rows go to `benches/results/saturation.json`:
 //! `saturation_speedup_MODEL` is the time of the multiplexed baseline over the time of the saturated circuit, medians
-//! over rounds in which each packing's process evaluates in turn; `forecast_ratio_MODEL` is measured over forecast.
+//! over rounds in which each packing's process evaluates in turn; `forecast_ratio_MODEL` is measured time over
+//! forecast, `forecast_memory_ratio_MODEL` the same of peak memory.
 
 #![allow(
     clippy::print_stdout,
@@ -55,31 +56,38 @@ impl Case {
         Case { folder, compiled }
     }
 
-    /// Seconds of one evaluation on one thread: the median of `repeat`.
-    fn run(&self, repeat: usize) -> f64 {
+    /// Seconds of one evaluation on one thread, the median of `repeat`, and peak memory of its process in bytes.
+    fn run(&self, repeat: usize) -> [f64; 2] {
         let at = |name: &str| self.folder.path().join(name).display().to_string();
         let (loom, keys, input, output) = (at("m.loom"), at("keys"), at("in"), at("out"));
         let repeat = repeat.to_string();
         let run =
             ["run", &loom, "--keys", &keys, &input, "-o", &output, "--threads", "1", "--repeat", &repeat];
-        command(&run)["seconds"]["run"].as_f64().expect("run tells its seconds")
+        let ran = command(&run);
+        [&ran["seconds"]["run"], &ran["peak_memory_bytes"]].map(|v| v.as_f64().expect("run tells time and memory"))
     }
 }
 
 fn network(model: &str, rounds: usize, repeat: usize) -> Vec<Row> {
     let cases = PACKINGS.map(|packing| Case::new(model, packing));
     let mut seconds = [(); PACKINGS.len()].map(|()| Vec::new());
+    let mut bytes = seconds.clone();
     for _ in 0..rounds {
-        for (case, seconds) in cases.iter().zip(&mut seconds) {
-            seconds.push(case.run(repeat));
+        for ((case, seconds), bytes) in cases.iter().zip(&mut seconds).zip(&mut bytes) {
+            let [time, memory] = case.run(repeat);
+            seconds.push(time);
+            bytes.push(memory);
         }
     }
+    let bytes = bytes.map(median);
     let seconds = seconds.map(median);
-    let forecast = |k: usize| cases[k].compiled["forecast"]["seconds"].as_f64().expect("compile forecasts");
+    let told = |k: usize, what: &str| cases[k].compiled["forecast"][what].as_f64().expect("compile forecasts");
+    let forecast = |k: usize| told(k, "seconds");
     let about = |k: usize| {
         let c = &cases[k].compiled;
         json!({
-            "measured_s": seconds[k], "forecast_s": forecast(k), "rotations": c["rotations"],
+            "measured_s": seconds[k], "forecast_s": forecast(k),
+            "measured_bytes": bytes[k], "forecast_bytes": told(k, "memory_bytes"), "rotations": c["rotations"],
             "rotation_keys": c["rotation_keys"], "levels": c["levels"], "log_n": c["log_n"],
             "compile_s": c["compile_seconds"],
         })
@@ -92,5 +100,6 @@ fn network(model: &str, rounds: usize, repeat: usize) -> Vec<Row> {
         row(format!("saturation_speedup_{name}"), seconds[0] / seconds[2], "x"),
         row(format!("saturation_gain_over_dynamic_{name}"), seconds[1] / seconds[2], "x"),
         row(format!("forecast_ratio_{name}"), seconds[2] / forecast(2), "x"),
+        row(format!("forecast_memory_ratio_{name}"), bytes[2] / told(2, "memory_bytes"), "x"),
     ]
 }

@@ -211,3 +211,55 @@ impl Profile {
 fn name(value: &impl Serialize) -> String {
     serde_json::json!(value).as_str().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULT_TEXT: &str = include_str!("../../profiles/default.json");
+
+    fn refused(from: &str, to: &str) -> String {
+        assert!(DEFAULT_TEXT.contains(from), "{from}");
+        Profile::read(&DEFAULT_TEXT.replace(from, to)).expect_err(to).to_string()
+    }
+
+    #[test]
+    fn the_committed_profile_is_sound_and_reads_as_it_is_written() {
+        let profile = Profile::read(DEFAULT_TEXT).expect("sound");
+        assert_eq!(Profile::read(&profile.to_json()).expect("sound"), profile);
+        assert_eq!(profile.to_json(), DEFAULT_TEXT);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_profile_is_named() {
+        for (from, to, what) in [
+            ("\"schema\": 1", "\"schema\": 9", "schema 9"),
+            ("\"12\": {", "\"11\": {", "2^12"),
+            ("\"encode\":", "\"decode\":", "decode"),
+            ("\"encode\": { \"call\": ", "\"encode\": { \"call\": -", "invalid value"),
+            ("\"encode\": { \"call\": ", "\"encode\": { \"call\": 1.5e", "floating point"),
+            ("\"encode\": { \"call\": ", "\"encode\": { \"call\": 90000000", "more than"),
+        ] {
+            let error = refused(from, to);
+            assert!(error.contains(what), "{to}: {error}");
+        }
+        let start = DEFAULT_TEXT.find("      \"encode\"").expect("a cost");
+        let end = start + DEFAULT_TEXT[start..].find('\n').expect("a line");
+        let zero = format!("{}      \"encode\": {{ }}{}", &DEFAULT_TEXT[..start], &DEFAULT_TEXT[end..]);
+        assert!(Profile::read(&zero).expect_err("free").to_string().contains("`encode` takes no time"));
+        let absent = format!("{}{}", DEFAULT_TEXT[..start].trim_end().trim_end_matches(','), &DEFAULT_TEXT[end..]);
+        assert!(Profile::read(&absent).expect_err("absent").to_string().contains("no cost of `encode`"));
+    }
+
+    #[test]
+    fn digests_tell_costs_apart_and_nothing_else() {
+        let profile = Profile::committed();
+        let mut rings: BTreeMap<u32, Costs> = RINGS.map(|log_n| (log_n, profile.costs(log_n))).collect();
+        let elsewhere = Origin { machine: "another".into(), ..profile.origin.clone() };
+        let same = Profile::new(elsewhere, rings.clone()).expect("sound");
+        assert_eq!(same.digest(), profile.digest());
+        rings.get_mut(&12).expect("a ring")[0][1] += 1;
+        let other = Profile::new(profile.origin.clone(), rings).expect("sound");
+        assert_ne!(other.digest(), profile.digest());
+    }
+}
