@@ -64,7 +64,8 @@ impl Case {
         let run =
             ["run", &loom, "--keys", &keys, &input, "-o", &output, "--threads", "1", "--repeat", &repeat];
         let ran = command(&run);
-        [&ran["seconds"]["run"], &ran["peak_memory_bytes"]].map(|v| v.as_f64().expect("run tells time and memory"))
+        [&ran["seconds"]["run"], &ran["peak_memory_bytes"]]
+            .map(|v| v.as_f64().expect("run tells time and memory"))
     }
 }
 
@@ -81,7 +82,8 @@ fn network(model: &str, rounds: usize, repeat: usize) -> Vec<Row> {
     }
     let bytes = bytes.map(median);
     let seconds = seconds.map(median);
-    let told = |k: usize, what: &str| cases[k].compiled["forecast"][what].as_f64().expect("compile forecasts");
+    let told =
+        |k: usize, what: &str| cases[k].compiled["forecast"][what].as_f64().expect("compile forecasts");
     let forecast = |k: usize| told(k, "seconds");
     let about = |k: usize| {
         let c = &cases[k].compiled;

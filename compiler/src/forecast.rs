@@ -13,8 +13,8 @@ use cipherloom_ir::{
 };
 use std::collections::BTreeSet;
 
-/// Bytes of code, tables and buffers that every evaluation needs.
-const FIXED_BYTES: u64 = 48 << 20;
+/// Bytes of code and buffers that every evaluation needs.
+const FIXED_BYTES: u64 = 20 << 20;
 /// Limbs of the tables of one prime: roots and their quotients, both ways.
 const TABLE_LIMBS: u64 = 4;
 /// Bytes of the seed that stands for uniform polynomials on disk and wire.

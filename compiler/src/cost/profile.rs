@@ -237,7 +237,7 @@ mod tests {
             ("\"12\": {", "\"11\": {", "2^12"),
             ("\"encode\":", "\"decode\":", "decode"),
             ("\"encode\": { \"call\": ", "\"encode\": { \"call\": -", "invalid value"),
-            ("\"encode\": { \"call\": ", "\"encode\": { \"call\": 1.5e", "floating point"),
+            ("\"encode\": { \"call\": ", "\"encode\": { \"call\": 0.", "floating point"),
             ("\"encode\": { \"call\": ", "\"encode\": { \"call\": 90000000", "more than"),
         ] {
             let error = refused(from, to);
@@ -247,7 +247,8 @@ mod tests {
         let end = start + DEFAULT_TEXT[start..].find('\n').expect("a line");
         let zero = format!("{}      \"encode\": {{ }}{}", &DEFAULT_TEXT[..start], &DEFAULT_TEXT[end..]);
         assert!(Profile::read(&zero).expect_err("free").to_string().contains("`encode` takes no time"));
-        let absent = format!("{}{}", DEFAULT_TEXT[..start].trim_end().trim_end_matches(','), &DEFAULT_TEXT[end..]);
+        let absent =
+            format!("{}{}", DEFAULT_TEXT[..start].trim_end().trim_end_matches(','), &DEFAULT_TEXT[end..]);
         assert!(Profile::read(&absent).expect_err("absent").to_string().contains("no cost of `encode`"));
     }
 
