@@ -74,9 +74,8 @@ impl Bench {
         let slots: Vec<f64> = (0..self.context.slots()).map(|i| (i % 5) as f64 / 5.0).collect();
         let compact = self.context.encoder().compact(&slots, SCALE).map_err(internal)?;
         let words = 8 * self.context.n();
-        let pool = vec![Arc::new(compact); 1];
         let pool: Vec<Arc<CompactPlaintext>> =
-            (0..(super::POOL_BYTES / words).max(1)).map(|_| Arc::new((*pool[0]).clone())).collect();
+            (0..super::POOL_BYTES / words).map(|_| Arc::new(compact.clone())).collect();
         for form in FORMS {
             let ns = self.time(|| self.sweep(&form, &pool))?;
             self.record(form.name, "linear maps", form.counts(self), ns);
