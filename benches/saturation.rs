@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 /// Model, rounds, evaluations in each round.
 const NETWORKS: [(&str, usize, usize); 5] =
-    [("lola", 5, 11), ("mlp", 5, 11), ("cryptonets", 5, 11), ("lenet", 5, 3), ("lenet5-relu", 3, 1)];
+    [("lola", 5, 11), ("mlp", 5, 11), ("cryptonets", 5, 11), ("lenet", 5, 3), ("lenet5-relu", 3, 3)];
 const PACKINGS: [&str; 3] = ["multiplexed", "dynamic", "saturated"];
 
 fn main() {
