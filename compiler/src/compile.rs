@@ -111,16 +111,23 @@ fn cheaper(
         }
         _ => {}
     }
-    let mut other = trail.again();
-    let mut walked = match compiled(graph, options, Packing::DynamicProgram, notes, &mut other) {
-        Ok(walked) => walked,
-        Err(Halt::Stopped) => {
-            *trail = other;
-            return Err(Halt::Stopped);
-        }
-        Err(Halt::Failed(_)) => return saturated,
-    };
     let ms = |c: &Compiled| c.circuit.forecast.seconds * 1e3;
+    let mut best: Option<(Compiled, Trail<'_>)> = None;
+    // Pairs of diagonals are a little less precise, which may take the next larger ring.
+    for pairs in [options.pairs, false] {
+        let (options, mut other) = (CompileOptions { pairs, ..options.clone() }, trail.again());
+        match compiled(graph, &options, Packing::DynamicProgram, notes, &mut other) {
+            Ok(walked) if best.as_ref().is_none_or(|(b, _)| ms(&walked) < ms(b)) => {
+                best = Some((walked, other));
+            }
+            Ok(_) | Err(Halt::Failed(_)) => {}
+            Err(Halt::Stopped) => {
+                *trail = other;
+                return Err(Halt::Stopped);
+            }
+        }
+    }
+    let Some((mut walked, other)) = best else { return saturated };
     match saturated {
         Ok(mut saturated) if ms(&saturated) <= ms(&walked) => {
             let text =

@@ -123,6 +123,12 @@ impl CostModel {
         let output = if extended { self.divide(level) } else { self.rescale(level) };
         self.ns(Work::Plan, level) + hoisted * self.decompose(level) + steps + outputs * output
     }
+    /// What pairing diagonals takes: inputs that are rotated to be paired, outputs whose real part is taken before their
+    /// rescale.
+    pub fn pairing(&self, turned: u64, conjugated: u64, level: Level) -> u64 {
+        turned * (self.rotate(level) + self.pass(level))
+            + conjugated * (self.rotate(level) + self.pass(level) + self.rescale(level))
+    }
     /// A rotated baby step that stays extended by P.
     pub fn extended_baby(&self, level: Level) -> u64 {
         self.ns(Work::ExtendedBaby, level)

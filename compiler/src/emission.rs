@@ -227,8 +227,9 @@ impl Emitter<'_> {
         products.sort_unstable();
         let outputs = products.iter().map(|p| p.output + 1).max().unwrap_or(0);
         let hoisting = split.hoisting;
+        let pairing = split.pairs.half().map(|half| self.builder.pairing(half, level, gadget));
         let plan =
-            LinearPlan { sources, babies, giants, products, pairing: None, outputs, hoisting, rescale: true };
+            LinearPlan { sources, babies, giants, products, pairing, outputs, hoisting, rescale: true };
         Ok(self.builder.linear(plan)?)
     }
 

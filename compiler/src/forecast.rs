@@ -81,7 +81,14 @@ pub(crate) fn op_ns(op: &Op, types: &[ValueType], cost: &CostModel) -> u64 {
         }
         Op::Rotate(_, step) if step.key.is_none() => 0,
         Op::Rotate(..) | Op::Conjugate(..) => cost.rotate(level),
-        Op::Linear(plan) => cost.linear(&counts(plan), level, plan.hoisting),
+        Op::Linear(plan) => {
+            let pairing = plan.pairing.map_or(0, |p| {
+                let values: usize = plan.sources.iter().map(|s| s.values.len()).sum();
+                let turned = if p.half.step.0 == 0 { 0 } else { values as u64 };
+                cost.pairing(turned, u64::from(plan.outputs), level)
+            });
+            cost.linear(&counts(plan), level, plan.hoisting) + pairing
+        }
     }
 }
 
@@ -237,7 +244,7 @@ pub fn rotations(circuit: &Circuit) -> (u64, u64) {
         Op::Rotate(..) | Op::Conjugate(..) => 1,
         Op::Linear(plan) => {
             let (babies, giants) = rotated_pairs(plan);
-            (babies.len() + giants.len()) as u64
+            (babies.len() + giants.len() + plan.pairing_rotations()) as u64
         }
         _ => 0,
     };

@@ -45,6 +45,8 @@ pub struct CompileOptions {
     pub profile: Arc<Profile>,
     /// Most memory that evaluation keys may take: the fastest circuit whose keys fit is wanted.
     pub max_key_bytes: Option<u64>,
+    /// Whether two diagonals may share a product.
+    pub pairs: bool,
     /// Stages that are off; each must be one that can be.
     pub off: BTreeSet<Stage>,
 }
@@ -64,7 +66,11 @@ impl CompileOptions {
 
     /// How diagonals are split, with rotation off too.
     pub fn splits(&self) -> Policy {
-        if self.is_off(Stage::Rotation) { Policy::SquareRoot } else { Policy::Cheapest }
+        match (self.is_off(Stage::Rotation), self.pairs) {
+            (true, _) => Policy::SquareRoot,
+            (false, true) => Policy::Cheapest,
+            (false, false) => Policy::Apart,
+        }
     }
 
     /// Whether all stages that are off can be.
@@ -83,6 +89,7 @@ impl Default for CompileOptions {
             purpose: Purpose::Encrypted,
             log_n: None,
             profile: Profile::committed(),
+            pairs: true,
             off: BTreeSet::new(),
             max_key_bytes: None,
         }

@@ -7,9 +7,12 @@
 //! rotation stage proper ([`saturate::rotation`](crate::saturate::rotation)) chooses among the same windows, and some more,
 //! for all maps of a network at once.
 
+pub mod pairs;
+
 use crate::cost::{CostModel, PlanCounts};
 use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Hoisting, LinearPlan, Step, Support};
+use pairs::{Pairs, reductions};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,7 +24,7 @@ pub struct SplitProduct {
     pub output: u32,
     /// Index of the giant step.
     pub giant: u32,
-    /// Input ciphertext.
+    /// Input ciphertext, or pair of them.
     pub input: u32,
     /// Index of the baby step.
     pub baby: u32,
@@ -34,8 +37,10 @@ pub struct Split {
     pub babies: Vec<u32>,
     /// Giant steps, ascending.
     pub giants: Vec<u32>,
-    /// Sorted products, one per diagonal.
+    /// Sorted products, one per diagonal or pair of diagonals.
     pub products: Vec<SplitProduct>,
+    /// Which diagonals share a product.
+    pub pairs: Pairs,
     /// Rotation form.
     pub hoisting: Hoisting,
     /// Predicted time without the price of memory.
@@ -50,8 +55,12 @@ impl Split {
         let rotated = |step: u32| step != 0;
         let babies = self.products.iter().filter(|p| rotated(self.babies[p.baby as usize]));
         let giants = self.products.iter().filter(|p| rotated(self.giants[p.giant as usize]));
+        let inputs = self.products.iter().map(|p| p.input).collect::<BTreeSet<_>>().len() as u64;
+        let outputs = self.products.iter().map(|p| p.output).collect::<BTreeSet<_>>().len() as u64;
+        let pairing = self.pairs.turned(inputs) + self.pairs.conjugated(outputs);
         babies.map(|p| (p.input, p.baby)).collect::<BTreeSet<_>>().len()
             + giants.map(|p| (p.output, p.giant)).collect::<BTreeSet<_>>().len()
+            + pairing as usize
     }
 }
 
@@ -61,6 +70,8 @@ pub enum Policy {
     /// The cheapest of the family.
     #[default]
     Cheapest,
+    /// The cheapest of those in which every diagonal has a product of its own.
+    Apart,
     /// The one whose number of babies is nearest to √n, double hoisted.
     SquareRoot,
 }
@@ -76,13 +87,20 @@ pub fn split(support: &Support, slots: u32, cost: &CostModel, level: Level, poli
 pub struct Family {
     /// Different steps.
     steps: u64,
-    members: Vec<(Window, Counts)>,
+    members: Vec<(Cut, Counts)>,
+}
+
+/// Which diagonals share a product, and how the steps that remain are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cut {
+    pairs: Pairs,
+    window: Window,
 }
 
 /// A member of a family at a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Best {
-    window: Window,
+    cut: Cut,
     hoisting: Hoisting,
     /// Predicted time without the price of memory.
     pub time_ns: u64,
@@ -94,12 +112,14 @@ impl Family {
     /// The family of a support; a split that needs no less of anything than an earlier one is left out.
     pub fn of(support: &Support, slots: u32) -> Family {
         let steps: BTreeSet<u32> = support.0.values().flatten().map(|s| s.0).collect();
-        let mut members: Vec<(Window, Counts)> = Vec::new();
-        let quotient = Quotient::of(support);
-        for window in windows(slots) {
-            let counts = Counts::of(&quotient, &window).0;
-            if !members.iter().any(|(_, known)| known.no_more_than(&counts)) {
-                members.push((window, counts));
+        let mut members: Vec<(Cut, Counts)> = Vec::new();
+        for (pairs, reduced) in reductions(support, slots) {
+            let quotient = Quotient::of(&reduced);
+            for window in windows(slots) {
+                let counts = Counts::of(&quotient, &window).0.paired(pairs, &quotient);
+                if !members.iter().any(|(_, known)| known.no_more_than(&counts)) {
+                    members.push((Cut { pairs, window }, counts));
+                }
             }
         }
         Family { steps: steps.len() as u64, members }
@@ -108,19 +128,20 @@ impl Family {
     /// The member that a policy takes at a level.
     pub fn best(&self, cost: &CostModel, level: Level, policy: Policy) -> Best {
         let forms: &[Hoisting] = match policy {
-            Policy::Cheapest => &[Hoisting::Single, Hoisting::Double],
+            Policy::Cheapest | Policy::Apart => &[Hoisting::Single, Hoisting::Double],
             Policy::SquareRoot => &[Hoisting::Double],
         };
         let mut best: Option<(u64, Best)> = None;
-        for (window, counts) in &self.members {
+        let allowed = |m: &&(Cut, Counts)| policy == Policy::Cheapest || m.0.pairs == Pairs::Apart;
+        for (cut, counts) in self.members.iter().filter(allowed) {
             for &hoisting in forms {
                 let (time_ns, priced_ns) = counts.priced(cost, level, hoisting);
                 let key = match policy {
-                    Policy::Cheapest => priced_ns,
+                    Policy::Cheapest | Policy::Apart => priced_ns,
                     Policy::SquareRoot => (counts.baby_steps * counts.baby_steps).abs_diff(self.steps),
                 };
                 if best.as_ref().is_none_or(|(b, _)| key < *b) {
-                    best = Some((key, Best { window: *window, hoisting, time_ns, priced_ns }));
+                    best = Some((key, Best { cut: *cut, hoisting, time_ns, priced_ns }));
                 }
             }
         }
@@ -129,12 +150,10 @@ impl Family {
 
     /// Writes a member of the family of `support` out.
     pub fn split(&self, support: &Support, best: &Best) -> Split {
-        let Best { window, hoisting, time_ns, priced_ns } = *best;
-        build(
-            support,
-            &window,
-            Split { babies: vec![], giants: vec![], products: vec![], hoisting, time_ns, priced_ns },
-        )
+        let Best { cut: Cut { pairs, window }, hoisting, time_ns, priced_ns } = *best;
+        let split =
+            Split { babies: vec![], giants: vec![], products: vec![], pairs, hoisting, time_ns, priced_ns };
+        build(&pairs.reduced(support), &window, split)
     }
 }
 
@@ -160,11 +179,10 @@ impl Window {
     /// Splits a support by this window.
     pub fn split(&self, support: &Support, cost: &CostModel, level: Level, hoisting: Hoisting) -> Split {
         let (time_ns, priced_ns) = Counts::of(&Quotient::of(support), self).0.priced(cost, level, hoisting);
-        build(
-            support,
-            self,
-            Split { babies: vec![], giants: vec![], products: vec![], hoisting, time_ns, priced_ns },
-        )
+        let pairs = Pairs::Apart;
+        let split =
+            Split { babies: vec![], giants: vec![], products: vec![], pairs, hoisting, time_ns, priced_ns };
+        build(support, self, split)
     }
 }
 
@@ -263,6 +281,10 @@ struct Counts {
     baby_steps: u64,
     /// Different steps that need a key.
     keys: u64,
+    /// Inputs that are rotated to be paired.
+    turned: u64,
+    /// Outputs whose real part is taken.
+    conjugated: u64,
 }
 
 /// A support with one ciphertext for all those that have equal steps to the same ciphertexts on the other side: most
@@ -331,13 +353,29 @@ impl Counts {
             giants: giants.count(outputs),
             baby_steps: baby_steps.len() as u64,
             keys: keys.len() as u64,
+            turned: 0,
+            conjugated: 0,
         };
         (counts, keys)
+    }
+
+    /// The counts with what pairing takes.
+    fn paired(self, pairs: Pairs, quotient: &Quotient) -> Counts {
+        let turned = pairs.turned(quotient.inputs.values().sum());
+        Counts {
+            turned,
+            conjugated: pairs.conjugated(self.outputs),
+            keys: self.keys + u64::from(turned > 0),
+            ..self
+        }
     }
 
     /// Whether every cost of this cut is at most that of the other.
     fn no_more_than(&self, other: &Counts) -> bool {
         self.babies <= other.babies
+            && self.diagonals <= other.diagonals
+            && self.turned <= other.turned
+            && self.conjugated <= other.conjugated
             && self.giants <= other.giants
             && self.keys <= other.keys
             && self.baby_steps == other.baby_steps
@@ -352,7 +390,8 @@ impl Counts {
             giants: self.giants,
             outputs: self.outputs,
         };
-        let time = cost.linear(&plan, level, hoisting);
+        let pairing = cost.pairing(self.turned, self.conjugated, level);
+        let time = cost.linear(&plan, level, hoisting) + pairing;
         let bytes = self.keys * cost.key_bytes(level) + self.diagonals * cost.diagonal_bytes(level, hoisting);
         (time, time + cost.memory_price(bytes))
     }

@@ -7,6 +7,7 @@ use cipherloom_compiler::compose::{Merge, compose};
 use cipherloom_compiler::cost::CostModel;
 use cipherloom_compiler::graph::{TensorGraph, evaluate};
 use cipherloom_compiler::packing::Arranged;
+use cipherloom_compiler::rotation::Policy;
 use cipherloom_compiler::saturate::extract;
 use cipherloom_compiler::saturate::packing::Logical;
 use cipherloom_compiler::saturate::rotation::choose::{Choice, Cost, Demand, Price, Problem, Way};
@@ -28,7 +29,8 @@ fn cost() -> CostModel {
 fn arranged(net: &TensorGraph) -> Arranged {
     let lowered = activation::lower(net, 4).expect("activations have ranges").0;
     let graph = balance(&compose(&lowered, Merge::Free).expect("small maps compose")).graph;
-    let logical = Logical::new(&graph).expect("laws saturate");
+    // Pairs of diagonals are packing's choice: without them the small cases keep more to choose among.
+    let logical = Logical::new(&graph).expect("laws saturate").splitting(Policy::Apart);
     let top = logical.top().0;
     let at = |top| logical.pack(1 << (LOG_N - 1), &cost(), Level(top)).ok().flatten();
     (top..top + 4).find_map(at).expect("small networks are packed").0
@@ -153,11 +155,17 @@ fn check(net: &TensorGraph, limit: Option<u64>) -> u64 {
             let support =
                 Support::of_map(map, &circuit.layouts, &circuit.tensors).expect("maps have supports");
             let own = plan.products.iter().filter(|p| p.source as usize == index);
-            let step = |p: &cipherloom_ir::Product| {
-                let (baby, giant) = (plan.babies[p.baby as usize].step, plan.giants[p.giant as usize].step);
-                (p.output, p.input, (baby.0 + giant.0) % circuit.slots() as u32)
+            let real = |p: &cipherloom_ir::Product| {
+                let output = p.output;
+                let both = plan.diagonals(p, circuit.slots() as u32).into_iter().flatten();
+                both.map(move |(input, step)| (output, input, step.0))
             };
-            let mut found: Vec<_> = own.map(step).collect();
+            // One of a pair may be zero.
+            let some = |(o, i, s): &(u32, u32, u32)| {
+                plan.pairing.is_none()
+                    || support.0.get(&(*o, *i)).is_some_and(|steps| steps.contains(&Step(*s)))
+            };
+            let mut found: Vec<_> = own.flat_map(real).filter(some).collect();
             found.sort_unstable();
             let wanted: Vec<_> =
                 support.0.iter().flat_map(|((o, i), steps)| steps.iter().map(|s| (*o, *i, s.0))).collect();

@@ -7,9 +7,10 @@ use crate::cost::CostModel;
 use crate::error::CompileError;
 use crate::graph::{Function, Kind, NodeId};
 use crate::packing::{Arranged, Choice, LinearChoice};
+use crate::rotation::pairs::Pairs;
 use cipherloom_ir::scheme::{KeyKind, Level};
 use cipherloom_ir::{Circuit, Op, Step, Support, value_types};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A linear map that reads ciphertexts at a level.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub struct Map {
     pub name: String,
     /// Number of the node in its network.
     pub node: usize,
-    /// Non-zero diagonals.
+    /// Non-zero diagonals, or pairs of them.
     pub support: Support,
     /// Level of the ciphertexts that are read.
     pub level: Level,
@@ -90,7 +91,8 @@ impl Network {
             if let Choice::Linear(choice) = &arranged.packed.choices[index] {
                 map_of[index] = Some(network.maps.len());
                 let support = support_of(choice, slots);
-                network.maps.push(Map { name: node.name.clone(), node: index, support, level, extra_ns: 0 });
+                let extra_ns = pairing_ns(&support, choice.split.pairs, cost, level);
+                network.maps.push(Map { name: node.name.clone(), node: index, support, level, extra_ns });
                 network.turns.extend(choice.kernel.fold.iter().map(|digit| Turn {
                     name: node.name.clone(),
                     node: index,
@@ -110,7 +112,7 @@ impl Network {
                 network.add_sum(arranged, id, [x, y], cost);
             }
         }
-        network.held = relinearised.into_iter().collect();
+        network.held = relinearised.into_iter().chain(pairing_keys(arranged)).collect();
         network
     }
 
@@ -182,7 +184,7 @@ impl Network {
     }
 }
 
-/// Whether a sum's operands may be one plan with it: two maps that nothing else reads, at one level, in one layout, and
+/// Whether a sum's operands may be one plan with it: two unpaired maps that nothing else reads, at one level, in one layout, and
 /// without folds.
 fn mergeable(arranged: &Arranged, id: NodeId) -> bool {
     let graph = &arranged.graph;
@@ -198,7 +200,30 @@ fn mergeable(arranged: &Arranged, id: NodeId) -> bool {
             && choice(operand).is_some_and(|c| c.kernel.fold.is_empty())
     };
     let layouts: BTreeSet<_> = operands.iter().filter_map(choice).map(|c| &c.kernel.output).collect();
-    operands.iter().all(alone) && layouts.len() == 1
+    let apart = |operand: &NodeId| choice(operand).is_some_and(|c| c.split.pairs == Pairs::Apart);
+    operands.iter().all(alone) && operands.iter().all(apart) && layouts.len() == 1
+}
+
+/// Levels of the keys that pairs of diagonals need: one for each step apart, and one to conjugate.
+fn pairing_keys(arranged: &Arranged) -> Vec<Level> {
+    let mut keys: BTreeMap<Option<Step>, Level> = BTreeMap::new();
+    for id in arranged.graph.order() {
+        let Choice::Linear(choice) = &arranged.packed.choices[id.0 as usize] else { continue };
+        let Some(half) = choice.split.pairs.half() else { continue };
+        let level = arranged.levels.before(&arranged.graph, id);
+        for key in [None, Some(half).filter(|s| s.0 != 0)] {
+            let known = keys.entry(key).or_insert(level);
+            *known = level.max(*known);
+        }
+    }
+    keys.into_values().collect()
+}
+
+/// Time that pairing the diagonals takes, whatever the split.
+fn pairing_ns(support: &Support, pairs: Pairs, cost: &CostModel, level: Level) -> u64 {
+    let inputs = support.0.keys().map(|(_, input)| input).collect::<BTreeSet<_>>().len() as u64;
+    let outputs = support.0.keys().map(|(output, _)| output).collect::<BTreeSet<_>>().len() as u64;
+    cost.pairing(pairs.turned(inputs), pairs.conjugated(outputs), level)
 }
 
 fn support_of(choice: &LinearChoice, slots: u32) -> Support {

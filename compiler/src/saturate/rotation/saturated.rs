@@ -12,6 +12,7 @@ use super::{Merged, Rotation, Term, usual_price};
 use crate::cost::CostModel;
 use crate::error::CompileError;
 use crate::packing::{Arranged, Choice as Layer};
+use crate::rotation::Split;
 use cipherloom_ir::scheme::Level;
 use egg::{EGraph, Id, Language, Rewrite, Runner, SimpleScheduler, StopReason};
 use std::collections::BTreeMap;
@@ -223,7 +224,10 @@ impl Saturated {
                             let merged = Merged { split, first_inputs: sum.first_inputs };
                             rotation.merged.insert(map.node, merged);
                         }
-                        (None, Layer::Linear(choice)) => choice.split = split,
+                        (None, Layer::Linear(choice)) => {
+                            let (pairs, time_ns) = (choice.split.pairs, split.time_ns + map.extra_ns);
+                            choice.split = Split { pairs, time_ns, ..split };
+                        }
                         (None, Layer::Keep) => {
                             return Err(CompileError::Internal(format!("`{}` has no plan", map.name)));
                         }
