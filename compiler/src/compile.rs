@@ -95,8 +95,8 @@ fn walk(model: &TensorGraph, options: &CompileOptions, trail: &mut Trail<'_>) ->
     }
 }
 
-/// The saturated circuit, unless the dynamic program's is forecast to be faster: candidates are ranked by trees, and
-/// networks whose compositions multiply are given up. Drafts have no forecast.
+/// The saturated circuit, with or without pairs of diagonals, unless the dynamic program's is forecast to be faster:
+/// candidates are ranked by trees, and networks whose compositions multiply are given up. Drafts have no forecast.
 fn cheaper(
     graph: &TensorGraph,
     options: &CompileOptions,
@@ -112,13 +112,13 @@ fn cheaper(
         _ => {}
     }
     let ms = |c: &Compiled| c.circuit.forecast.seconds * 1e3;
-    let mut best: Option<(Compiled, Trail<'_>)> = None;
+    let mut best: Option<(Compiled, Trail<'_>, bool)> = None;
     // Pairs of diagonals are a little less precise, which may take the next larger ring.
     for pairs in [options.pairs, false] {
         let (options, mut other) = (CompileOptions { pairs, ..options.clone() }, trail.again());
         match compiled(graph, &options, Packing::DynamicProgram, notes, &mut other) {
-            Ok(walked) if best.as_ref().is_none_or(|(b, _)| ms(&walked) < ms(b)) => {
-                best = Some((walked, other));
+            Ok(walked) if best.as_ref().is_none_or(|(b, ..)| ms(&walked) < ms(b)) => {
+                best = Some((walked, other, pairs));
             }
             Ok(_) | Err(Halt::Failed(_)) => {}
             Err(Halt::Stopped) => {
@@ -127,7 +127,17 @@ fn cheaper(
             }
         }
     }
-    let Some((mut walked, other)) = best else { return saturated };
+    let Some((mut walked, other, pairs)) = best else { return saturated };
+    let mut saturated = saturated;
+    if !pairs && options.pairs {
+        let (apart, mut again) = (CompileOptions { pairs, ..options.clone() }, trail.again());
+        if let Ok(found) = compiled(graph, &apart, Packing::Saturated, notes, &mut again)
+            && saturated.as_ref().map_or(true, |s| ms(&found) < ms(s))
+        {
+            saturated = Ok(found);
+            *trail = again;
+        }
+    }
     match saturated {
         Ok(mut saturated) if ms(&saturated) <= ms(&walked) => {
             let text =
