@@ -148,7 +148,7 @@ pub fn largest_scale(range: [f64; 2]) -> u32 {
     MAX_PRIME_BITS.saturating_sub(base_bits(0, range))
 }
 
-/// Range of an output: calibrated, or as [`outputs`](crate::outputs) assumed.
+/// Range of an output: calibrated, or as the stage `outputs` assumed.
 pub fn output_range(graph: &TensorGraph, id: NodeId) -> [f64; 2] {
     graph.node(id).range.unwrap_or([-DRAFT_OUTPUT, DRAFT_OUTPUT])
 }

@@ -1,7 +1,7 @@
 //! Equalities between operations: where ciphertexts are relinearised, rescaled, scaled and brought down.
 //!
 //! [`LAWS`] is the table. Scales are exact in this IR, so a law holds only where both sides have the same level, degree
-//! and scale; [`fitting`] drops the others. All laws go one way, towards fewer or later divisions.
+//! and scale; `fitting` drops the others. All laws go one way, towards fewer or later divisions.
 
 mod scalars;
 mod sums;
