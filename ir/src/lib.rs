@@ -23,7 +23,7 @@
 //! | rotate d | x\[(s + d) mod slots\] | l | 1 | S | degree 1; key of that step at level ≥ l |
 //! | conjugate | conj(x) | l | 1 | S | degree 1 |
 //! | activation | f(x) | l | 1 | S | drafts only |
-//! | linear | see [`LinearPlan`] | l, or l − 1 with rescale | 1 | Δ_l², or Δ_{l−1} with rescale | l ≥ 1, degree 1; inputs at one level and scale S; diagonals encoded at Δ_l² / S |
+//! | linear | see [`LinearPlan`] | l, or l − 1 with rescale | 1 | Δ_l², or Δ_{l−1} with rescale | l ≥ 1, degree 1; inputs at one level and scale S; diagonals encoded at Δ_l² / S; with pairing, halved pairs of them, and a conjugation key at level ≥ l |
 //!
 //! A value that reaches an output or an op that needs the canonical scale must have it exactly. Plaintext scales
 //! therefore follow from the law and are never stored.
