@@ -6,6 +6,8 @@
 //! Leaves: a [`Split`]. Why here: its cost is the packing stage's oracle, so packing calls it for each candidate. The
 //! rotation stage proper ([`saturate::rotation`](crate::saturate::rotation)) chooses among the same windows, and some more,
 //! for all maps of a network at once.
+//!
+//! Above the soft cap: windows, their counts and what is written out of them read the same cuts.
 
 pub mod pairs;
 
