@@ -24,6 +24,15 @@ where
     L: Language + Send + Sync + 'static,
     A: Analysis<L> + 'static,
 {
+    /// A law by its text (name, left, right, condition) and its functions.
+    pub const fn new(
+        [name, left, right, condition]: [&'static str; 4],
+        holds: fn(&L) -> bool,
+        joins: fn(&mut EGraph<L, A>, Id) -> Vec<L>,
+    ) -> Law<L, A> {
+        Law { text: LawText { name, left, right, holds: condition }, holds, joins }
+    }
+
     /// As a rewrite.
     pub fn rewrite(&self) -> Rewrite<L, A> {
         Rewrite::new(self.text.name, Holds(self.holds), Joins(self.joins))

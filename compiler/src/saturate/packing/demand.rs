@@ -10,34 +10,25 @@ use super::term::{LayoutIndex, NodeIndex, Term};
 use crate::graph::Kind;
 use crate::packing::kernel::Kernel;
 use crate::packing::slotwise;
-use crate::passes::LawText;
 use cipherloom_ir::Gap;
 use egg::{Id, Rewrite};
-
-const fn rule(
-    [name, left, right, condition]: [&'static str; 4],
-    holds: fn(&Term) -> bool,
-    joins: fn(&mut Graph, Id) -> Vec<Term>,
-) -> Law<Term, Tables> {
-    Law { text: LawText { name, left, right, holds: condition }, holds, joins }
-}
 
 /// The physical rules: name, demand, implementation, condition.
 #[rustfmt::skip]
 pub const RULES: [Law<Term, Tables>; 7] = [
-    rule(["any", "Any(x)", "Use(Have(x, l))", "l a candidate of x"],
+    Law::new(["any", "Any(x)", "Use(Have(x, l))", "l a candidate of x"],
         is_any, any),
-    rule(["have", "Have(x, l)", "Use(Made(x, l))", "always"],
+    Law::new(["have", "Have(x, l)", "Use(Made(x, l))", "always"],
         is_have, straight),
-    rule(["repack", "Have(x, l)", "Kernel(identity, Made(x, k))", "k another candidate of x, l with zero gaps"],
+    Law::new(["repack", "Have(x, l)", "Kernel(identity, Made(x, k))", "k another candidate of x, l with zero gaps"],
         is_have, repack),
-    rule(["fresh", "Made(input, l)", "Fresh(l)", "l one that clients can make"],
+    Law::new(["fresh", "Made(input, l)", "Fresh(l)", "l one that clients can make"],
         is_made, fresh),
-    rule(["kernel", "Made(linear(f, x), l)", "Kernel(f, Have(x, k))", "k a candidate of x, the kernel yields l"],
+    Law::new(["kernel", "Made(linear(f, x), l)", "Kernel(f, Have(x, k))", "k a candidate of x, the kernel yields l"],
         is_made, kernel),
-    rule(["slotwise", "Made(f(x), l)", "Slotwise(f, Have(x, k))", "f on k leaves l: junk gaps only where f allows them"],
+    Law::new(["slotwise", "Made(f(x), l)", "Slotwise(f, Have(x, k))", "f on k leaves l: junk gaps only where f allows them"],
         is_made, slotwise),
-    rule(["both", "Made(x ± y, l)", "Both(Have(x, l), Have(y, l))", "l has junk gaps where one of both has; products need clean ones"],
+    Law::new(["both", "Made(x ± y, l)", "Both(Have(x, l), Have(y, l))", "l has junk gaps where one of both has; products need clean ones"],
         is_made, both),
 ];
 

@@ -8,46 +8,37 @@ mod sums;
 
 use super::super::law::Law;
 use super::term::{Division, Graph, Sign, Tables, Term, Unary, kind_of};
-use crate::passes::LawText;
 use cipherloom_ir::ValueType;
 use egg::{Id, Rewrite};
-
-const fn law(
-    [name, left, right, condition]: [&'static str; 4],
-    holds: fn(&Term) -> bool,
-    joins: fn(&mut Graph, Id) -> Vec<Term>,
-) -> Law<Term, Tables> {
-    Law { text: LawText { name, left, right, holds: condition }, holds, joins }
-}
 
 /// The laws: name, left, right, condition beyond equal types.
 #[rustfmt::skip]
 pub const LAWS: [Law<Term, Tables>; 13] = [
-    law(["relinearize-sum", "relin(x) ± y", "relin(x ± y)", "y of degree 1, or relin(y) taken off too"],
+    Law::new(["relinearize-sum", "relin(x) ± y", "relin(x ± y)", "y of degree 1, or relin(y) taken off too"],
         is_sum, sums::relinearize),
-    law(["rescale-sum", "rescale(x) ± rescale(y)", "rescale(x ± y)", "always; also with one or both relinearised"],
+    Law::new(["rescale-sum", "rescale(x) ± rescale(y)", "rescale(x ± y)", "always; also with one or both relinearised"],
         is_sum, sums::rescale),
-    law(["fuse", "rescale(relin(x))", "relin_rescale(x)", "always"],
+    Law::new(["fuse", "rescale(relin(x))", "relin_rescale(x)", "always"],
         is_division, fuse),
-    law(["gather", "(x ± y) ± z", "(x ± z) ± y", "x and z end in the same operation, y does not"],
+    Law::new(["gather", "(x ± y) ± z", "(x ± z) ± y", "x and z end in the same operation, y does not"],
         is_sum, sums::gather),
-    law(["products", "Σ x·y + Σ z·w", "Σ (x·y, z·w)", "at most 64 pairs"],
+    Law::new(["products", "Σ x·y + Σ z·w", "Σ (x·y, z·w)", "at most 64 pairs"],
         is_sum, sums::products),
-    law(["factor", "u·u ± c·u", "u·(u ± c)", "always"],
+    Law::new(["factor", "u·u ± c·u", "u·(u ± c)", "always"],
         is_sum, sums::factor),
-    law(["join", "s + c·relin_rescale(x·y)", "s + c·x'·y'", "s of degree 2; x', y' adjusted to its level"],
+    Law::new(["join", "s + c·relin_rescale(x·y)", "s + c·x'·y'", "s of degree 2; x', y' adjusted to its level"],
         is_sum, sums::join),
-    law(["plans", "plan(x) + plan(y)", "plan(x, y)", "same outputs, folds and hoisting"],
+    Law::new(["plans", "plan(x) + plan(y)", "plan(x, y)", "same outputs, folds, hoisting and pairs of diagonals"],
         is_sum, sums::plans),
-    law(["move-sum", "f(x) ± f(y)", "f(x ± y)", "f an adjust, a drop, a rotation or a conjugation"],
+    Law::new(["move-sum", "f(x) ± f(y)", "f(x ± y)", "f an adjust, a drop, a rotation or a conjugation"],
         is_sum, sums::moved),
-    law(["scalar", "f(rescale(c·x))", "(c·f)(drop(x))", "f a product with a number or plaintext, or a plan"],
+    Law::new(["scalar", "f(rescale(c·x))", "(c·f)(drop(x))", "f a product with a number or plaintext, or a plan"],
         is_product, scalars::scalar),
-    law(["sign", "f(−x)", "−f(x), or (−f)(x)", "f linear, or a plaintext added"],
+    Law::new(["sign", "f(−x)", "−f(x), or (−f)(x)", "f linear, or a plaintext added"],
         is_any, scalars::sign),
-    law(["lower", "adjust(f(x))", "f at the lower level", "f a product with a number or plaintext, rescaled, or an added plaintext, or another adjust"],
+    Law::new(["lower", "adjust(f(x))", "f at the lower level", "f a product with a number or plaintext, rescaled, or an added plaintext, or another adjust"],
         is_adjust, scalars::lower),
-    law(["loosen", "f(… adjust(x) …)", "f(… drop(x) …)", "f a product with a number or plaintext, or a plan: it corrects any scale"],
+    Law::new(["loosen", "f(… adjust(x) …)", "f(… drop(x) …)", "f a product with a number or plaintext, or a plan: it corrects any scale"],
         is_product, scalars::loosen),
 ];
 

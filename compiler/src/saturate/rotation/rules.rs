@@ -5,7 +5,6 @@
 
 use super::tables::{Tables, WINDOWED_DIAGONALS_MAX};
 use super::term::Term;
-use crate::passes::LawText;
 use crate::rotation::{self, Window};
 use crate::saturate::law::Law;
 use egg::{EGraph, Id, Rewrite};
@@ -14,28 +13,20 @@ use std::collections::BTreeSet;
 /// The e-graph of the stage.
 pub type Graph = EGraph<Term, Tables>;
 
-const fn rule(
-    [name, left, right, condition]: [&'static str; 4],
-    holds: fn(&Term) -> bool,
-    joins: fn(&mut Graph, Id) -> Vec<Term>,
-) -> Law<Term, Tables> {
-    Law { text: LawText { name, left, right, holds: condition }, holds, joins }
-}
-
 /// The rules: name, demand, implementation, condition.
 #[rustfmt::skip]
 pub const RULES: [Law<Term, Tables>; 6] = [
-    rule(["windows", "Map(f)", "Plan(f by a window, its keys), single and double hoisted", "the width a power of two"],
+    Law::new(["windows", "Map(f)", "Plan(f by a window, its keys), single and double hoisted", "the width a power of two"],
         is_map, windows),
-    rule(["thirds", "Map(f)", "Plan(f by a window, its keys), single and double hoisted", "the width three times a power of two"],
+    Law::new(["thirds", "Map(f)", "Plan(f by a window, its keys), single and double hoisted", "the width three times a power of two"],
         is_map, thirds),
-    rule(["turn", "Turn(s)", "Turned(Key(s))", "always"],
+    Law::new(["turn", "Turn(s)", "Turned(Key(s))", "always"],
         is_turn, straight),
-    rule(["twice", "Turn(s)", "Turned(Key(a), Key(b))", "a + b = s, both keys of plans or other turns"],
+    Law::new(["twice", "Turn(s)", "Turned(Key(a), Key(b))", "a + b = s, both keys of plans or other turns"],
         is_turn, twice),
-    rule(["apart", "Sum(f, g)", "Apart(Map(f), Map(g))", "always"],
+    Law::new(["apart", "Sum(f, g)", "Apart(Map(f), Map(g))", "always"],
         is_sum, apart),
-    rule(["merge", "Sum(f, g)", "Merged(Map(f + g))", "f and g have one output layout, one level, no folds, no other readers"],
+    Law::new(["merge", "Sum(f, g)", "Merged(Map(f + g))", "f and g have one output layout, one level, no folds, no pairs of diagonals, no other readers"],
         is_sum, merge),
 ];
 
