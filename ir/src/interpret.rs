@@ -3,11 +3,13 @@
 mod exact;
 mod gather;
 mod magnitudes;
+mod noisy;
 mod trace;
 mod worst_case;
 
 pub use exact::{Exact, ExactError, ExactRun, SlotVector};
 pub use magnitudes::Magnitudes;
+pub use noisy::{Draw, Noisy, NoisyError, NoisyRun};
 pub use trace::{Encryption, MapNorms, Trace, TraceError, Traced};
 pub use worst_case::{OutputBound, WorstError, output_bounds};
 

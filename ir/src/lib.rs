@@ -30,10 +30,11 @@
 //!
 //! # Errors
 //!
-//! Encryption, rounding and key switching leave an error in every slot. Two figures are known of it:
+//! Encryption, rounding and key switching leave an error in every slot. Three figures are known of it:
 //!
 //! | figure | by | for |
 //! |---|---|---|
+//! | drawn: errors of these deviations, added to the slots of each value | [`Noisy`] | answers on a data set before anything is encrypted |
 //! | average: standard deviations, typical values | [`Trace`] | choice of the scale; precision in the [`Forecast`], for secret-key and for public-key encryption |
 //! | worst case: a bound for every input inside its range, except with probability 2^-128 | [`output_bounds`] | [`ManifestOutput::worst_error`]; whatever must hide or outgrow the error |
 //!
@@ -82,8 +83,8 @@ pub use digest::Digest;
 pub use expand::expand_plans;
 pub use format::FormatError;
 pub use interpret::{
-    Encryption, Exact, ExactError, ExactRun, Interpretation, Magnitudes, MapNorms, OutputBound, SlotVector,
-    Trace, TraceError, Traced, WorstError, interpret, output_bounds,
+    Draw, Encryption, Exact, ExactError, ExactRun, Interpretation, Magnitudes, MapNorms, Noisy, NoisyError,
+    NoisyRun, OutputBound, SlotVector, Trace, TraceError, Traced, WorstError, interpret, output_bounds,
 };
 pub use layout::{Digit, Gap, Layout, LayoutError, LayoutId, MAX_LAYOUT_SLOTS, digit_span};
 pub use manifest::{Manifest, ManifestInput, ManifestOutput};

@@ -7,5 +7,8 @@ mod circuits;
 #[path = "meanings/maps.rs"]
 mod maps;
 #[cfg(test)]
+#[path = "meanings/noisy.rs"]
+mod noisy;
+#[cfg(test)]
 #[path = "meanings/random.rs"]
 mod random;

@@ -61,6 +61,11 @@ enum PlainSlots {
 impl Exact {
     /// Materialises what `circuit` needs.
     pub fn new(circuit: &Circuit) -> Result<Exact, ExactError> {
+        Exact::with_maps(circuit).map(|(exact, _)| exact)
+    }
+
+    /// The same with the diagonals of the maps that were materialised.
+    pub(super) fn with_maps(circuit: &Circuit) -> Result<(Exact, BTreeMap<MapId, Diagonals>), ExactError> {
         check_slots(circuit)?;
         let used: Vec<MapId> = used_maps(circuit).into_iter().collect();
         let materialise = |id: &MapId| {
@@ -82,7 +87,7 @@ impl Exact {
                 plains.insert(node.first, slots);
             }
         }
-        Ok(Exact { plans, plains })
+        Ok((Exact { plans, plains }, maps))
     }
 
     /// The meaning for these input tensors: one per circuit input, row-major, after preprocessing.
@@ -109,7 +114,12 @@ impl Exact {
     /// Output tensors (row-major, with each output's client-side factor) for one set of input tensors.
     pub fn run<T: AsRef<[f64]>>(&self, circuit: &Circuit, inputs: &[T]) -> Result<Vec<Vec<f64>>, ExactError> {
         let values = interpret(circuit, &self.with_inputs(circuit, inputs)?)?;
-        let mut rest = &values[..];
+        Ok(Exact::tensors(circuit, &values))
+    }
+
+    /// Output tensors (row-major, with each output's client-side factor) from the circuit's output values, in order.
+    pub fn tensors(circuit: &Circuit, values: &[SlotVector]) -> Vec<Vec<f64>> {
+        let mut rest = values;
         let unpack = |output: &crate::OutputSpec| {
             let (own, after) = rest.split_at(output.values.len());
             rest = after;
@@ -117,7 +127,7 @@ impl Exact {
             let tensor = circuit.layout(output.layout).unpack(&slots);
             tensor.into_iter().map(|v| v * output.scale).collect()
         };
-        Ok(circuit.outputs.iter().map(unpack).collect())
+        circuit.outputs.iter().map(unpack).collect()
     }
 
     /// [`Exact::run`] for many independent sets of inputs, in parallel, results in order.

@@ -10,18 +10,18 @@ use cipherloom_ir::{
 };
 use proptest::prelude::*;
 
-const GADGET: Gadget = Gadget { digit_limbs: 2, special_limbs: 2 };
+pub const GADGET: Gadget = Gadget { digit_limbs: 2, special_limbs: 2 };
 
-fn parameters(log_n: u32) -> Parameters {
+pub fn parameters(log_n: u32) -> Parameters {
     ChainRequest { log_n, log_scale: 40, base_bits: 50, levels: 4 }.parameters(2).unwrap()
 }
 
-fn input(layout: LayoutId) -> InputSpec {
+pub fn input(layout: LayoutId) -> InputSpec {
     let preprocessing = Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] };
     InputSpec { name: "x".into(), layout, preprocessing, range: [-1.0, 1.0] }
 }
 
-fn output(layout: LayoutId, values: Vec<ValueId>) -> OutputSpec {
+pub fn output(layout: LayoutId, values: Vec<ValueId>) -> OutputSpec {
     OutputSpec {
         name: "y".into(),
         layout,
@@ -85,7 +85,7 @@ fn plan(
 }
 
 /// One random map as a plan, in a circuit of its own; with the map.
-fn one_plan(seed: u64) -> Option<(Circuit, LinearMap, Random, [u32; 3])> {
+pub fn one_plan(seed: u64) -> Option<(Circuit, LinearMap, Random, [u32; 3])> {
     let mut random = Random(seed);
     let shape = [random.pick(1, 4), random.pick(1, 6), random.pick(1, 6)];
     let (operators, tensors) = random.operators(shape);
@@ -137,7 +137,7 @@ proptest! {
     }
 }
 
-fn vector_layout(slots: u32) -> Layout {
+pub fn vector_layout(slots: u32) -> Layout {
     let axes = vec![vec![Digit { extent: slots, stride: 1 }]];
     Layout { shape: vec![slots], slots, ciphertexts: 1, axes, replicas: vec![], gap: Gap::Zero }
 }
