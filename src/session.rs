@@ -8,7 +8,8 @@ use crate::files::{self, Access, Pending};
 use crate::model::slot_values;
 use cipherloom_ckks::{Ciphertext, Context, EvaluationKey, PublicKey};
 use cipherloom_client::{
-    Client, ClientError, EncryptedInput, EncryptedOutput, FreshCiphertext, Scores, SecretKey,
+    Client, ClientError, EncryptedInput, EncryptedOutput, FreshCiphertext, Release, Released, Scores,
+    SecretKey,
 };
 use cipherloom_ir::scheme::SecurityPolicy;
 use cipherloom_ir::{Circuit, Digest, Exact, Manifest, Verified};
@@ -164,6 +165,20 @@ pub fn decrypt_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<
     first_scores(client, secret, &answer).map_err(|e| Error { place: path.display().to_string(), ..e })
 }
 
+/// Reads an encrypted answer and decrypts it to scores that may be given away.
+pub fn release_file(
+    path: &Path,
+    client: &Client,
+    secret: &SecretKey,
+    how: Release,
+) -> Result<Released, Error> {
+    let bytes = files::read(path)?;
+    let answer = client.read_output(std::io::Cursor::new(bytes)).map_err(|e| client_error_at(path, &e))?;
+    let released = client.release(secret, &answer, how).map_err(|e| client_error_at(path, &e))?;
+    let none = || Error::new(Kind::BadInput, &client.manifest().name, "has no output");
+    released.into_iter().next().ok_or_else(none)
+}
+
 /// An error of the client at a place.
 pub fn client_error(place: &str, error: &ClientError) -> Error {
     use cipherloom_ir::container::ContainerError;
@@ -175,6 +190,11 @@ pub fn client_error(place: &str, error: &ClientError) -> Error {
         ClientError::OutOfRange { .. } => {
             (Kind::BadInput, "scale the data as the model's input wants it (see `inspect`)")
         }
+        ClientError::Release { .. } => (
+            Kind::UnsupportedModel,
+            "keep the scores with the holder of the secret key, or compile a smaller circuit with more --precision, whose \
+             error can be proved (docs/security.md)",
+        ),
         ClientError::Foreign { .. }
         | ClientError::RingDegree { .. }
         | ClientError::File(ContainerError::Foreign { .. }) => {

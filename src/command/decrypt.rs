@@ -1,7 +1,7 @@
 //! `decrypt`: the client's last step.
 
 use super::report::Report;
-use cipherloom::client::Scores;
+use cipherloom::client::{Release, Released, Scores};
 use cipherloom::{Error, circuits, files, session};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -17,6 +17,23 @@ pub(super) struct Arguments {
     /// Secret key.
     #[arg(long, value_name = "FILE", default_value = "secret.key")]
     secret: PathBuf,
+    /// Make the scores fit to be given to others: round them, or flood them with noise, by the proved worst-case error.
+    #[arg(long, value_name = "HOW", value_enum)]
+    release: Option<ReleaseName>,
+    /// How many decryptions under this key are released in all, for `--release flood`.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    decryptions: u32,
+    /// Print the class and nothing of the scores.
+    #[arg(long)]
+    label_only: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ReleaseName {
+    /// Multiples of a step that is large beside the error.
+    Round,
+    /// Noise that is large beside the error.
+    Flood,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
@@ -25,29 +42,64 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
     files::one_stream(&[&arguments.manifest, &arguments.answer, &arguments.secret])?;
     let client = session::client(&place, circuits::manifest(&place, &files::read(&arguments.manifest)?)?)?;
     let secret = session::read_secret(&arguments.secret, &client)?;
-    let scores = session::decrypt_file(&arguments.answer, &client, &secret)?;
-    let mut facts = answer_facts(&scores);
+    let how = arguments.release.map(|name| match name {
+        ReleaseName::Round => Release::Round,
+        ReleaseName::Flood => Release::Flood { decryptions: arguments.decryptions },
+    });
+    let released = match how {
+        Some(how) => Some(session::release_file(&arguments.answer, &client, &secret, how)?),
+        None => None,
+    };
+    let scores = match &released {
+        Some(released) => released.scores.clone(),
+        None => session::decrypt_file(&arguments.answer, &client, &secret)?,
+    };
+    let detail = if arguments.label_only { Detail::Label } else { Detail::Scores };
+    let mut facts = answer_facts(&scores, detail);
+    if let Some(Released { bound, step, flood, .. }) = released {
+        facts["release"] = json!({ "worst_error": bound, "step": step, "flood": flood });
+    }
     facts["seconds"] = json!({ "decrypt": start.elapsed().as_secs_f64() });
     facts["peak_memory_bytes"] = json!(cipherloom::memory::peak_bytes());
-    Ok(Report::new(answer_text(&scores), facts))
+    Ok(Report::new(answer_text(&scores, detail), facts))
+}
+
+/// How much of an answer is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Class, scores and probabilities.
+    Scores,
+    /// The class alone.
+    Label,
 }
 
 /// The answer for programs.
-pub(super) fn answer_facts(scores: &Scores) -> Value {
-    let mut facts = json!({ "class": scores.class, "label": scores.label, "scores": scores.values });
-    if let Some(probabilities) = &scores.probabilities {
-        facts["probabilities"] = json!(probabilities);
+pub(super) fn answer_facts(scores: &Scores, detail: Detail) -> Value {
+    let mut facts = json!({ "class": scores.class, "label": scores.label });
+    if detail == Detail::Scores {
+        facts["scores"] = json!(scores.values);
+        if let Some(probabilities) = &scores.probabilities {
+            facts["probabilities"] = json!(probabilities);
+        }
+    }
+    facts["trusted"] = json!(scores.alarm.is_none());
+    if let Some(alarm) = &scores.alarm {
+        facts["warning"] = json!(alarm.to_string());
     }
     facts
 }
 
 /// The answer for people.
-pub(super) fn answer_text(scores: &Scores) -> String {
+pub(super) fn answer_text(scores: &Scores, detail: Detail) -> String {
     let label = match &scores.label {
         Some(label) => format!("class {} ({label})", scores.class),
         None => format!("class {}", scores.class),
     };
+    let alarm = scores.alarm.as_ref().map_or(String::new(), |a| format!("warning: {a}\n"));
+    if detail == Detail::Label {
+        return alarm + &label;
+    }
     let shown: Vec<String> = scores.values.iter().take(20).map(|v| format!("{v:.3}")).collect();
     let more = if scores.values.len() > 20 { " …" } else { "" };
-    format!("{label}\nscores {}{more}", shown.join(" "))
+    format!("{alarm}{label}\nscores {}{more}", shown.join(" "))
 }

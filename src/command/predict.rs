@@ -1,7 +1,7 @@
 //! `predict`: everything at once, for a first try: the client's and the server's steps in one process.
 
 use super::compile::{Choices, summary};
-use super::decrypt::{answer_facts, answer_text};
+use super::decrypt::{Detail, answer_facts, answer_text};
 use super::report::{Output, Report};
 use super::run::Evaluation;
 use cipherloom::{Error, data, files, session};
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let scores = session::decrypt(&client, &secret, answer)?;
     let decrypt = clock.lap();
 
-    let mut facts = answer_facts(&scores);
+    let mut facts = answer_facts(&scores, Detail::Scores);
     facts["seconds"] = json!({
         "compile": compile, "keygen": keygen, "encrypt": encrypt,
         "load": load, "prepare": prepare, "run": run, "decrypt": decrypt,
@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     facts["peak_memory_bytes"] = json!(cipherloom::memory::peak_bytes());
     let text = format!(
         "{}\nseconds: compile {compile:.2}, keygen {keygen:.2}, encrypt {encrypt:.3}, prepare {prepare:.2}, run {run:.4}, decrypt {decrypt:.3}",
-        answer_text(&scores)
+        answer_text(&scores, Detail::Scores)
     );
     Ok(Report::new(text, facts))
 }

@@ -4,6 +4,7 @@
 //! held against the security policy that the caller names. Promises that what it encrypts is finite, belongs to the
 //! circuit and fits the modulus, and that a decryption under the wrong key is an error, not an answer.
 
+use crate::release::{Release, Released, release};
 use crate::scores::{Scores, scores};
 use crate::{
     ClientError, KeyGenerator, Randomness, SecretKey, decrypt_slots, encrypt_public, encrypt_secret,
@@ -238,6 +239,18 @@ impl Client {
             self.decrypt_output(secret, output, own)
         });
         outputs.collect()
+    }
+
+    /// Decrypts the outputs for somebody else's eyes: their errors, which depend on the secret key, are rounded away or
+    /// flooded. An error where the manifest proves too little of them.
+    pub fn release(
+        &self,
+        secret: &SecretKey,
+        encrypted: &EncryptedOutput,
+        how: Release,
+    ) -> Result<Vec<Released>, ClientError> {
+        let scores = self.decrypt(secret, encrypted)?;
+        scores.into_iter().map(|own| release(&self.manifest, own, how)).collect()
     }
 
     /// Limbs of every ciphertext that comes back.

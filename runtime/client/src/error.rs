@@ -150,6 +150,21 @@ pub enum ClientError {
         /// Largest that passes.
         bound: f64,
     },
+    /// Scores cannot be made fit to be given away.
+    #[error(
+        "output {tensor:?} cannot be released: its worst-case error is {bound:.2e}, so that released scores would be exact to \
+         {needed:.2e} only, and the largest that is certified is {largest:.2e}"
+    )]
+    Release {
+        /// Name of the output.
+        tensor: String,
+        /// Worst-case error that the manifest states; infinite where nothing is proved.
+        bound: f64,
+        /// Step or deviation of noise that hides it; infinite where none does.
+        needed: f64,
+        /// Largest certified score.
+        largest: f64,
+    },
     /// A file is damaged, of another kind or of another circuit.
     #[error(transparent)]
     File(#[from] ContainerError),

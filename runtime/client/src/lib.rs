@@ -3,6 +3,7 @@
 //! - [`Client`]: all that a client does for one circuit, from its manifest; holds parameters against a security policy.
 //! - [`SecretKey`], [`KeyGenerator`]: the secret, and the keys that a server needs.
 //! - [`encrypt_secret`], [`encrypt_public`], [`decrypt`], [`decrypt_slots`]: plaintexts to ciphertexts and back.
+//! - [`Client::release`]: scores that may be given away; [`Alarm`]: scores that must not be trusted.
 //! - [`sample`]: the distributions that secrets and errors are drawn from; [`Randomness`]: what they are drawn with.
 //!
 //! # Promises
@@ -19,6 +20,7 @@ mod error;
 mod files;
 mod keygen;
 mod randomness;
+mod release;
 pub mod sample;
 mod scores;
 mod secret;
@@ -29,5 +31,6 @@ pub use encrypt::{encrypt_public, encrypt_secret};
 pub use error::ClientError;
 pub use keygen::KeyGenerator;
 pub use randomness::Randomness;
-pub use scores::Scores;
+pub use release::{Release, Released};
+pub use scores::{Alarm, Scores};
 pub use secret::SecretKey;

@@ -5,6 +5,10 @@
 
 use cipherloom_ir::{ClientStep, ManifestOutput};
 
+/// A score may leave the certified range by this part of the range's width before the answer is doubted: calibration has
+/// widened the range already, and what images of the calibrated kind add to that is small.
+const ALARM_MARGIN: f64 = 0.25;
+
 /// A decrypted output tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
@@ -20,6 +24,40 @@ pub struct Scores {
     pub class: usize,
     /// Its name, if the model has labels.
     pub label: Option<String>,
+    /// Set where a value lies beyond the output's certified range, with a margin: the answer is not to be trusted.
+    pub alarm: Option<Alarm>,
+}
+
+/// A decrypted value that the circuit was not made for: the input was of another kind than the calibration data, left
+/// its range, or was not what the server computed on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alarm {
+    /// Row-major index of the first such element.
+    pub index: usize,
+    /// The certified range.
+    pub range: [f64; 2],
+}
+
+impl std::fmt::Display for Alarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [low, high] = self.range;
+        let index = self.index;
+        write!(
+            f,
+            "do not trust this answer: score {index} lies outside [{low}, {high}], the range that the circuit was made for"
+        )
+    }
+}
+
+/// The alarm of an output whose range is certified. It is raised after decryption, so that nothing of it reaches the
+/// server.
+fn alarm(output: &ManifestOutput, values: &[f64]) -> Option<Alarm> {
+    let [low, high] = output.range;
+    let margin = ALARM_MARGIN * (high - low);
+    let certified = margin > 0.0 && margin.is_finite();
+    let fits = |v: &f64| (low - margin..=high + margin).contains(v);
+    let index = values.iter().position(|v| !fits(v)).filter(|_| certified)?;
+    Some(Alarm { index, range: output.range })
 }
 
 /// Interprets the decrypted elements of an output.
@@ -32,6 +70,7 @@ pub(crate) fn scores(output: &ManifestOutput, values: Vec<f64>) -> Scores {
         probabilities: softmax_wanted.then(|| softmax(&values)),
         class,
         label: output.labels.get(class).cloned(),
+        alarm: alarm(output, &values),
         values,
     }
 }

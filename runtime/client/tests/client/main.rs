@@ -7,4 +7,5 @@ mod encryption;
 mod files;
 mod fixture;
 mod keys;
+mod release;
 mod samples;
