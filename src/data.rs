@@ -1,4 +1,4 @@
-//! Reads images and arrays: PNG, JPEG, `.npy`, `.npz`, IDX (also gzipped), recognised by content.
+//! Reads images and arrays: PNG, JPEG, `.npy`, `.npz`, IDX (also gzipped), recognised by content, and folders of them.
 //!
 //! Relies on decoders for PNG, JPEG, zip and gzip. Promises: samples in row-major, channel-first order of the
 //! wanted shape; memory bounded by [`MAX_FILE_BYTES`] whatever a header claims; no panic on any bytes.
@@ -79,6 +79,14 @@ impl Values {
         }
     }
 
+    /// Memory that they take.
+    fn bytes(&self) -> u64 {
+        match self {
+            Values::Bytes(v) => v.len() as u64,
+            Values::Floats(v) => 4 * v.len() as u64,
+        }
+    }
+
     fn slice(&self, range: std::ops::Range<usize>) -> Values {
         match self {
             Values::Bytes(v) => Values::Bytes(v[range].to_vec()),
@@ -111,6 +119,26 @@ pub struct Dataset {
     pub labels: Option<Vec<u32>>,
 }
 
+impl Dataset {
+    /// Gives every sample the label that a file holds for it.
+    pub fn label(&mut self, labels: Vec<u32>, path: &Path) -> Result<(), DataError> {
+        if labels.len() != self.samples.len() {
+            let what = format!("holds {} labels for {} samples", labels.len(), self.samples.len());
+            return Err(DataError::Malformed { path: path.into(), what });
+        }
+        self.labels = Some(labels);
+        Ok(())
+    }
+
+    /// Keeps the first `count` samples and their labels.
+    pub fn truncate(&mut self, count: usize) {
+        self.samples.truncate(count);
+        if let Some(labels) = &mut self.labels {
+            labels.truncate(count);
+        }
+    }
+}
+
 /// An array as decoded: any number of axes.
 #[derive(Clone, Debug)]
 struct Array {
@@ -119,7 +147,52 @@ struct Array {
 }
 
 /// Reads every sample of a file in the shape that the model wants (`wanted`, without the batch axis).
+///
+/// A folder is read file by file in the order of names, hidden ones left out; it has no labels.
 pub fn read(path: &Path, wanted: &[u32]) -> Result<Dataset, DataError> {
+    if path.is_dir() { read_folder(path, wanted) } else { read_file(path, wanted) }
+}
+
+/// Most files of a folder.
+const MAX_FOLDER_FILES: usize = 100_000;
+
+fn read_folder(path: &Path, wanted: &[u32]) -> Result<Dataset, DataError> {
+    let io = |source| DataError::Io { path: path.into(), source };
+    let malformed = |what: String| DataError::Malformed { path: path.into(), what };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        let file = entry.map_err(io)?.path();
+        let hidden = file.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
+        if !hidden {
+            files.push(file);
+        }
+        if files.len() > MAX_FOLDER_FILES {
+            return Err(malformed(format!("holds more than {MAX_FOLDER_FILES} files")));
+        }
+    }
+    files.sort();
+    if let Some(folder) = files.iter().find(|f| f.is_dir()) {
+        return Err(malformed(format!(
+            "holds the folder {}; give a folder of files alone",
+            folder.display()
+        )));
+    }
+    let (mut samples, mut bytes) = (Vec::new(), 0u64);
+    for file in &files {
+        let own = read_file(file, wanted)?.samples;
+        bytes += own.iter().map(|s| s.values.bytes()).sum::<u64>();
+        if bytes > MAX_FILE_BYTES {
+            return Err(malformed(format!("unpacks to more than {MAX_FILE_BYTES} bytes")));
+        }
+        samples.extend(own);
+    }
+    match samples.is_empty() {
+        true => Err(malformed("holds no image".into())),
+        false => Ok(Dataset { samples, labels: None }),
+    }
+}
+
+fn read_file(path: &Path, wanted: &[u32]) -> Result<Dataset, DataError> {
     let bytes = read_bounded(path)?;
     let wanted: Vec<usize> = wanted.iter().map(|&d| d as usize).collect();
     let dataset = decode(path, &bytes, &wanted)?;
@@ -285,5 +358,29 @@ mod tests {
         assert_eq!(last[0].values, Values::Bytes(vec![0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]));
         assert_eq!(split(path, array(&[4, 2, 3]), &[1, 2, 3]).unwrap().len(), 4);
         assert!(matches!(split(path, array(&[4, 5]), &[1, 2, 3]), Err(DataError::Shape { .. })));
+    }
+
+    /// A 2x3 IDX image of one value.
+    fn idx(value: u8) -> Vec<u8> {
+        [&[0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3][..], &[value; 6]].concat()
+    }
+
+    #[test]
+    fn folders_are_read_in_the_order_of_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = || read(folder.path(), &[1, 2, 3]);
+        let what = |found: Result<Dataset, DataError>| found.unwrap_err().to_string();
+        assert!(what(read()).contains("holds no image"));
+        for (name, value) in [("b.idx", 2), ("a.idx", 1), (".hidden", 3)] {
+            std::fs::write(folder.path().join(name), idx(value)).unwrap();
+        }
+        let dataset = read().unwrap();
+        let found: Vec<&Values> = dataset.samples.iter().map(|s| &s.values).collect();
+        assert_eq!(found, [&Values::Bytes(vec![1; 6]), &Values::Bytes(vec![2; 6])]);
+        std::fs::write(folder.path().join("c.txt"), "hello").unwrap();
+        assert!(what(read()).contains("c.txt"));
+        std::fs::remove_file(folder.path().join("c.txt")).unwrap();
+        std::fs::create_dir(folder.path().join("c")).unwrap();
+        assert!(what(read()).contains("holds the folder"));
     }
 }
