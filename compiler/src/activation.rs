@@ -6,6 +6,7 @@
 //! Leaves: a graph without [`Function::Exact`]. Why here: ranges belong to the tensors of the model, before any
 //! linear map is merged.
 
+pub mod explain;
 pub mod fit;
 pub mod form;
 
