@@ -1,10 +1,12 @@
 //! The command line: arguments, dispatch, exit codes. Each subcommand is one file of one shape: `Arguments` and
 //! `run`, which returns the report that is printed as text or, under `--json`, as one object.
 
+mod check;
 mod compile;
 mod decrypt;
 mod doctor;
 mod encrypt;
+mod explain;
 mod inspect;
 mod keygen;
 mod predict;
@@ -20,8 +22,8 @@ use std::process::ExitCode;
 /// Compiles CNNs to circuits that run on encrypted images.
 #[derive(Parser)]
 #[command(name = "cipherloom", version = version(), max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 2 usage, 3 bad input, 4 unsupported model, \
-    5 files that do not belong together, 6 resources or I/O, 70 internal error.")]
+#[command(after_help = "Exit codes: 0 done, 2 usage, 3 bad input, 4 unsupported model \
+    (of `check`: a circuit that does not follow its model), 5 files that do not belong together, 6 resources or I/O, 70 internal error.")]
 pub(crate) struct Cli {
     /// Print one JSON object instead of text.
     #[arg(long, global = true)]
@@ -45,6 +47,8 @@ enum Command {
     Predict(predict::Arguments),
     /// Turn an ONNX model into a circuit (for the server) and a manifest (for the client).
     Compile(compile::Arguments),
+    /// Compare a model's circuit with the model on data: accuracy, layers, ranges.
+    Check(check::Arguments),
     /// Show what a circuit or a manifest holds.
     Inspect(inspect::Arguments),
     /// Make a secret key and the evaluation keys that a manifest lists.
@@ -103,6 +107,7 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<Report, Error> {
     match &cli.command {
         Command::Predict(a) => predict::run(a, output),
         Command::Compile(a) => compile::run(a, output),
+        Command::Check(a) => check::run(a, output),
         Command::Inspect(a) => inspect::run(a),
         Command::Keygen(a) => keygen::run(a, output),
         Command::Encrypt(a) => encrypt::run(a, output),

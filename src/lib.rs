@@ -30,6 +30,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod circuits;
 pub mod data;
 mod error;

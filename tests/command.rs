@@ -4,6 +4,8 @@
 
 #[path = "command/bad_input.rs"]
 mod bad_input;
+#[path = "command/check.rs"]
+mod check;
 #[path = "command/journey.rs"]
 mod journey;
 
@@ -50,6 +52,12 @@ pub fn json(folder: &Path, arguments: &[&str]) -> (i32, Value) {
     let text = String::from_utf8(out.stdout).expect("output is UTF-8");
     let value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {text}"));
     (out.status.code().expect("no signal"), value)
+}
+
+/// A `.npy` file of this element type, shape and content.
+pub fn npy(descr: &str, shape: &str, content: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), content].concat()
 }
 
 /// Runs with `--json` and expects success.

@@ -1,5 +1,6 @@
 //! `compile`: an ONNX model to a circuit and its manifest.
 
+use super::explain;
 use super::report::{Output, Report, bytes_text};
 use cipherloom::compiler::cost::Profile;
 use cipherloom::compiler::stages::{Stage, StageError};
@@ -20,7 +21,7 @@ pub(super) struct Arguments {
     /// Manifest to write (default: beside the circuit, with .manifest).
     #[arg(long)]
     manifest: Option<PathBuf>,
-    /// Data to measure value ranges on (npz, npy, IDX or an image), in place of the model's own ranges.
+    /// Data to measure value ranges on (npz, npy, IDX, an image or a folder of images), in place of the model's own.
     #[arg(long, value_name = "DATA")]
     calibrate: Option<PathBuf>,
     /// Print what a stage leaves, as text (docs/passes.md lists the stages).
@@ -29,6 +30,9 @@ pub(super) struct Arguments {
     /// Print what a stage leaves and end there, without writing files.
     #[arg(long, value_name = "STAGE")]
     stop_after: Option<Stage>,
+    /// Explain a choice and end there, without writing files.
+    #[arg(long, value_name = "WHAT", value_enum)]
+    explain: Option<explain::Subject>,
     #[command(flatten)]
     choices: Choices,
 }
@@ -145,13 +149,20 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     for note in &model.frontend().notes {
         output.remark(&format!("note: {note}"));
     }
-    if let Some(path) = &arguments.calibrate {
-        let dataset = data::read(path, &model.input_shape())?;
+    let calibration = match &arguments.calibrate {
+        Some(path) => Some(data::read(path, &model.input_shape())?),
+        None => None,
+    };
+    if let Some(dataset) = &calibration {
         output.step(&format!("measuring ranges on {} samples", dataset.samples.len()));
         model.calibrate(&dataset.samples)?;
     }
+    let options = arguments.choices.options()?;
+    if let Some(explain::Subject::Activations) = arguments.explain {
+        return explain::activations(&model, options.activation_degree, calibration.as_ref());
+    }
     let watch = Watch { print: arguments.print_after.iter().copied().collect(), stop: arguments.stop_after };
-    let (texts, compiled) = model.compile_watched(&arguments.choices.options()?, &watch)?;
+    let (texts, compiled) = model.compile_watched(&options, &watch)?;
     let stages: Value = texts.iter().map(|(stage, text)| (stage.name().to_owned(), json!(text))).collect();
     let texts: String = texts.values().map(String::as_str).collect();
     let Some(compiled) = compiled else {

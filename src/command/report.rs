@@ -1,6 +1,6 @@
 //! What a subcommand prints: text for people, one JSON object for programs, errors with their remedy.
 
-use cipherloom::Error;
+use cipherloom::{Error, Kind};
 use serde_json::{Map, Value, json};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -13,12 +13,19 @@ pub(super) struct Report {
     pub(super) json: Map<String, Value>,
     /// Standard output carries the result itself: the report goes to standard error.
     pub(super) aside: bool,
+    /// What the report itself says is wrong: it decides the exit code.
+    pub(super) verdict: Option<Kind>,
 }
 
 impl Report {
     pub(super) fn new(text: String, json: Value) -> Report {
         let Value::Object(json) = json else { unreachable!("reports are JSON objects") };
-        Report { text, json, aside: false }
+        Report { text, json, aside: false, verdict: None }
+    }
+
+    /// The same with the exit code of what it says is wrong.
+    pub(super) fn ending_with(self, verdict: Option<Kind>) -> Report {
+        Report { verdict, ..self }
     }
 
     /// The same for a command whose result went to `output`.
@@ -36,11 +43,12 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Prints a report and ends with code 0 (or 6 if standard output cannot be written).
+    /// Prints a report and ends with code 0, or that of its verdict (or 6 if standard output cannot be written).
     pub(super) fn report(&self, report: &Report) -> ExitCode {
+        let code = report.verdict.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code()));
         let text = match self.json {
             true => Value::Object(report.json.clone()).to_string(),
-            false if report.text.is_empty() => return ExitCode::SUCCESS,
+            false if report.text.is_empty() => return code,
             false => report.text.clone(),
         };
         let written = match report.aside {
@@ -48,7 +56,7 @@ impl Output {
             false => writeln!(std::io::stdout(), "{text}"),
         };
         match written {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => code,
             Err(_) => ExitCode::from(6),
         }
     }
@@ -90,4 +98,17 @@ pub(super) fn bytes_text(bytes: u64) -> String {
         b if b < 10_000_000_000 => format!("{:.1} MB", b as f64 / 1e6),
         b => format!("{:.1} GB", b as f64 / 1e9),
     }
+}
+
+/// Rows of cells as columns of equal width, two spaces apart, one line each.
+pub(super) fn table<R: AsRef<[String]>>(rows: &[R]) -> String {
+    let columns = rows.iter().map(|r| r.as_ref().len()).max().unwrap_or(0);
+    let width =
+        |c: usize| rows.iter().filter_map(|r| Some(r.as_ref().get(c)?.chars().count())).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &R| {
+        let cells = row.as_ref().iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
 }

@@ -1,6 +1,6 @@
 //! Whatever is wrong with a file: a clear error, the documented exit code, no panic, no partial file.
 
-use crate::{cipherloom, done, json, shipped};
+use crate::{cipherloom, done, json, npy, shipped};
 use std::path::Path;
 
 /// Expects a failure of this kind; the error names the place and leaves no output file.
@@ -111,6 +111,10 @@ fn images_and_arrays_are_checked() {
     write("nan.npy", &npy("<f4", "(28, 28)", &nan));
     assert!(fails(f, 3, "bad-input", &["predict", &model, "nan.npy"]).contains("NaN at element 5"));
     let far: Vec<u8> = (0..784).flat_map(|k| (if k == 9 { 500f32 } else { 0.0 }).to_le_bytes()).collect();
+    let mut infinite = far.clone();
+    infinite[36..40].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    write("inf.npy", &npy("<f4", "(28, 28)", &infinite));
+    assert!(fails(f, 3, "bad-input", &["predict", &model, "inf.npy"]).contains("inf at element 9"));
     write("far.npy", &npy("<f4", "(28, 28)", &far));
     let error = fails(f, 3, "bad-input", &["predict", &model, "far.npy"]);
     assert!(error.contains("element 9") && error.contains("could not be decoded"), "{error}");
@@ -119,11 +123,6 @@ fn images_and_arrays_are_checked() {
     assert!(
         fails(f, 3, "bad-input", &["predict", &model, &image, "--index", "1"]).contains("holds 1 sample")
     );
-}
-
-fn npy(descr: &str, shape: &str, content: &[u8]) -> Vec<u8> {
-    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
-    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), content].concat()
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! `check`, `compile --explain`, and answers that are not to be trusted or not to be given away.
+
+use crate::{cipherloom, done, json, npy, shipped};
+use serde_json::Value;
+
+fn number(value: &Value, pointer: &str) -> f64 {
+    let found = value.pointer(pointer).and_then(Value::as_f64);
+    found.unwrap_or_else(|| panic!("{pointer} is no number in {value}"))
+}
+
+/// The classes of the shipped samples, in the order of their names.
+fn labels(folder: &std::path::Path) -> String {
+    let path = folder.join("labels.npy");
+    std::fs::write(&path, npy("|u1", "(10,)", &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9])).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn four_evaluations_agree_and_the_simulation_foretells_the_encrypted_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let (model, samples, labels) = (shipped("lola.onnx"), shipped("samples"), labels(f));
+    let found = done(f, &["check", &model, "--data", &samples, "--labels", &labels, "--encrypted", "5"]);
+    assert_eq!(found["images"], 10);
+    for accuracy in ["/clear_accuracy", "/polynomial_accuracy", "/simulated_accuracy"] {
+        assert_eq!(number(&found, accuracy), 1.0, "{accuracy}: {found}");
+    }
+    assert_eq!((&found["encrypted"]["images"], &found["encrypted"]["agree"]), (&5.into(), &5.into()));
+    assert!(number(&found, "/encrypted/precision_bits") > 10.0, "{found}");
+    let measured = number(&found, "/encrypted/max_logit_error");
+    let foretold = number(&found, "/encrypted/simulated_max_logit_error");
+    assert!((1.0 / 3.0..3.0).contains(&(foretold / measured)), "{foretold} foretold, {measured} measured");
+    // The polynomials of lola are squares, exact in both.
+    assert!(found["layers"].as_array().unwrap().iter().all(|l| l["divergence"].as_f64() < Some(1e-3)));
+    let ranges = found["ranges"].as_array().unwrap();
+    assert!(ranges.iter().all(|r| r["images_outside"] == 0), "{found}");
+    assert!(found["problems"].as_array().unwrap().is_empty() && found["first_wrong_layer"].is_null());
+    // Equal draws, equal findings.
+    let again = |draw: &str| {
+        let arguments = ["check", &model, "--data", &samples, "--encrypted", "0", "--draw", draw];
+        number(&done(f, &arguments), "/simulated/max_logit_error")
+    };
+    assert_eq!(again("7"), again("7"));
+    assert_ne!(again("7"), again("8"));
+}
+
+#[test]
+fn data_that_the_circuit_was_not_made_for_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let samples = shipped("samples");
+    let (code, found) = json(
+        f,
+        &["check", &shipped("lola.onnx"), "--data", &samples, "--input-scale", "1", "--encrypted", "0"],
+    );
+    assert_eq!(code, 3, "{found}");
+    let problem = &found["problems"][0];
+    assert_eq!((&problem["kind"], &problem["where"]), (&"bad-input".into(), &"tensor image".into()));
+    assert!(problem["remedy"].as_str().unwrap().contains("--input-scale"), "{problem}");
+    assert!(found["clear_accuracy"].is_null(), "there are no labels: {found}");
+    let wrong = npy("|u1", "(3,)", &[1, 2, 3]);
+    std::fs::write(f.join("few.npy"), wrong).unwrap();
+    let arguments = ["check", &shipped("lola.onnx"), "--data", &samples, "--labels", "few.npy"];
+    let (code, error) = json(f, &arguments);
+    assert_eq!((code, &error["what"]), (3, &"holds 3 labels for 10 samples".into()));
+}
+
+/// Calibrated on a dark square, the polynomials of a ReLU network leave their ranges on digits.
+#[test]
+fn the_first_layer_that_goes_wrong_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    std::fs::write(f.join("dark.npy"), npy("|u1", "(28, 28)", &[30; 784])).unwrap();
+    let model = shipped("lenet5-relu.onnx");
+    let arguments =
+        ["check", &model, "--data", &shipped("samples"), "--calibrate", "dark.npy", "--encrypted", "0"];
+    let (code, found) = json(f, &arguments);
+    assert_eq!(code, 4, "{found}");
+    assert_eq!(found["first_wrong_layer"], "act1", "{found}");
+    let problems = found["problems"].as_array().unwrap();
+    let named =
+        problems.iter().any(|p| p["where"] == "layer act1" && p["what"].as_str().unwrap().contains("image"));
+    assert!(named, "{found}");
+    let warnings = found["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|w| w.as_str().unwrap().contains("`conv1` leaves its range")), "{found}");
+}
+
+#[test]
+fn activations_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let (model, samples) = (shipped("lenet5-relu.onnx"), shipped("samples"));
+    let arguments = ["compile", &model, "--explain", "activations", "--calibrate", &samples];
+    let found = done(f, &arguments);
+    let activations = found["activations"].as_array().unwrap();
+    assert_eq!(activations.len(), 4);
+    for one in activations {
+        assert_eq!((&one["degree"], &one["function"]), (&4.into(), &"Relu".into()));
+        let fits = one["fits"].as_array().unwrap();
+        let typical: Vec<f64> = fits.iter().map(|fit| number(fit, "/typical_error")).collect();
+        assert!(typical[3] < typical[0], "degree 8 is closer than degree 2: {one}");
+        let levels: Vec<f64> = fits.iter().map(|fit| number(fit, "/levels")).collect();
+        assert_eq!(levels, [1.0, 2.0, 2.0, 3.0]);
+    }
+    let degrees = found["degrees"].as_array().unwrap();
+    assert!(number(&degrees[3], "/levels") > number(&degrees[0], "/levels"));
+    assert!(number(&degrees[2], "/agreement") >= 0.9, "{found}");
+    let text = String::from_utf8(cipherloom(f, &arguments).stdout).unwrap();
+    assert!(text.contains("worst error") && text.contains("levels at least"), "{text}");
+    assert_eq!(std::fs::read_dir(f).unwrap().count(), 0, "an explanation writes no file");
+}
+
+#[test]
+fn answers_are_released_with_a_proof_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    done(f, &["compile", &shipped("lola.onnx"), "-o", "m.loom"]);
+    done(f, &["keygen", "m.manifest", "--secret", "s.key", "--keys", "e.keys"]);
+    done(f, &["encrypt", "m.manifest", "--secret", "s.key", &shipped("samples/digit-3.png"), "-o", "in.ct"]);
+    done(f, &["run", "m.loom", "--keys", "e.keys", "in.ct", "-o", "out.ct"]);
+    let decrypt = ["decrypt", "m.manifest", "--secret", "s.key", "out.ct"];
+    let whole = done(f, &decrypt);
+    assert_eq!((&whole["class"], &whole["trusted"]), (&3.into(), &true.into()));
+    let label = done(f, &[&decrypt[..], &["--label-only"]].concat());
+    assert_eq!(label["class"], 3);
+    assert!(label.get("scores").is_none() && label.get("probabilities").is_none(), "{label}");
+    for how in ["round", "flood"] {
+        // Nothing is proved of lola's error.
+        let (code, refused) = json(f, &[&decrypt[..], &["--release", how]].concat());
+        assert_eq!(code, 4, "{refused}");
+        let what = refused["what"].as_str().unwrap();
+        assert!(what.contains("cannot be released") && what.contains("inf"), "{refused}");
+        assert!(refused["remedy"].as_str().unwrap().contains("holder of the secret key"), "{refused}");
+    }
+}
