@@ -9,8 +9,9 @@ use crate::onnx::{File, Node, random};
 pub type Maker = fn() -> Vec<u8>;
 
 /// Name and maker of every network.
-pub const ALL: [(&str, Maker); 5] = [
+pub const ALL: [(&str, Maker); 6] = [
     ("resnet18", || resnet18(Resnet18 { side: 224, width: 64, classes: 1000 })),
+    ("resnet18_cifar", resnet18_cifar),
     ("resnet20", || resnet_cifar(3)),
     ("resnet56", || resnet_cifar(9)),
     ("mobilenet", mobilenet),
@@ -35,11 +36,17 @@ pub fn resnet18(sizes: Resnet18) -> Vec<u8> {
     net.conv(sizes.width, 7, 2, 1);
     net.relu();
     net.pool(3, 2, 1);
-    for stage in 0..4 {
-        net.block(sizes.width << stage, if stage == 0 { 1 } else { 2 });
-        net.block(sizes.width << stage, 1);
-    }
+    net.stages(sizes.width);
     net.classified(sizes.classes)
+}
+
+/// ResNet-18 as it is used on images of 32 x 32: a 3x3 convolution without stride and without pooling stands first.
+pub fn resnet18_cifar() -> Vec<u8> {
+    let mut net = Net::new(32);
+    net.conv(64, 3, 1, 1);
+    net.relu();
+    net.stages(64);
+    net.classified(10)
 }
 
 /// The ResNets for CIFAR-10 of depth 6n + 2, with convolutions as shortcuts of the strided blocks.
@@ -172,6 +179,14 @@ impl Net {
         let sum = self.name("sum");
         self.node(Node::new("Add", &format!("{main} {}", self.last), &sum), &sum);
         self.relu();
+    }
+
+    /// The four stages of a ResNet-18: two blocks each, twice the channels and half the size from one to the next.
+    fn stages(&mut self, width: u32) {
+        for stage in 0..4 {
+            self.block(width << stage, if stage == 0 { 1 } else { 2 });
+            self.block(width << stage, 1);
+        }
     }
 
     /// A fire module: a 1x1 convolution to few channels, then 1x1 and 3x3 ones side by side.

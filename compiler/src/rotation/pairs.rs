@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const TRIED_MAX: usize = 2;
 
 /// Which diagonals share a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Pairs {
     /// None.
     #[default]

@@ -44,12 +44,17 @@ impl LinearPlan {
         }
     }
 
+    /// Operands that are rotated to be paired with themselves.
+    pub fn turned(&self) -> usize {
+        let by_step = self.pairing.is_some_and(|p| p.half.step.0 != 0);
+        let values: BTreeSet<ValueId> =
+            self.sources.iter().filter(|_| by_step).flat_map(|s| s.values.iter().copied()).collect();
+        values.len()
+    }
+
     /// Applications of Galois keys that pairing takes: steps of the inputs, conjugations of the outputs.
     pub fn pairing_rotations(&self) -> usize {
-        let Some(pairing) = &self.pairing else { return 0 };
-        let values: BTreeSet<ValueId> = self.sources.iter().flat_map(|s| s.values.iter().copied()).collect();
-        let turned = if pairing.half.step.0 == 0 { 0 } else { values.len() };
-        turned + self.outputs as usize
+        if self.pairing.is_some() { self.turned() + self.outputs as usize } else { 0 }
     }
 
     /// The ciphertexts, by index into the plan's operands, that a product's input is made of: real and imaginary part.

@@ -27,17 +27,14 @@ pub fn key_curve(circuit: &Circuit, profile: &Profile) -> Result<Vec<KeyPoint>, 
     let Some(gadget) = circuit.keys.first().map(|k| k.gadget) else { return Ok(vec![]) };
     let cost = CostModel::new(profile, circuit.parameters.log_n, gadget);
     let times = node_ns(circuit, &cost)?;
-    let rotates = |op: &Op| match op {
-        Op::Linear(plan) => plan.pairing.is_none(),
-        op => matches!(op, Op::Rotate(..)),
-    };
+    let rotates = |op: &Op| matches!(op, Op::Linear(_) | Op::Rotate(..));
     let others: u64 =
         circuit.nodes.iter().zip(&times).filter(|(n, _)| !rotates(&n.op)).map(|(_, ns)| ns).sum();
     let own = Cost {
         key_bytes: circuit.keys.iter().map(|k| cost.key_bytes(k.level)).sum(),
         time_ns: times.iter().sum::<u64>() - others,
     };
-    let points = Saturated::new(Network::of_circuit(circuit)?, &cost, &rules::rules())?.frontier();
+    let points = Saturated::new(Network::of_circuit(circuit, &cost)?, &cost, &rules::rules())?.frontier();
     let mut costs: Vec<Cost> = points.iter().map(|p| p.cost).filter(|c| *c != own).collect();
     costs.push(own);
     costs.sort();

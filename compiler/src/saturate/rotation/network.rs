@@ -9,7 +9,7 @@ use crate::graph::{Function, Kind, NodeId};
 use crate::packing::{Arranged, Choice, LinearChoice};
 use crate::rotation::pairs::Pairs;
 use cipherloom_ir::scheme::{KeyKind, Level};
-use cipherloom_ir::{Circuit, Op, Step, Support, value_types};
+use cipherloom_ir::{Circuit, KeyId, Op, PlacedMap, Step, Support, value_types};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A linear map that reads ciphertexts at a level.
@@ -42,16 +42,25 @@ pub struct Turn {
     pub ciphertexts: u32,
 }
 
-/// Two maps whose results are added, and the map that does all of it.
+/// Two maps whose results are added, and the maps that do all of it.
 #[derive(Clone, Debug)]
 pub struct Sum {
     /// Number of the sum's node.
     pub node: usize,
     /// The maps of the operands.
     pub parts: [usize; 2],
-    /// The map of both, whose inputs are those of the parts in turn.
-    pub whole: usize,
-    /// Inputs of the first part.
+    /// The maps of both, one for each pairing of diagonals that a part has.
+    pub wholes: Vec<Whole>,
+}
+
+/// The map of both operands of a sum, whose inputs are those of the parts in turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole {
+    /// Number of the map.
+    pub map: usize,
+    /// Which diagonals share a product.
+    pub pairs: Pairs,
+    /// Inputs of the first part; where ciphertexts are paired, pairs of them.
     pub first_inputs: u32,
 }
 
@@ -116,53 +125,66 @@ impl Network {
         network
     }
 
-    /// Adds the map of both operands of a sum.
+    /// Adds the maps of both operands of a sum.
     fn add_sum(&mut self, arranged: &Arranged, id: NodeId, parts: [usize; 2], cost: &CostModel) {
         let graph = &arranged.graph;
-        let (mut support, mut first_inputs, mut extra_ns) = (Support::default(), 0, 0);
-        for (position, operand) in graph.operands(id).into_iter().enumerate() {
+        let operands = graph.operands(id);
+        let (mut adjust_ns, mut ciphertexts, mut pairings) = (0, Vec::new(), BTreeSet::from([Pairs::Apart]));
+        for &operand in &operands {
             let read = graph.operands(operand)[0];
-            let ciphertexts = arranged.packed.layouts[read.0 as usize].layout.ciphertexts;
+            let values = arranged.packed.layouts[read.0 as usize].layout.ciphertexts;
             let before = arranged.levels.before(graph, operand);
             if arranged.levels.at(read) > before {
                 // Sources of a plan share their scale: one that stands higher is adjusted, not dropped.
                 let above = Level(before.0 + 1);
-                extra_ns += u64::from(ciphertexts) * (cost.pass(above) + cost.rescale(above));
+                adjust_ns += u64::from(values) * (cost.pass(above) + cost.rescale(above));
             }
-            for ((output, input), steps) in &self.maps[parts[position]].support.0 {
-                support.0.insert((*output, input + first_inputs), steps.clone());
-            }
-            if position == 0 {
-                first_inputs = ciphertexts;
-            }
+            ciphertexts.push(values);
+            pairings.extend(choice_of(arranged, operand).map(|c| c.split.pairs));
         }
-        let map = Map {
-            name: graph.node(id).name.clone(),
-            node: id.0 as usize,
-            support,
-            level: self.maps[parts[0]].level,
-            extra_ns,
+        let Some(supports) = operands.iter().map(|o| real_support(arranged, *o)).collect::<Option<Vec<_>>>()
+        else {
+            return;
         };
-        self.sums.push(Sum { node: id.0 as usize, parts, whole: self.maps.len(), first_inputs });
-        self.maps.push(map);
+        let level = self.maps[parts[0]].level;
+        let mut wholes = Vec::new();
+        for pairs in pairings {
+            // Pairs of ciphertexts do not reach from one source into the next.
+            let unit = if pairs == Pairs::Ciphertexts { 2 } else { 1 };
+            let first_inputs = ciphertexts[0].div_ceil(unit);
+            let mut both = Support::default();
+            for (position, support) in supports.iter().enumerate() {
+                let shift = if position == 0 { 0 } else { first_inputs * unit };
+                both.0.extend(support.0.iter().map(|((o, i), steps)| ((*o, i + shift), steps.clone())));
+            }
+            let support = pairs.reduced(&both);
+            let extra_ns = adjust_ns + pairing_ns(&support, pairs, cost, level);
+            wholes.push(Whole { map: self.maps.len(), pairs, first_inputs });
+            let name = graph.node(id).name.clone();
+            self.maps.push(Map { name, node: id.0 as usize, support, level, extra_ns });
+        }
+        self.sums.push(Sum { node: id.0 as usize, parts, wholes });
+    }
+
+    /// What a map is, if it is that of a sum.
+    pub fn whole(&self, map: usize) -> Option<&Whole> {
+        self.sums.iter().flat_map(|s| &s.wholes).find(|w| w.map == map)
     }
 
     /// The rotations of a circuit.
-    pub fn of_circuit(circuit: &Circuit) -> Result<Network, CompileError> {
+    pub fn of_circuit(circuit: &Circuit, cost: &CostModel) -> Result<Network, CompileError> {
         let mut network = Network { slots: circuit.slots() as u32, ..Network::default() };
         let types = value_types(circuit)?;
+        // Keys of the steps between two diagonals of a product, which no choice changes.
+        let mut turning: BTreeSet<KeyId> = BTreeSet::new();
         for (index, node) in circuit.nodes.iter().enumerate() {
             let name = circuit.origins[node.origin as usize].clone();
             let level = node.op.operands().first().map_or(Level(0), |v| types[v.0 as usize].level);
             match &node.op {
-                // Two diagonals to a product: it stays as it is.
-                Op::Linear(plan) if plan.pairing.is_some() => {
-                    network.held.extend(node.op.keys().iter().map(|k| circuit.keys[k.0 as usize].level));
-                }
                 Op::Linear(plan) => {
                     let mut firsts = vec![0];
-                    for source in &plan.sources {
-                        firsts.push(firsts[firsts.len() - 1] + source.values.len() as u32);
+                    for source in 0..plan.sources.len() {
+                        firsts.push(firsts[source] + plan.inputs(source));
                     }
                     let diagonals = plan.products.iter().map(|p| {
                         let steps =
@@ -170,7 +192,12 @@ impl Network {
                         (p.output, firsts[p.source as usize] + p.input, steps)
                     });
                     let support = support(diagonals, network.slots);
-                    network.maps.push(Map { name, node: index, support, level, extra_ns: 0 });
+                    let mut extra_ns = 0;
+                    if let Some(pairing) = &plan.pairing {
+                        extra_ns = cost.pairing(plan.turned() as u64, u64::from(plan.outputs), level);
+                        turning.extend(pairing.half.key);
+                    }
+                    network.maps.push(Map { name, node: index, support, level, extra_ns });
                 }
                 Op::Rotate(_, keyed) if keyed.key.is_some() => {
                     network.turns.push(Turn { name, node: index, step: keyed.step.0, level, ciphertexts: 1 });
@@ -179,29 +206,43 @@ impl Network {
             }
         }
         let others = circuit.keys.iter().filter(|k| !matches!(k.kind, KeyKind::Rotation(_)));
-        network.held.extend(others.map(|k| k.level));
+        network.held = others.map(|k| k.level).collect();
+        network.held.extend(turning.into_iter().map(|k| circuit.keys[k.0 as usize].level));
         Ok(network)
     }
 }
 
-/// Whether a sum's operands may be one plan with it: two unpaired maps that nothing else reads, at one level, in one layout, and
+/// Whether a sum's operands may be one plan with it: two maps that nothing else reads, at one level, in one layout, and
 /// without folds.
 fn mergeable(arranged: &Arranged, id: NodeId) -> bool {
     let graph = &arranged.graph;
     let operands = graph.operands(id);
-    let choice = |operand: &NodeId| match &arranged.packed.choices[operand.0 as usize] {
-        Choice::Linear(choice) => Some(&**choice),
-        Choice::Keep => None,
-    };
     let alone = |operand: &NodeId| {
         graph.consumers(*operand).len() == 1
             && graph.outputs.iter().all(|o| o.node != *operand)
             && arranged.levels.at(*operand) == arranged.levels.at(id)
-            && choice(operand).is_some_and(|c| c.kernel.fold.is_empty())
+            && choice_of(arranged, *operand).is_some_and(|c| c.kernel.fold.is_empty())
     };
-    let layouts: BTreeSet<_> = operands.iter().filter_map(choice).map(|c| &c.kernel.output).collect();
-    let apart = |operand: &NodeId| choice(operand).is_some_and(|c| c.split.pairs == Pairs::Apart);
-    operands.iter().all(alone) && operands.iter().all(apart) && layouts.len() == 1
+    let layouts: BTreeSet<_> =
+        operands.iter().filter_map(|o| choice_of(arranged, *o)).map(|c| &c.kernel.output).collect();
+    operands.iter().all(alone) && layouts.len() == 1
+}
+
+/// How packing computes a linear map.
+fn choice_of(arranged: &Arranged, id: NodeId) -> Option<&LinearChoice> {
+    match &arranged.packed.choices[id.0 as usize] {
+        Choice::Linear(choice) => Some(choice),
+        Choice::Keep => None,
+    }
+}
+
+/// The diagonals of a map without folds, each by itself.
+fn real_support(arranged: &Arranged, id: NodeId) -> Option<Support> {
+    let (graph, choice) = (&arranged.graph, choice_of(arranged, id)?);
+    let input = &arranged.packed.layouts[graph.operands(id)[0].0 as usize].layout;
+    let Kind::Linear { operators, .. } = &graph.node(id).kind else { return None };
+    let map = PlacedMap { operators, scale: 1.0, input, output: &choice.kernel.output, fold: &[] };
+    Support::of(&map, &graph.tensors).ok()
 }
 
 /// Levels of the keys that pairs of diagonals need: one for each step apart, and one to conjugate.

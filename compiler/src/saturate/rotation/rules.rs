@@ -26,7 +26,7 @@ pub const RULES: [Law<Term, Tables>; 6] = [
         is_turn, twice),
     Law::new(["apart", "Sum(f, g)", "Apart(Map(f), Map(g))", "always"],
         is_sum, apart),
-    Law::new(["merge", "Sum(f, g)", "Merged(Map(f + g))", "f and g have one output layout, one level, no folds, no pairs of diagonals, no other readers"],
+    Law::new(["merge", "Sum(f, g)", "Merged(Map(f + g))", "f and g have one output layout, one level, no folds, no other readers; one pairing of diagonals for both"],
         is_sum, merge),
 ];
 
@@ -124,12 +124,8 @@ fn apart(graph: &mut Graph, class: Id) -> Vec<Term> {
 }
 
 fn merge(graph: &mut Graph, class: Id) -> Vec<Term> {
-    let list = sums(graph, class);
-    let whole = |graph: &Graph, sum: u32| graph.analysis.network.sums[sum as usize].whole as u32;
-    list.into_iter()
-        .map(|(sum, _)| {
-            let map = whole(graph, sum);
-            Term::Merged([graph.add(Term::Map(map))])
-        })
-        .collect()
+    let wholes = |graph: &Graph, sum: u32| graph.analysis.network.sums[sum as usize].wholes.clone();
+    let maps: Vec<usize> =
+        sums(graph, class).into_iter().flat_map(|(sum, _)| wholes(graph, sum)).map(|w| w.map).collect();
+    maps.into_iter().map(|map| Term::Merged([graph.add(Term::Map(map as u32))])).collect()
 }

@@ -5,7 +5,7 @@
 
 use super::choose::{Choice, Cost, Demand, Group, Price, Problem, Way};
 use super::frontier::{Point, frontier};
-use super::network::Network;
+use super::network::{Network, Whole};
 use super::rules::Graph;
 use super::tables::Tables;
 use super::{Merged, Rotation, Term, usual_price};
@@ -43,8 +43,9 @@ impl Saturated {
         rules: &[Rewrite<Term, Tables>],
     ) -> Result<Saturated, CompileError> {
         let mut graph: Graph = EGraph::new(Tables::new(network, cost));
+        let sums = graph.analysis.network.sums.iter();
         let summed: Vec<usize> =
-            graph.analysis.network.sums.iter().flat_map(|s| [s.parts[0], s.parts[1], s.whole]).collect();
+            sums.flat_map(|s| s.parts.into_iter().chain(s.wholes.iter().map(|w| w.map))).collect();
         let mut wanted = Vec::new();
         for map in (0..graph.analysis.network.maps.len()).filter(|m| !summed.contains(m)) {
             wanted.push(graph.add(Term::Map(map as u32)));
@@ -218,11 +219,11 @@ impl Saturated {
                     let plan = tables.plan(*plan);
                     let map = &network.maps[plan.map as usize];
                     let split = plan.window.split(&map.support, tables.cost(), map.level, plan.hoisting);
-                    let sum = network.sums.iter().find(|s| s.whole == plan.map as usize);
-                    match (sum, &mut arranged.packed.choices[map.node]) {
-                        (Some(sum), _) => {
-                            let merged = Merged { split, first_inputs: sum.first_inputs };
-                            rotation.merged.insert(map.node, merged);
+                    match (network.whole(plan.map as usize), &mut arranged.packed.choices[map.node]) {
+                        (Some(&Whole { pairs, first_inputs, .. }), _) => {
+                            let time_ns = split.time_ns + map.extra_ns;
+                            let split = Split { pairs, time_ns, ..split };
+                            rotation.merged.insert(map.node, Merged { split, first_inputs });
                         }
                         (None, Layer::Linear(choice)) => {
                             let (pairs, time_ns) = (choice.split.pairs, split.time_ns + map.extra_ns);
@@ -259,8 +260,8 @@ impl Saturated {
             let known = keys.entry(step).or_insert(level);
             *known = level.max(*known);
         };
-        let whole = |map: &usize| network.sums.iter().all(|s| s.whole != *map);
-        for map in (0..network.maps.len()).filter(whole).map(|m| &network.maps[m]) {
+        let single = |map: &usize| network.whole(*map).is_none();
+        for map in (0..network.maps.len()).filter(single).map(|m| &network.maps[m]) {
             if let Layer::Linear(choice) = &arranged.packed.choices[map.node] {
                 time_ns += choice.split.time_ns;
                 let steps = choice.split.babies.iter().chain(&choice.split.giants);
