@@ -5,11 +5,10 @@
 
 use crate::cost::{CostModel, PlanCounts, Work};
 use crate::error::CompileError;
-use crate::rotation::rotated_pairs;
 use cipherloom_ir::scheme::{KeyKind, KeySpec, Level, Parameters};
 use cipherloom_ir::{
     Circuit, Degree, Forecast, Hoisting, LinearPlan, Node, Op, PLAINTEXT_BYTES, Plain, PlaintextBudget,
-    PlaintextPlace, ValueType, value_types,
+    PlaintextPlace, Read, Switches, ValueType, value_types,
 };
 use std::collections::BTreeSet;
 
@@ -82,26 +81,21 @@ pub(crate) fn op_ns(op: &Op, types: &[ValueType], cost: &CostModel) -> u64 {
         Op::Rotate(_, step) if step.key.is_none() => 0,
         Op::Rotate(..) | Op::Conjugate(..) => cost.rotate(level),
         Op::Linear(plan) => {
-            let pairing = plan.pairing.map_or(0, |p| {
-                let values: usize = plan.sources.iter().map(|s| s.values.len()).sum();
-                let turned = if p.half.step.0 == 0 { 0 } else { values as u64 };
-                cost.pairing(turned, u64::from(plan.outputs), level)
-            });
-            cost.linear(&counts(plan), level, plan.hoisting) + pairing
+            let switches = plan.switches();
+            let pairing = cost.pairing(switches.halves as u64, switches.conjugated as u64, level);
+            cost.linear(&counts(plan, &switches), level, plan.hoisting) + pairing
         }
     }
 }
 
 /// What a plan consists of.
-fn counts(plan: &LinearPlan) -> PlanCounts {
-    let (babies, giants) = rotated_pairs(plan);
-    let mut hoisted: Vec<(u32, u32)> = babies.iter().map(|b| (b.0, b.1)).collect();
-    hoisted.dedup();
+fn counts(plan: &LinearPlan, switches: &Switches) -> PlanCounts {
+    let hoisted: BTreeSet<Read> = switches.babies.iter().map(|(read, _)| *read).collect();
     PlanCounts {
         hoisted: hoisted.len() as u64,
-        babies: babies.len() as u64,
+        babies: switches.babies.len() as u64,
         products: plan.products.len() as u64,
-        giants: giants.len() as u64,
+        giants: switches.giants.len() as u64,
         outputs: u64::from(plan.outputs),
     }
 }
@@ -143,19 +137,22 @@ fn scratch_limbs(op: &Op, types: &[ValueType], cost: &CostModel) -> u64 {
     let basis = limbs + special;
     match op {
         Op::Linear(plan) => {
-            let PlanCounts { hoisted, babies, outputs, .. } = counts(plan);
+            let PlanCounts { hoisted, babies, outputs, .. } = counts(plan, &plan.switches());
+            // Paired inputs, and sums that wait for their conjugates.
+            let paired = plan.pairing.map_or(0, |_| 2 * limbs * (plan.reads().len() as u64 + outputs));
             let groups: BTreeSet<(u32, u32)> = plan.products.iter().map(|p| (p.output, p.giant)).collect();
             let groups = groups.len() as u64;
-            match plan.hoisting {
-                Hoisting::Double => {
-                    hoisted * (digits * basis + 2 * limbs)
-                        + (2 * groups + 2 * outputs) * basis
-                        + 2 * groups * limbs
+            paired
+                + match plan.hoisting {
+                    Hoisting::Double => {
+                        hoisted * (digits * basis + 2 * limbs)
+                            + (2 * groups + 2 * outputs) * basis
+                            + 2 * groups * limbs
+                    }
+                    Hoisting::Single => {
+                        digits * basis + 2 * babies * limbs + 4 * groups * limbs + 2 * outputs * basis
+                    }
                 }
-                Hoisting::Single => {
-                    digits * basis + 2 * babies * limbs + 4 * groups * limbs + 2 * outputs * basis
-                }
-            }
         }
         Op::Rotate(..) | Op::Conjugate(..) | Op::Relinearize(..) | Op::RelinearizeRescale(..) => {
             limbs + 2 * special + 2 * (digits + 2)
@@ -240,14 +237,6 @@ impl Wire<'_> {
 
 /// Rotations that a circuit applies, hoisted ones included, and the rotation keys it needs.
 pub fn rotations(circuit: &Circuit) -> (u64, u64) {
-    let count = |op: &Op| match op {
-        Op::Rotate(..) | Op::Conjugate(..) => 1,
-        Op::Linear(plan) => {
-            let (babies, giants) = rotated_pairs(plan);
-            (babies.len() + giants.len() + plan.pairing_rotations()) as u64
-        }
-        _ => 0,
-    };
     let keys = circuit.keys.iter().filter(|k| matches!(k.kind, KeyKind::Rotation(_))).count();
-    (circuit.nodes.iter().map(|n| count(&n.op)).sum(), keys as u64)
+    (circuit.nodes.iter().map(|n| n.op.rotations() as u64).sum(), keys as u64)
 }

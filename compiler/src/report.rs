@@ -3,7 +3,6 @@
 use crate::cost::CostModel;
 use crate::error::CompileError;
 use crate::forecast::node_ns;
-use crate::rotation::rotated_pairs;
 use crate::stages::Stage;
 use cipherloom_ir::{Circuit, Op};
 
@@ -37,15 +36,16 @@ pub struct Report {
 pub struct Layer {
     /// ONNX tensor name.
     pub name: String,
-    /// Diagonals multiplied.
+    /// Products with diagonals, or with pairs of them.
     pub diagonals: u64,
-    /// Rotations applied.
+    /// Applications of Galois keys, hoisted ones included.
     pub rotations: u64,
     /// Predicted time.
     pub predicted_ns: u64,
 }
 
-/// Rows of a circuit, in order of first appearance; the unnamed origin is left out if nothing belongs to it.
+/// Rows of a circuit, in order of first appearance; the unnamed origin is left out if nothing belongs to it. Their
+/// rotations and times add up to those of the circuit.
 pub fn layers(circuit: &Circuit, cost: &CostModel) -> Result<Vec<Layer>, CompileError> {
     let mut out: Vec<Layer> =
         circuit.origins.iter().map(|name| Layer { name: name.clone(), ..Layer::default() }).collect();
@@ -55,15 +55,8 @@ pub fn layers(circuit: &Circuit, cost: &CostModel) -> Result<Vec<Layer>, Compile
         let layer = &mut out[node.origin as usize];
         used[node.origin as usize] = true;
         layer.predicted_ns += ns;
-        match &node.op {
-            Op::Linear(plan) => {
-                let (babies, giants) = rotated_pairs(plan);
-                layer.diagonals += plan.products.len() as u64;
-                layer.rotations += (babies.len() + giants.len()) as u64;
-            }
-            Op::Rotate(..) | Op::Conjugate(..) => layer.rotations += 1,
-            _ => {}
-        }
+        layer.diagonals += node.op.diagonals() as u64;
+        layer.rotations += node.op.rotations() as u64;
     }
     Ok(out.into_iter().zip(used).filter(|(_, used)| *used).map(|(layer, _)| layer).collect())
 }

@@ -13,7 +13,7 @@ pub mod pairs;
 
 use crate::cost::{CostModel, PlanCounts};
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Hoisting, LinearPlan, Step, Support};
+use cipherloom_ir::{Hoisting, Step, Support};
 use pairs::{Pairs, reductions};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -425,23 +425,4 @@ fn build(support: &Support, window: &Window, mut split: Split) -> Split {
         .collect();
     split.products.sort_unstable();
     split
-}
-
-/// (source, input ciphertext, baby).
-pub type BabyUse = (u32, u32, u32);
-/// (output ciphertext, giant).
-pub type GiantUse = (u32, u32);
-
-/// Rotated babies and giants of a plan, sorted: each is one application of a key.
-pub fn rotated_pairs(plan: &LinearPlan) -> (Vec<BabyUse>, Vec<GiantUse>) {
-    let (mut babies, mut giants) = (BTreeSet::new(), BTreeSet::new());
-    for p in &plan.products {
-        if plan.babies[p.baby as usize].step.0 != 0 {
-            babies.insert((p.source, p.input, p.baby));
-        }
-        if plan.giants[p.giant as usize].step.0 != 0 {
-            giants.insert((p.output, p.giant));
-        }
-    }
-    (babies.into_iter().collect(), giants.into_iter().collect())
 }

@@ -94,7 +94,8 @@ pub use map::{
     plain_values_with,
 };
 pub use op::{
-    Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Pairing, Plain, Product, Source, Step, ValueId,
+    Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Pairing, Plain, Product, Read, RealDiagonal,
+    Source, Step, Switches, ValueId,
 };
 pub use plaintexts::{PLAINTEXT_BYTES, Place as PlaintextPlace, PlaintextBudget};
 pub use summary::{Layer, Port, Summary};

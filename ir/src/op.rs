@@ -2,6 +2,8 @@
 
 mod pairing;
 
+pub use pairing::{Read, RealDiagonal, Switches};
+
 use crate::layout::LayoutId;
 use crate::map::{MapId, TensorId};
 use crate::scheme::Level;

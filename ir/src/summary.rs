@@ -3,10 +3,10 @@
 //! Promises: a pure function of the circuit; the same order of entries always.
 
 use crate::circuit::{Circuit, Forecast};
-use crate::op::{LinearPlan, Op, ValueId};
+use crate::op::Op;
 use crate::verify::value_types;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What `inspect` tells of a circuit.
@@ -75,11 +75,12 @@ pub struct Layer {
 }
 
 impl Op {
-    /// Applications of Galois keys: a baby step once per ciphertext that uses it, a giant step once per output.
+    /// Applications of Galois keys: a baby step once per ciphertext that uses it, a giant step once per output. The
+    /// operation keeps its law.
     pub fn rotations(&self) -> usize {
         match self {
             Op::Rotate(..) | Op::Conjugate(..) => 1,
-            Op::Linear(plan) => plan_rotations(plan),
+            Op::Linear(plan) => plan.switches().count(),
             _ => 0,
         }
     }
@@ -88,24 +89,6 @@ impl Op {
     pub fn diagonals(&self) -> usize {
         if let Op::Linear(plan) = self { plan.products.len() } else { 0 }
     }
-}
-
-fn plan_rotations(plan: &LinearPlan) -> usize {
-    let turned =
-        |steps: &[crate::op::KeyedStep], k: u32| steps.get(k as usize).is_some_and(|s| s.step.0 != 0);
-    let value = |source: u32, input: u32| -> Option<ValueId> {
-        let input = if plan.pairs_ciphertexts() { 2 * input } else { input };
-        plan.sources.get(source as usize)?.values.get(input as usize).copied()
-    };
-    let babies: BTreeSet<_> = plan
-        .products
-        .iter()
-        .filter(|p| turned(&plan.babies, p.baby))
-        .map(|p| (value(p.source, p.input), p.baby))
-        .collect();
-    let giants: BTreeSet<_> =
-        plan.products.iter().filter(|p| turned(&plan.giants, p.giant)).map(|p| (p.output, p.giant)).collect();
-    babies.len() + giants.len() + plan.pairing_rotations()
 }
 
 impl Summary {

@@ -6,8 +6,10 @@ use crate::keys::KeySet;
 use crate::plaintexts::{PlaintextError, Plaintexts};
 use cipherloom_ckks::{self as ckks, Ciphertext, CkksError, EvaluationKey, Limbs, Plaintext, RotationStep};
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Hoisting, KeyedStep, LinearPlan, Node, Op, Plain, ValueType};
+use cipherloom_ir::{Hoisting, KeyedStep, LinearPlan, Node, Op, Plain, Read, ValueId, ValueType};
 use rayon::prelude::*;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// Everything that node evaluation reads.
@@ -17,6 +19,9 @@ pub(crate) struct Encrypted<'a> {
     pub(crate) plaintexts: &'a Plaintexts,
     pub(crate) inputs: &'a [Vec<Ciphertext>],
 }
+
+/// The operands of a plan, by name.
+type Operands<'x> = BTreeMap<ValueId, &'x Arc<Ciphertext>>;
 
 /// Where a node's plaintexts come from.
 struct Sources<'a> {
@@ -92,7 +97,10 @@ impl Encrypted<'_> {
                 None => Ok((*x[0]).clone()),
             }),
             Op::Conjugate(_, key) => one(c.conjugate(&x[0], self.keys.get(*key))),
-            Op::Linear(plan) => self.linear(plan, x, plaintexts.products),
+            Op::Linear(plan) => {
+                let values = plan.sources.iter().flat_map(|s| s.values.iter().copied());
+                self.linear(plan, &values.zip(x).collect(), plaintexts.products)
+            }
             Op::Activation(..) => unreachable!("drafts are refused before"),
         }
     }
@@ -100,25 +108,22 @@ impl Encrypted<'_> {
     fn linear(
         &self,
         plan: &LinearPlan,
-        x: &[Arc<Ciphertext>],
+        values: &Operands<'_>,
         plaintext: &ckks::SweepPlaintexts<'_>,
     ) -> Result<Vec<Ciphertext>, CkksError> {
-        let mut firsts = Vec::with_capacity(plan.sources.len());
-        let mut next = 0;
-        for source in 0..plan.sources.len() {
-            firsts.push(next);
-            next += plan.inputs(source) as usize;
-        }
-        let paired = self.paired(plan, x)?;
+        // What several sources read is rotated once.
+        let reads = plan.reads();
+        let inputs: Vec<Cow<'_, Ciphertext>> =
+            reads.par_iter().map(|read| self.input(plan, values, *read)).collect::<Result<_, _>>()?;
         let keyed = |s: &KeyedStep| (RotationStep(s.step.0), self.key(s));
         let products = plan.products.iter().map(|p| ckks::SweepProduct {
             output: p.output as usize,
             giant: p.giant as usize,
-            input: firsts[p.source as usize] + p.input as usize,
+            input: reads.binary_search(&plan.read(p)).expect("reads are those of the products"),
             baby: p.baby as usize,
         });
         let sums = self.frame.context.linear(&ckks::LinearSweep {
-            inputs: x.iter().map(|v| &**v).filter(|_| plan.pairing.is_none()).chain(&paired).collect(),
+            inputs: inputs.iter().map(AsRef::as_ref).collect(),
             babies: plan.babies.iter().map(keyed).collect(),
             giants: plan.giants.iter().map(keyed).collect(),
             products: products.collect(),
@@ -140,20 +145,19 @@ impl Encrypted<'_> {
         sums.par_iter().map(real).collect()
     }
 
-    /// What the products of a paired plan read: `x + i·y`, y being x rotated by the pairing's step, or its neighbour.
-    fn paired(&self, plan: &LinearPlan, x: &[Arc<Ciphertext>]) -> Result<Vec<Ciphertext>, CkksError> {
-        let Some(pairing) = &plan.pairing else { return Ok(vec![]) };
-        let context = &self.frame.context;
-        let places = (0..plan.sources.len()).flat_map(|s| (0..plan.inputs(s)).map(move |i| plan.parts(s, i)));
-        let places: Vec<(usize, Option<usize>)> = places.collect();
-        let made = places.par_iter().map(|(re, im)| {
-            let Some(im) = im else { return Ok((*x[*re]).clone()) };
-            match self.key(&pairing.half) {
-                Some(key) => context.add_imaginary(&x[*re], &context.rotate(&x[*im], key)?),
-                None => context.add_imaginary(&x[*re], &x[*im]),
-            }
-        });
-        made.collect()
+    /// What products read: an operand, or `x + i·y`, y being x rotated by the pairing's step, or its neighbour.
+    fn input<'x>(
+        &self,
+        plan: &LinearPlan,
+        values: &Operands<'x>,
+        (re, im): Read,
+    ) -> Result<Cow<'x, Ciphertext>, CkksError> {
+        let (context, x): (_, &Ciphertext) = (&self.frame.context, values[&re]);
+        let (Some(pairing), Some(im)) = (&plan.pairing, im) else { return Ok(Cow::Borrowed(x)) };
+        Ok(Cow::Owned(match self.key(&pairing.half) {
+            Some(key) => context.add_imaginary(x, &context.rotate(values[&im], key)?)?,
+            None => context.add_imaginary(x, values[&im])?,
+        }))
     }
 
     fn operand(&self, node: &Node) -> &ValueType {

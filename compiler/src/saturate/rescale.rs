@@ -223,7 +223,10 @@ impl Choices {
 
 fn priced(graph: &Graph, term: &Term, price: &Price<'_>) -> u64 {
     let kinds: Option<Vec<ValueType>> = term.children().iter().map(|x| graph[*x].data.kind.clone()).collect();
-    let operands: Vec<ValueId> = (0..term.children().len() as u32).map(ValueId).collect();
+    // What is read twice has one name: a plan rotates it once.
+    let classes: Vec<Id> = term.children().iter().map(|x| graph.find(*x)).collect();
+    let first = |x: &Id| classes.iter().position(|y| y == x).unwrap_or(0) as u32;
+    let operands: Vec<ValueId> = classes.iter().map(|x| ValueId(first(x))).collect();
     match (graph.analysis.op(term, &operands), kinds) {
         (Some(op), Some(kinds)) => price(&op, &kinds),
         _ => 0,

@@ -30,6 +30,9 @@ fn check(graph: &TensorGraph, options: &CompileOptions) -> Compiled {
     for (e, f) in expected.iter().zip(&found) {
         assert!((e - f).abs() <= 1e-5 * largest, "{name}: {expected:?} {found:?}");
     }
+    let report = &compiled.report;
+    let rotations: u64 = report.layers.iter().map(|l| l.rotations).sum();
+    assert_eq!(rotations, report.rotations, "{name}: layers add up to the whole");
     compiled
 }
 

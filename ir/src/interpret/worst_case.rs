@@ -13,7 +13,8 @@
 //! that an operation has just made: linear operations combine them by their deviations, and what comes from different
 //! roots by sums of squares. Everything else is *settled*: a bound of |error|, which grows by |weights|, by the other
 //! factor's magnitude, and by plain addition. A random part is settled (as [`RADIUS`] deviations) where an operation
-//! is not linear in it. Equal computations make equal errors ([`roots`]).
+//! is not linear in it. Equal computations make equal errors ([`roots`]). Errors are complex; where diagonals are paired their
+//! imaginary parts get into the result ([`rows`]).
 //!
 //! # Wrap-around
 //! The bound is infinite where an output may leave the modulus ([`output`]). Values in between may leave theirs: every
@@ -42,6 +43,7 @@ pub use output::{OutputBound, WorstError, output_bounds};
 use rayon::prelude::*;
 use roots::roots;
 use rows::Rows;
+use std::collections::BTreeMap;
 
 /// Bound of a complex slot over the deviation of its real part.
 const RADIUS: f64 = std::f64::consts::SQRT_2 * TAIL_DEVIATIONS;
@@ -210,7 +212,8 @@ impl WorstCase {
             plan.sources.iter().flat_map(|s| s.values.iter().map(|v| self.root(*v))).collect();
         // The rotation of half of what a pair reads is counted as if it were all of it.
         let half = plan.pairing.as_ref().and_then(|p| switch(&p.half)).map_or(0.0, |n| n.total() / before);
-        let baby = libm::hypot(babies.iter().copied().fold(0.0, f64::max), half);
+        let babies: Vec<f64> = babies.into_iter().map(|baby| libm::hypot(baby, half)).collect();
+        let baby = babies.iter().copied().fold(0.0, f64::max);
         let rows = Rows::of(circuit, plan, (operands, &names), baby)?;
         let encoding = self.rounding_of_diagonals(plan, operands, &babies, before / product);
         let giants: f64 = plan.giants.iter().filter_map(switch).map(|n| sq(n.total() / product)).sum();
@@ -250,18 +253,20 @@ impl WorstCase {
         babies: &[f64],
         unit: f64,
     ) -> Vec<Both> {
-        let peaks: Vec<Both> = operands.iter().map(|x| [0, 1].map(|way| x.peak(way))).collect();
+        let values = plan.sources.iter().flat_map(|s| &s.values);
+        let peaks: BTreeMap<&ValueId, Both> =
+            values.zip(operands).map(|(v, x)| (v, [0, 1].map(|way| x.peak(way)))).collect();
         let mut sums = vec![[(0.0, 0.0); 2]; plan.outputs as usize];
         for p in &plan.products {
             // A pair's rounding meets the modulus of its complex input, and is doubled.
-            let (x, y) = plan.parts(p.source as usize, p.input);
+            let (x, y) = plan.read(p);
             let baby = RADIUS * babies[p.baby as usize];
             for (way, sum) in sums[p.output as usize].iter_mut().enumerate() {
                 let size = match plan.pairing {
-                    None => peaks[x][way] + baby,
+                    None => peaks[&x][way] + baby,
                     Some(_) => {
-                        let imaginary = y.map_or(0.0, |y| peaks[y][way]);
-                        2.0 * (libm::hypot(peaks[x][way], imaginary) + std::f64::consts::SQRT_2 * baby)
+                        let imaginary = y.map_or(0.0, |y| peaks[&y][way]);
+                        2.0 * (libm::hypot(peaks[&x][way], imaginary) + std::f64::consts::SQRT_2 * baby)
                     }
                 };
                 *sum = (sum.0 + size, sum.1 + size * size);

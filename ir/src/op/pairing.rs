@@ -3,11 +3,11 @@
 //! A plan with a [`Pairing`](super::Pairing) reads, in place of the real ciphertexts `x` and `y`, the one `z = x + i·y`; a
 //! product with the complex diagonal `p − i·q` has the real part `p ⊙ x + q ⊙ y`. So half of the products, plaintexts and
 //! baby rotations do, at the price of one conjugation for each output: its real part is `(w + w̄) / 2`, taken before the
-//! rescale. `y` is `x` rotated
-//! by a step of the plan, or the next ciphertext. The meaning of a paired plan is that of its real diagonals: this file
-//! says which those are, and everything else asks it.
+//! rescale. `y` is `x` rotated by a step of the plan, or the next ciphertext. The meaning of a paired plan is that of its
+//! real diagonals: this file says which those are, what products read and what keys are applied to, and everything else
+//! asks it.
 
-use super::{LinearPlan, Product, Step, ValueId};
+use super::{KeyedStep, LinearPlan, Product, Step, ValueId};
 use std::collections::BTreeSet;
 
 /// A real diagonal that a product applies: input ciphertext and total step.
@@ -44,32 +44,55 @@ impl LinearPlan {
         }
     }
 
-    /// Operands that are rotated to be paired with themselves.
-    pub fn turned(&self) -> usize {
-        let by_step = self.pairing.is_some_and(|p| p.half.step.0 != 0);
-        let values: BTreeSet<ValueId> =
-            self.sources.iter().filter(|_| by_step).flat_map(|s| s.values.iter().copied()).collect();
-        values.len()
-    }
-
-    /// Applications of Galois keys that pairing takes: steps of the inputs, conjugations of the outputs.
-    pub fn pairing_rotations(&self) -> usize {
-        if self.pairing.is_some() { self.turned() + self.outputs as usize } else { 0 }
-    }
-
-    /// The ciphertexts, by index into the plan's operands, that a product's input is made of: real and imaginary part.
-    pub fn parts(&self, source: usize, input: u32) -> (usize, Option<usize>) {
-        let first: usize = self.sources[..source].iter().map(|s| s.values.len()).sum();
+    /// What a product whose indices exist reads: real and, with pairing, imaginary part (before it is rotated).
+    pub fn read(&self, product: &Product) -> Read {
+        let (values, input) = (&self.sources[product.source as usize].values, product.input as usize);
         match self.pairing {
-            None => (first + input as usize, None),
-            Some(pairing) if pairing.half.step.0 != 0 => {
-                let at = first + input as usize;
-                (at, Some(at))
-            }
-            Some(_) => {
-                let (at, values) = (2 * input as usize, self.sources[source].values.len());
-                (first + at, (at + 1 < values).then_some(first + at + 1))
-            }
+            None => (values[input], None),
+            Some(pairing) if pairing.half.step.0 != 0 => (values[input], Some(values[input])),
+            Some(_) => (values[2 * input], values.get(2 * input + 1).copied()),
         }
+    }
+
+    /// Everything that products read, each once whatever the sources that name it, sorted.
+    pub fn reads(&self) -> Vec<Read> {
+        self.products.iter().map(|p| self.read(p)).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What the plan applies keys to; its indices exist.
+    pub fn switches(&self) -> Switches {
+        let moves = |steps: &[KeyedStep], k: u32| steps[k as usize].step.0 != 0;
+        let babies = self.products.iter().filter(|p| moves(&self.babies, p.baby));
+        let giants = self.products.iter().filter(|p| moves(&self.giants, p.giant));
+        let halves = self.pairing.filter(|p| p.half.step.0 != 0).map_or(0, |_| self.reads().len());
+        Switches {
+            babies: babies.map(|p| (self.read(p), p.baby)).collect(),
+            giants: giants.map(|p| (p.output, p.giant)).collect(),
+            halves,
+            conjugated: self.pairing.map_or(0, |_| self.outputs as usize),
+        }
+    }
+}
+
+/// A ciphertext that products read: real and imaginary part.
+pub type Read = (ValueId, Option<ValueId>);
+
+/// Applications of Galois keys in a plan, hoisted ones included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// What is read, rotated by a baby step (by index).
+    pub babies: BTreeSet<(Read, u32)>,
+    /// Sums of an output, rotated by a giant step (by index).
+    pub giants: BTreeSet<(u32, u32)>,
+    /// Inputs that are rotated to be paired with themselves.
+    pub halves: usize,
+    /// Outputs whose real part is taken.
+    pub conjugated: usize,
+}
+
+impl Switches {
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.babies.len() + self.giants.len() + self.halves + self.conjugated
     }
 }

@@ -194,7 +194,8 @@ impl Network {
                     let support = support(diagonals, network.slots);
                     let mut extra_ns = 0;
                     if let Some(pairing) = &plan.pairing {
-                        extra_ns = cost.pairing(plan.turned() as u64, u64::from(plan.outputs), level);
+                        let switches = plan.switches();
+                        extra_ns = cost.pairing(switches.halves as u64, switches.conjugated as u64, level);
                         turning.extend(pairing.half.key);
                     }
                     network.maps.push(Map { name, node: index, support, level, extra_ns });
