@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
 
+#[cfg(test)]
+#[path = "evaluate/pairs.rs"]
+mod pairs;
+#[cfg(test)]
+#[path = "../../ir/tests/meanings/random.rs"]
+mod random;
+
 use cipherloom_client::{Client, EncryptedOutput};
 use cipherloom_ir::scheme::{ChainRequest, Gadget, Level, Parameters, SecurityPolicy};
 use cipherloom_ir::*;

@@ -1,11 +1,12 @@
 //! A linear plan as a sparse matrix over slots: which input slots, with which weights, each output slot sums.
 //!
 //! Relies on materialised diagonals. Promises: the sum of the plan's products exactly, junk in the gaps included;
-//! rows list their terms in the order of the products, so that sums have the same bits everywhere.
+//! rows list their terms in the order of the products, so that sums have the same bits everywhere. [`Gather::crossed`] says
+//! what else the errors of paired inputs meet.
 
 use super::SlotVector;
 use crate::map::{Diagonals, MapId};
-use crate::op::{LinearPlan, Product};
+use crate::op::{LinearPlan, RealDiagonal};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,22 +31,37 @@ impl Gather {
     /// `out[s] += diagonal_(baby + giant)[s] · in[s + baby + giant]`: the giant rotation of the plaintext and that
     /// of the sum cancel.
     pub(super) fn of(plan: &LinearPlan, maps: &BTreeMap<MapId, Diagonals>, slots: usize) -> Gather {
+        Gather::reading(plan, maps, slots, |halves| halves.map(|half| Some((half?, half?))))
+    }
+
+    /// The weights by which errors' imaginary parts get into a paired plan's results: of `(p − i·q) · (x + i·y)` the real
+    /// part is `p·Re x + q·Re y`, and `q·Im x − p·Im y`. So each weight stands at the place of the other half.
+    pub(super) fn crossed(plan: &LinearPlan, maps: &BTreeMap<MapId, Diagonals>, slots: usize) -> Gather {
+        Gather::reading(plan, maps, slots, |[p, q]| [p.zip(q), q.zip(p)])
+    }
+
+    /// Rows of the terms that `read` makes of each product: a diagonal, and where it reads.
+    fn reading(
+        plan: &LinearPlan,
+        maps: &BTreeMap<MapId, Diagonals>,
+        slots: usize,
+        read: impl Fn([Option<RealDiagonal>; 2]) -> [Option<(RealDiagonal, RealDiagonal)>; 2] + Sync,
+    ) -> Gather {
         let mut first_operand = vec![0usize];
         for source in &plan.sources {
             first_operand.push(first_operand[first_operand.len() - 1] + source.values.len());
         }
         let rows = |output: u32| {
             let products = plan.products.iter().filter(|p| p.output == output);
-            let real = |p: &Product| {
+            let halves = products.flat_map(|p| {
                 let source = p.source as usize;
-                plan.diagonals(p, slots as u32).into_iter().flatten().map(move |d| (source, d))
-            };
-            let terms: Vec<(usize, u32, &[u32], &[f64])> = products
-                .flat_map(real)
-                .filter_map(|(source, (input, step))| {
+                read(plan.diagonals(p, slots as u32)).into_iter().flatten().map(move |d| (source, d))
+            });
+            let terms: Vec<(usize, u32, &[u32], &[f64])> = halves
+                .filter_map(|(source, ((input, step), (at, by)))| {
                     let diagonals = maps.get(&plan.sources[source].map)?;
                     let (places, weights) = diagonals.entries(diagonals.find(output, input, step)?);
-                    Some((first_operand[source] + input as usize, step.0, places, weights))
+                    Some((first_operand[source] + at as usize, by.0, places, weights))
                 })
                 .collect();
             GatherRows::of(&terms, slots)

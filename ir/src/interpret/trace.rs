@@ -3,7 +3,9 @@
 //! Relies on the op laws ([`result_types`]) for level, degree and scale, and on [`crate::scheme::noise`] for the
 //! errors. Bounds of slots come from input ranges and row norms unless measured ones are given
 //! ([`Magnitudes::measure`]): products of L1 norms soon exceed by far what data ever reach, and errors grow with
-//! the values. Promises: average-case figures, for parameter choice and forecasts; never for hiding anything.
+//! the values. Errors are counted by their real parts; the imaginary parts that paired diagonals mix in, half a bit for each
+//! such plan at most, are left out, as the four deviations of the largest error are more than what is met. Promises:
+//! average-case figures, for parameter choice and forecasts; never for hiding anything.
 
 use super::Interpretation;
 use super::magnitudes::Magnitudes;

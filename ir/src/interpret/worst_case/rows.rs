@@ -1,5 +1,8 @@
 //! How intervals and errors go through the weights of a linear plan.
 //!
+//! With paired diagonals the result is the real part of complex products, so that the imaginary parts of errors count as
+//! well, by the weights that stand at their places in [`Gather::crossed`].
+//!
 //! Relies on materialised diagonals, which are dropped with the rows. Promises: sums in the order of the rows' terms.
 
 use super::bounded::Bounded;
@@ -15,6 +18,8 @@ use std::collections::BTreeMap;
 /// The rows of a plan, and what random errors go through them.
 pub(super) struct Rows {
     gather: Gather,
+    /// Where the imaginary parts of errors get in; only with pairs.
+    crossed: Option<Gather>,
     slots: usize,
     /// Operand, root (numbered), deviation per unit of the row's Euclidean norm over that operand.
     random: Vec<(usize, usize, Both)>,
@@ -34,6 +39,7 @@ impl Rows {
             maps.insert(source.map, Diagonals::materialise(map, &circuit.layouts, &circuit.tensors)?);
         }
         let gather = Gather::of(plan, &maps, circuit.slots());
+        let crossed = plan.pairing.map(|_| Gather::crossed(plan, &maps, circuit.slots()));
         // A baby rotation of a value is one error for all sources that name the value.
         let mut numbers: BTreeMap<(bool, ValueId), usize> = BTreeMap::new();
         let mut random = vec![];
@@ -48,7 +54,7 @@ impl Rows {
                 random.push((operand, *numbers.entry(key).or_insert(next), deviation));
             }
         }
-        Ok(Rows { gather, slots: circuit.slots(), random, roots: numbers.len() })
+        Ok(Rows { gather, crossed, slots: circuit.slots(), random, roots: numbers.len() })
     }
 
     /// Interval and error of one output, without what the plan itself adds.
@@ -77,6 +83,18 @@ impl Rows {
                     out.settled[way][s] += w.abs() * x.settled[way][slot];
                 }
                 squares[operand] += w * w;
+            }
+            if let Some(crossed) = &self.crossed {
+                for (at, w) in crossed.outputs[output].row(s) {
+                    let (operand, slot) = (at / self.slots, at % self.slots);
+                    for way in [0, 1] {
+                        out.settled[way][s] += w.abs() * operands[operand].settled[way][slot];
+                    }
+                    // A slot may be the real half of one pair and the imaginary half of another: (a + b)² ≤ 2a² + 2b².
+                    squares[operand] += 2.0 * w * w;
+                }
+                // The result is real: one deviation in place of the two that the radius counts.
+                squares.iter_mut().for_each(|sum| *sum /= 2.0);
             }
             for (operand, root, deviation) in &self.random {
                 let norm = squares[*operand].sqrt();
