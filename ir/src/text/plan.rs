@@ -46,7 +46,8 @@ impl fmt::Display for Plan<'_> {
 fn all_products(plan: &LinearPlan) -> Option<Vec<Product>> {
     let inputs = (0..plan.sources.len()).map(|s| u64::from(plan.inputs(s))).sum::<u64>();
     let rows = u64::from(plan.outputs).checked_mul(plan.giants.len() as u64)?.checked_mul(inputs)?;
-    if rows.checked_mul(plan.babies.len() as u64)? > MAX_DIAGONALS {
+    // Without babies there is nothing to list, but the rows would be walked.
+    if rows.checked_mul(plan.babies.len().max(1) as u64)? > MAX_DIAGONALS {
         return None;
     }
     let mut all = vec![];

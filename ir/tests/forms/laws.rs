@@ -191,6 +191,79 @@ proptest! {
     }
 }
 
+/// The sample, its first plan with two diagonals to a product: 0 and 1, 2 and none; 0 and none, 8 and none.
+fn paired() -> Circuit {
+    let mut circuit = sample();
+    circuit.keys[5].level = circuit.keys[1].level;
+    let plan = plan(&mut circuit);
+    let half = plan.babies.remove(1);
+    plan.pairing = Some(Pairing { half, conjugate: KeyId(5) });
+    let product = |giant, source, baby| Product { output: 0, giant, source, input: 0, baby };
+    plan.products = vec![product(0, 0, 0), product(0, 0, 1), product(0, 1, 0), product(1, 1, 0)];
+    circuit
+}
+
+fn pairing(circuit: &mut Circuit) -> &mut Pairing {
+    plan(circuit).pairing.as_mut().expect("paired")
+}
+
+const PAIRED_MUTATIONS: &[Mutation] = &[
+    ("half: beyond the slots", |c| pairing(c).half.step = Step(4096)),
+    ("half: without a key", |c| pairing(c).half.key = None),
+    ("half: key of another step", |c| pairing(c).half.step = Step(2)),
+    ("half: no such key", |c| pairing(c).half.key = Some(KeyId(99))),
+    ("by ciphertexts, with a key", |c| pairing(c).half.step = Step(0)),
+    ("conjugation: key of another kind", |c| pairing(c).conjugate = KeyId(0)),
+    ("conjugation: no such key", |c| pairing(c).conjugate = KeyId(u32::MAX)),
+    ("conjugation: level of the key", |c| c.keys[5].level = Level(3)),
+    ("a diagonal applied twice", |c| plan(c).babies[1] = KeyedStep { step: Step(1), key: Some(KeyId(1)) }),
+    ("a diagonal left out", |c| {
+        plan(c).products.remove(1);
+        plan(c).babies.remove(1);
+    }),
+    ("two halves that do not exist", |c| {
+        plan(c).products.insert(3, Product { output: 0, giant: 0, source: 1, input: 0, baby: 1 });
+    }),
+    ("by ciphertexts, of which there is one", |c| pairing(c).half = KeyedStep { step: Step(0), key: None }),
+    ("by ciphertexts, a pair too many", |c| {
+        pairing(c).half = KeyedStep { step: Step(0), key: None };
+        plan(c).products[1].input = 1;
+    }),
+    ("a step too far", |c| pairing(c).half = KeyedStep { step: Step(8), key: Some(KeyId(3)) }),
+];
+
+#[test]
+fn pairs_of_diagonals_obey_the_laws() {
+    let (apart, pairs) = (sample(), paired());
+    verify(pairs.clone()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(Circuit::from_text(&pairs.to_text(), &pairs.tensors), Ok(pairs.clone()));
+    assert_eq!(Circuit::from_bytes(&pairs.to_bytes()).expect("reads"), pairs);
+    let image: Vec<f64> = (0..16).map(|k| f64::from(k) / 16.0).collect();
+    let scores = |c: &Circuit| Exact::new(c).and_then(|exact| exact.run(c, &[&image])).expect("runs");
+    assert_eq!(scores(&pairs), scores(&apart));
+    // One product less, a baby less; the input turned once for both sources, and one conjugation.
+    let of = |c: &Circuit| (c.nodes[1].op.diagonals(), c.nodes[1].op.rotations());
+    assert_eq!((of(&apart), of(&pairs)), ((5, 3), (4, 4)));
+    let report = PAIRED_MUTATIONS.iter().map(|(name, mutate)| {
+        let mut circuit = paired();
+        mutate(&mut circuit);
+        format!("{name}\n    {}\n", verify(circuit).expect_err(name).to_string().replace('\n', "\n    "))
+    });
+    insta::assert_snapshot!("laws_of_pairs", report.collect::<String>());
+}
+
+/// A plan without babies lists nothing, however many rows its text claims.
+#[test]
+fn all_products_of_nothing_take_no_time() {
+    let mut circuit = sample();
+    circuit.nodes.truncate(2);
+    circuit.outputs.clear();
+    circuit.nodes[1].results = u32::MAX;
+    let plan = plan(&mut circuit);
+    (plan.outputs, plan.products, plan.babies) = (u32::MAX, vec![], vec![]);
+    assert!(circuit.to_text().contains("products []"));
+}
+
 /// One map of 2048 diagonals, used by 2^17 plans of one product each.
 #[test]
 fn large_maps_cost_their_size_once() {
