@@ -265,7 +265,7 @@ fn kept_states(target: &Target<'_>, states: &[Vec<State>], id: NodeId) -> Result
         if state.from.len() < operands.len() {
             continue;
         }
-        if fills_gaps(&node.kind) {
+        if fills_gaps(&node.kind, &state.placed.layout) {
             state.placed.layout.gap = Gap::Junk;
         }
         state.total +=
