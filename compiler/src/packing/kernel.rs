@@ -28,9 +28,12 @@ pub struct Kernel {
     pub result: Placed,
 }
 
-/// Total stride of operators that keep the two image axes apart, or `None`.
+/// Largest total stride whose output stays on the grid of its input: strides in slots stay below 2^31.
+const STRIDE_MAX: u32 = 1 << 14;
+
+/// Total stride of operators that keep the two image axes apart; `None` for others, and beyond [`STRIDE_MAX`].
 pub fn image_stride(operators: &[Operator]) -> Option<[u32; 2]> {
-    let mut total = [1, 1];
+    let mut total = [1u32, 1];
     for operator in operators {
         let stride = match operator {
             Operator::Convolution { window, .. } | Operator::AveragePool { window, .. } => window.stride,
@@ -41,11 +44,13 @@ pub fn image_stride(operators: &[Operator]) -> Option<[u32; 2]> {
                 if !(walked(1) && walked(2)) {
                     return None;
                 }
-                [axes[1].step as u32, axes[2].step as u32]
+                [1, 2].map(|k| u32::try_from(axes[k].step).unwrap_or(u32::MAX))
             }
             _ => return None,
         };
-        total = [total[0] * stride[0], total[1] * stride[1]];
+        for (total, stride) in total.iter_mut().zip(stride) {
+            *total = total.checked_mul(stride).filter(|total| *total <= STRIDE_MAX)?;
+        }
     }
     Some(total)
 }
@@ -82,8 +87,8 @@ fn image_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Option
     let Pixels { stride, phases } = pixels;
     // An output that padding made larger than the grid stands elsewhere.
     let fits = |pixels: u32, stride: u32, unit: u32, room: u32| {
-        let gap = 1 << (stride / unit).max(1).ilog2();
-        (pixels - 1) * stride + gap * unit <= room
+        let gap = 1u32 << (stride / unit).max(1).ilog2();
+        u64::from(pixels - 1) * u64::from(stride) + u64::from(gap) * u64::from(unit) <= u64::from(room)
     };
     let inside = fits(height.div_ceil(phases[0]), stride[0], grid.pitch, grid.block)
         && fits(width.div_ceil(phases[1]), stride[1], 1, grid.pitch);
