@@ -13,8 +13,9 @@ use std::sync::{Arc, LazyLock};
 pub const SCHEMA: u32 = 1;
 /// Ring degrees that a profile has, log2.
 pub const RINGS: std::ops::RangeInclusive<u32> = 12..=16;
-/// Largest cost of a term: products and sums of a circuit's counts stay below 2^63.
-const MAX_NS: u64 = 1_000_000_000;
+/// Largest cost of a term, a hundred times those of the committed profile: with all the products that a circuit may have
+/// sums stay below 2^63.
+const MAX_NS: u64 = 50_000_000;
 
 /// Costs of every kind of work at one ring degree, nanoseconds per unit of each term.
 pub type Costs = [[u64; Term::ALL.len()]; Work::ALL.len()];
@@ -215,6 +216,7 @@ fn name(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cipherloom_ir::bounds;
 
     const DEFAULT_TEXT: &str = include_str!("../../profiles/default.json");
 
@@ -250,6 +252,14 @@ mod tests {
         let absent =
             format!("{}{}", DEFAULT_TEXT[..start].trim_end().trim_end_matches(','), &DEFAULT_TEXT[end..]);
         assert!(Profile::read(&absent).expect_err("absent").to_string().contains("no cost of `encode`"));
+    }
+
+    #[test]
+    fn the_largest_costs_do_not_overflow() {
+        let shape = Shape { limbs: bounds::MAX_CHAIN, special: bounds::MAX_SPECIAL, digit_limbs: 1 };
+        // Beyond the measured rings costs double.
+        let product = 2 * MAX_NS * shape.terms().iter().sum::<u64>();
+        assert!(product.checked_mul(bounds::MAX_DIAGONALS).is_some_and(|ns| ns < 1 << 63), "{product}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Keys against time, as `inspect` shows it: what a circuit would take with other rotations.
 //!
 //! Relies on a circuit alone: plans name their diagonals. Layouts, levels and merged sums stay as they are in it. Promises:
-//! points by ascending memory and descending time; the circuit's own point is among them.
+//! points by ascending memory, the circuit's own among them; none of the others beats another in both memory and time.
 
 use super::choose::Cost;
 use super::network::Network;
