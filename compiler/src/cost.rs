@@ -11,7 +11,7 @@ pub use profile::{Costs, Origin, Profile, ProfileError, RINGS};
 pub use work::{Shape, Term, Work};
 
 use cipherloom_ir::scheme::{Gadget, Level};
-use cipherloom_ir::{Digest, Hoisting};
+use cipherloom_ir::{Circuit, Digest, Hoisting};
 use std::fmt;
 
 /// Price of a kibibyte of evaluation keys or prepared plaintexts that stay in memory, nanoseconds: what the planner pays
@@ -54,6 +54,13 @@ impl CostModel {
     /// Costs by a profile.
     pub fn new(profile: &Profile, log_n: u32, gadget: Gadget) -> CostModel {
         CostModel { costs: profile.costs(log_n), digest: profile.digest(), log_n, gadget }
+    }
+
+    /// Costs of a circuit by a profile; its keys have one gadget, and where there are none it does not matter.
+    pub fn of_circuit(profile: &Profile, circuit: &Circuit) -> CostModel {
+        let none = Gadget { digit_limbs: 1, special_limbs: 1 };
+        let gadget = circuit.keys.first().map_or(none, |k| k.gadget);
+        CostModel::new(profile, circuit.parameters.log_n, gadget)
     }
 
     /// Which profile the costs are from.

@@ -19,14 +19,91 @@ const TABLE_LIMBS: u64 = 4;
 /// Bytes of the seed that stands for uniform polynomials on disk and wire.
 const SEED_BYTES: u64 = 32;
 
+/// What a node of a circuit takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeCost {
+    /// Predicted nanoseconds.
+    pub ns: u64,
+    /// Bytes of its prepared plaintexts, under the runtime's default budget.
+    pub plaintext_bytes: u64,
+}
+
+/// What the peak memory of an evaluation consists of, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryParts {
+    /// Evaluation keys.
+    pub keys: u64,
+    /// Prepared plaintexts.
+    pub plaintexts: u64,
+    /// Ciphertexts alive at once, and the scratch space of the operation that runs.
+    pub working: u64,
+    /// Tables of the transforms.
+    pub tables: u64,
+    /// Weights.
+    pub weights: u64,
+    /// Code and buffers of every evaluation.
+    pub fixed: u64,
+}
+
+impl MemoryParts {
+    /// All of it.
+    pub fn bytes(&self) -> u64 {
+        self.parts().iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Each part with its name.
+    pub fn parts(&self) -> [(&'static str, u64); 6] {
+        let MemoryParts { keys, plaintexts, working, tables, weights, fixed } = *self;
+        [
+            ("evaluation keys", keys),
+            ("prepared plaintexts", plaintexts),
+            ("ciphertexts and scratch space", working),
+            ("transform tables", tables),
+            ("weights", weights),
+            ("code and buffers", fixed),
+        ]
+    }
+}
+
+/// What a circuit's forecast adds up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What each node takes, in order.
+    pub nodes: Vec<NodeCost>,
+    /// What the memory consists of.
+    pub memory: MemoryParts,
+}
+
+impl Account {
+    /// Predicted time of the circuit.
+    pub fn nanoseconds(&self) -> u64 {
+        self.nodes.iter().map(|n| n.ns).sum()
+    }
+}
+
+/// The account of a circuit that verifies, at least as a draft.
+pub fn account(circuit: &Circuit, cost: &CostModel) -> Result<Account, CompileError> {
+    let types = value_types(circuit)?;
+    let nodes = nodes(circuit, &types, cost);
+    let primes = (circuit.parameters.chain.len() + circuit.parameters.special.len()) as u64;
+    let memory = MemoryParts {
+        keys: circuit.keys.iter().map(|k| cost.key_bytes(k.level)).sum(),
+        plaintexts: nodes.iter().map(|n| n.plaintext_bytes).sum(),
+        working: working_limbs(circuit, &types, cost) * cost.limb_bytes(),
+        tables: primes * TABLE_LIMBS * cost.limb_bytes(),
+        weights: circuit.tensors.iter().map(|t| 4 * t.values.len() as u64).sum(),
+        fixed: FIXED_BYTES,
+    };
+    Ok(Account { nodes, memory })
+}
+
 /// Predicted nanoseconds of every node, in order.
 pub fn node_ns(circuit: &Circuit, cost: &CostModel) -> Result<Vec<u64>, CompileError> {
     let types = value_types(circuit)?;
-    Ok(nodes(circuit, &types, cost).into_iter().map(|(ns, _)| ns).collect())
+    Ok(nodes(circuit, &types, cost).into_iter().map(|n| n.ns).collect())
 }
 
-/// Predicted nanoseconds of every node and bytes of its prepared plaintexts, under the runtime's default budget.
-fn nodes(circuit: &Circuit, types: &[ValueType], cost: &CostModel) -> Vec<(u64, u64)> {
+fn nodes(circuit: &Circuit, types: &[ValueType], cost: &CostModel) -> Vec<NodeCost> {
     let mut budget = PlaintextBudget::new(circuit, PLAINTEXT_BYTES);
     let one = |node: &Node| {
         let level = operand_level(&node.op, types);
@@ -51,7 +128,7 @@ fn nodes(circuit: &Circuit, types: &[ValueType], cost: &CostModel) -> Vec<(u64, 
                 }
             };
         }
-        (ns, bytes)
+        NodeCost { ns, plaintext_bytes: bytes }
     };
     circuit.nodes.iter().map(one).collect()
 }
@@ -177,23 +254,16 @@ pub fn forecast(
     precision: PrecisionBits,
 ) -> Result<Forecast, CompileError> {
     let types = value_types(circuit)?;
-    let nodes = nodes(circuit, &types, cost);
-    let nanoseconds: u64 = nodes.iter().map(|(ns, _)| ns).sum();
-    let plain_bytes: u64 = nodes.iter().map(|(_, bytes)| bytes).sum();
-    let key_bytes: u64 = circuit.keys.iter().map(|k| cost.key_bytes(k.level)).sum();
+    let account = account(circuit, cost)?;
     let top = circuit.parameters.top();
     let ciphertexts: u64 =
         circuit.inputs.iter().map(|i| u64::from(circuit.layout(i.layout).ciphertexts)).sum();
-    let working_bytes = working_limbs(circuit, &types, cost) * cost.limb_bytes();
-    let primes = (circuit.parameters.chain.len() + circuit.parameters.special.len()) as u64;
-    let table_bytes = primes * TABLE_LIMBS * cost.limb_bytes();
-    let weight_bytes: u64 = circuit.tensors.iter().map(|t| 4 * t.values.len() as u64).sum();
     let wire = Wire(&circuit.parameters);
     let outputs = circuit.outputs.iter().flat_map(|o| &o.values);
     let download_bytes = outputs.map(|v| wire.ciphertext_bytes(types[v.0 as usize].level)).sum();
     Ok(Forecast {
-        seconds: nanoseconds as f64 / 1e9,
-        memory_bytes: key_bytes + plain_bytes + working_bytes + table_bytes + weight_bytes + FIXED_BYTES,
+        seconds: account.nanoseconds() as f64 / 1e9,
+        memory_bytes: account.memory.bytes(),
         key_bytes: circuit.keys.iter().map(|k| wire.key_bytes(k)).sum(),
         upload_bytes: ciphertexts * wire.seeded_bytes(top),
         download_bytes,

@@ -26,7 +26,8 @@ mod trail;
 
 pub use compile::{Compiled, Watched, compile, compile_watched};
 pub use error::CompileError;
+pub use forecast::{Account, MemoryParts, NodeCost, account};
 pub use options::{CompileOptions, Packing, Purpose};
-pub use report::{Layer, Report};
+pub use report::{EGraph, Layer, Report};
 pub use saturate::rotation::curve::{KeyPoint, key_curve};
 pub use trail::{Watch, cost_line};

@@ -18,6 +18,7 @@ use crate::graph::{Function, Kind, NodeId, TensorGraph, TensorNode};
 use crate::levels::Levels;
 use crate::options::Packing;
 use crate::rotation::{self, Policy, Split};
+use crate::saturate::packing::Statistics;
 use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Gap, Operator, PlacedMap, Support};
 use kernel::Kernel;
@@ -69,6 +70,8 @@ pub struct Arranged {
     pub levels: Levels,
     /// Their layouts and kernels.
     pub packed: Packed,
+    /// The saturation that it was extracted from; a baseline has none.
+    pub saturation: Option<Statistics>,
 }
 
 impl Arranged {

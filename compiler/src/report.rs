@@ -27,8 +27,23 @@ pub struct Report {
     pub layers: Vec<Layer>,
     /// What stages chose and saved, in order.
     pub choices: Vec<(Stage, String)>,
+    /// What the stages of saturation chose from, in order.
+    pub egraphs: Vec<EGraph>,
     /// Things the user should know.
     pub warnings: Vec<String>,
+}
+
+/// Size of the e-graph from which a stage extracted its choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EGraph {
+    /// The stage.
+    pub stage: Stage,
+    /// Terms.
+    pub terms: usize,
+    /// Classes of equal terms.
+    pub classes: usize,
+    /// Rounds of rules until nothing was added, or too much.
+    pub rounds: usize,
 }
 
 /// Figures of the nodes that belong to one tensor of the model.

@@ -16,8 +16,8 @@ use crate::options::{CompileOptions, Packing};
 use crate::outputs;
 use crate::packing::{Arranged, Target, pack};
 use crate::parameters::{Frame, MAX_PRIME_BITS, Sizes, base_bits, largest_scale, output_range};
-use crate::report::{Report, saved_by_rescale};
-use crate::saturate::rescale::improve;
+use crate::report::{EGraph, Report, saved_by_rescale};
+use crate::saturate::rescale::{Statistics, improve};
 use crate::saturate::rotation::{Rotated, rotate};
 use crate::stages::Stage;
 use crate::trail::{Halt, Trail};
@@ -186,7 +186,8 @@ impl Job<'_> {
                 let packing = self.packing;
                 let rotation = self.options.splits();
                 let packed = pack(&Target { graph: self.graph, levels, cost, slots, packing, rotation })?;
-                Ok(Some(Arranged { graph: self.graph.clone(), levels: levels.clone(), packed }))
+                let (graph, levels) = (self.graph.clone(), levels.clone());
+                Ok(Some(Arranged { graph, levels, packed, saturation: None }))
             }
         }
     }
@@ -235,8 +236,16 @@ impl Job<'_> {
         rotated: &Rotated,
         cost: &CostModel,
     ) -> Result<Circuit, CompileError> {
-        let eager = self.eager(frame, rotated)?;
-        if self.options.is_off(Stage::Rescale) { Ok(eager) } else { improve(&eager, cost) }
+        Ok(self.rescaled(&self.eager(frame, rotated)?, cost)?.0)
+    }
+
+    /// What rescale makes of an eager circuit.
+    fn rescaled(
+        &self,
+        eager: &Circuit,
+        cost: &CostModel,
+    ) -> Result<(Circuit, Option<Statistics>), CompileError> {
+        if self.options.is_off(Stage::Rescale) { Ok((eager.clone(), None)) } else { improve(eager, cost) }
     }
 
     /// The same, watched.
@@ -250,13 +259,14 @@ impl Job<'_> {
         let purpose = self.options.purpose;
         let eager = self.eager(frame, rotated)?;
         trail.circuit(Stage::Emission, &eager, purpose, frame.cost())?;
-        let circuit = self.emitted(frame, rotated, cost)?;
+        let (circuit, statistics) = self.rescaled(&eager, cost)?;
         trail.circuit(Stage::Rescale, &circuit, purpose, frame.cost())?;
         let mut report = Report::of(&circuit, frame, self.notes)?;
         if let Some(saved) = rotated.saved() {
             report.choices.push((Stage::Rotation, saved));
         }
         report.choices.push((Stage::Rescale, saved_by_rescale(&eager, &circuit, frame.cost())?));
+        report.egraphs = egraphs(rotated, statistics);
         Ok((circuit, report))
     }
 
@@ -357,9 +367,21 @@ impl Report {
             rotation_keys,
             layers: crate::report::layers(circuit, frame.cost())?,
             choices: vec![],
+            egraphs: vec![],
             warnings: notes.warnings.clone(),
         })
     }
+}
+
+/// Sizes of the e-graphs that a circuit was extracted from.
+fn egraphs(rotated: &Rotated, rescale: Option<Statistics>) -> Vec<EGraph> {
+    let packing = rotated.arranged.saturation.map(|s| (Stage::Packing, [s.terms, s.classes, s.rounds]));
+    let s = rotated.statistics;
+    let rotation = (s.terms > 0).then_some((Stage::Rotation, [s.terms, s.classes, s.rounds]));
+    let rescale = rescale.map(|s| (Stage::Rescale, [s.terms, s.classes, s.rounds]));
+    let size =
+        |(stage, [terms, classes, rounds]): (Stage, [usize; 3])| EGraph { stage, terms, classes, rounds };
+    [packing, rotation, rescale].into_iter().flatten().map(size).collect()
 }
 
 /// Sizes of a frame, and a line of what they leave within the bound.

@@ -186,7 +186,8 @@ impl Logical {
             priced_ns: answer.cost,
             lower_bound_ns: answer.lower_bound,
         };
-        Ok(Some((self.rebuilt(&graph, &choices, &answer, cost)?, statistics)))
+        let arranged = self.rebuilt(&graph, &choices, &answer, cost)?;
+        Ok(Some((Arranged { saturation: Some(statistics), ..arranged }, statistics)))
     }
 
     /// The cheapest answer over the layouts in which the client may encrypt: it sends the input in one of them.
@@ -304,7 +305,7 @@ impl Logical {
         out.outputs = self.source.outputs.clone();
         out.outputs.iter_mut().zip(delivered).for_each(|(output, node)| output.node = node);
         let packed = Packed { layouts, choices: picked, priced_ns: answer.cost };
-        Ok(Arranged { graph: out, levels: Levels::new(levels), packed })
+        Ok(Arranged { graph: out, levels: Levels::new(levels), packed, saturation: None })
     }
 }
 

@@ -50,8 +50,8 @@ pub struct Statistics {
 /// Price of an operation on operands of these types.
 pub type Price<'a> = dyn Fn(&Op, &[ValueType]) -> u64 + 'a;
 
-/// The cheapest equal circuit; the same where none is cheaper.
-pub fn improve(circuit: &Circuit, cost: &CostModel) -> Result<Circuit, CompileError> {
+/// The cheapest equal circuit, the same where none is cheaper; and what the saturation did, if there was one.
+pub fn improve(circuit: &Circuit, cost: &CostModel) -> Result<(Circuit, Option<Statistics>), CompileError> {
     improve_by(circuit, cost, &laws::all())
 }
 
@@ -60,10 +60,13 @@ pub fn improve_by(
     circuit: &Circuit,
     cost: &CostModel,
     laws: &[Rewrite<Term, Tables>],
-) -> Result<Circuit, CompileError> {
+) -> Result<(Circuit, Option<Statistics>), CompileError> {
     let price = |op: &Op, operands: &[ValueType]| op_ns(op, operands, cost);
-    let Some((found, _)) = rewritten(circuit, laws, &price)? else { return Ok(circuit.clone()) };
-    Ok(if total_ns(&found, cost)? < total_ns(circuit, cost)? { found } else { circuit.clone() })
+    let Some((found, statistics)) = rewritten(circuit, laws, &price)? else {
+        return Ok((circuit.clone(), None));
+    };
+    let is_better = total_ns(&found, cost)? < total_ns(circuit, cost)?;
+    Ok((if is_better { found } else { circuit.clone() }, Some(statistics)))
 }
 
 /// Predicted time of a circuit.

@@ -1,36 +1,66 @@
 //! The shipped models: circuits mean their graphs, and cost what the snapshots say.
 
 use crate::{check, figures, nets};
+use cipherloom_compiler::cost::CostModel;
 use cipherloom_compiler::frontend::{LoadOptions, load};
 use cipherloom_compiler::graph::TensorGraph;
 use cipherloom_compiler::stages::Stage;
-use cipherloom_compiler::{CompileError, CompileOptions, Packing, Purpose, Watch, compile, compile_watched};
+use cipherloom_compiler::{
+    CompileError, CompileOptions, Compiled, Packing, Purpose, Watch, account, compile, compile_watched,
+};
+use cipherloom_ir::Forecast;
 use std::path::PathBuf;
 
 const SHIPPED: [&str; 5] = ["lola", "mlp", "cryptonets", "lenet", "lenet5-relu"];
 
-fn shipped(packing: Packing) -> String {
-    let one = |name: &str| {
+/// The shipped models, each with its circuit.
+fn shipped(packing: Packing) -> Vec<(&'static str, Compiled)> {
+    let one = |name: &'static str| {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../models/{name}.onnx"));
         let graph = load(&path, &LoadOptions::default()).expect(name).graph;
-        figures(name, &check(&graph, &CompileOptions { packing, ..nets::options() }))
+        (name, check(&graph, &CompileOptions { packing, ..nets::options() }))
     };
-    SHIPPED.map(one).concat()
+    SHIPPED.map(one).into()
+}
+
+fn all_figures(circuits: &[(&str, Compiled)]) -> String {
+    circuits.iter().map(|(name, compiled)| figures(name, compiled)).collect()
+}
+
+/// What the fixed profile predicts of each circuit.
+fn forecasts(circuits: &[(&str, Compiled)]) -> String {
+    let mut out = String::from("run: cargo test -p cipherloom-compiler --test backend saturated_models\n");
+    for (name, compiled) in circuits {
+        let Forecast {
+            seconds, memory_bytes, key_bytes, upload_bytes, download_bytes, precision_bits, ..
+        } = compiled.circuit.forecast;
+        let account = account(&compiled.circuit, &CostModel::of_circuit(&nets::profile(), &compiled.circuit));
+        let parts = account.expect(name).memory.parts();
+        assert_eq!(parts.iter().map(|p| p.1).sum::<u64>(), memory_bytes, "{name}: parts are the whole");
+        out += &format!(
+            "{name}: {seconds} s, {memory_bytes} bytes of memory, {key_bytes} bytes of keys, {upload_bytes} up, \
+             {download_bytes} down, {precision_bits:.2} bits\n"
+        );
+        parts.iter().for_each(|(what, bytes)| out += &format!("  {bytes:>12} {what}\n"));
+    }
+    out
 }
 
 #[test]
 fn shipped_models_mean_their_graphs() {
-    insta::assert_snapshot!("shipped_by_dynamic_program", shipped(Packing::DynamicProgram));
+    insta::assert_snapshot!("shipped_by_dynamic_program", all_figures(&shipped(Packing::DynamicProgram)));
 }
 
 #[test]
 fn saturated_models_mean_their_graphs() {
-    insta::assert_snapshot!("shipped_saturated", shipped(Packing::Saturated));
+    let circuits = shipped(Packing::Saturated);
+    insta::assert_snapshot!("shipped_saturated", all_figures(&circuits));
+    insta::assert_snapshot!("shipped_forecasts", forecasts(&circuits));
 }
 
 #[test]
 fn the_multiplexed_baseline_means_the_same() {
-    insta::assert_snapshot!("shipped_multiplexed", shipped(Packing::Multiplexed));
+    insta::assert_snapshot!("shipped_multiplexed", all_figures(&shipped(Packing::Multiplexed)));
 }
 
 /// What rescale saves on each shipped model.

@@ -221,7 +221,7 @@ fn small(name: &str) -> Circuit {
 }
 
 fn text(circuit: &Circuit) -> String {
-    let found = improve(circuit, &cost()).expect("small circuits are rewritten");
+    let (found, _) = improve(circuit, &cost()).expect("small circuits are rewritten");
     let line = |c: &Circuit| cost_line(c, &cost()).expect("circuits obey the laws");
     let how = "cargo test -p cipherloom-compiler --test saturate small_circuits";
     format!(
@@ -308,7 +308,7 @@ fn cost_of(cost: &CostModel, op: &Op, operands: &[ValueType]) -> u64 {
 fn nanoseconds_without(circuit: &Circuit, missing: &str) -> u64 {
     let laws: Vec<_> = LAWS.iter().filter(|l| l.text.name != missing).map(|l| l.rewrite()).collect();
     let cost = cost();
-    let found = improve_by(circuit, &cost, &laws).expect("rewritten");
+    let (found, _) = improve_by(circuit, &cost, &laws).expect("rewritten");
     total_ns(&found, &cost).expect("circuits obey the laws")
 }
 
@@ -397,7 +397,7 @@ proptest! {
             Some(law) => check_meanings(&circuit, law.text.name, &[law.rewrite()]),
             None => check_meanings(&circuit, "all", &laws::all()),
         }
-        let better = improve(&circuit, &cost()).expect("rewritten");
+        let (better, _) = improve(&circuit, &cost()).expect("rewritten");
         assert_same(&meaning(&circuit), &meaning(&better), "the cheapest");
     }
 }

@@ -24,8 +24,10 @@ pub struct KeyPoint {
 
 /// Keys against time for a circuit, its own point marked.
 pub fn key_curve(circuit: &Circuit, profile: &Profile) -> Result<Vec<KeyPoint>, CompileError> {
-    let Some(gadget) = circuit.keys.first().map(|k| k.gadget) else { return Ok(vec![]) };
-    let cost = CostModel::new(profile, circuit.parameters.log_n, gadget);
+    if circuit.keys.is_empty() {
+        return Ok(vec![]);
+    }
+    let cost = CostModel::of_circuit(profile, circuit);
     let times = node_ns(circuit, &cost)?;
     let rotates = |op: &Op| matches!(op, Op::Linear(_) | Op::Rotate(..));
     let others: u64 =
