@@ -38,6 +38,7 @@ pub mod files;
 pub mod measure;
 pub mod memory;
 mod model;
+pub mod page;
 pub mod session;
 
 pub use cipherloom_ckks as ckks;
@@ -48,4 +49,4 @@ pub use cipherloom_ring as ring;
 pub use cipherloom_runtime as runtime;
 pub use error::{Error, Kind};
 pub use files::Access;
-pub use model::{Compiled, Model, slot_values};
+pub use model::{Compiled, Draft, Model, slot_values};

@@ -5,7 +5,7 @@ use crate::error::{Error, Kind};
 use crate::files;
 use cipherloom_compiler::frontend::{self, FrontendError, LoadOptions};
 use cipherloom_compiler::stages::Stage;
-use cipherloom_compiler::{CompileError, CompileOptions, Report, Watch};
+use cipherloom_compiler::{CompileError, CompileOptions, Purpose, Report, Watch};
 use cipherloom_ir::scheme::SecurityPolicy;
 use cipherloom_ir::{Circuit, Manifest, Preprocessing, Verified};
 use std::collections::BTreeMap;
@@ -28,6 +28,16 @@ pub struct Compiled {
     /// What the compiler chose and predicts.
     pub report: Report,
     /// Wall-clock time of the compilation, load and verification included.
+    pub compile_seconds: f64,
+}
+
+/// A model compiled for looking at.
+pub struct Draft {
+    /// The circuit, which nothing runs.
+    pub circuit: Circuit,
+    /// What the compiler chose and predicts.
+    pub report: Report,
+    /// Wall-clock time of the compilation, load included.
     pub compile_seconds: f64,
 }
 
@@ -129,12 +139,23 @@ impl Model {
         })
     }
 
-    /// Compiles to a draft with exact activations: it can be interpreted, not run encrypted.
-    pub fn draft(&self, options: &CompileOptions) -> Result<Circuit, Error> {
-        let options = CompileOptions { purpose: cipherloom_compiler::Purpose::Draft, ..options.clone() };
-        let compiled = cipherloom_compiler::compile(&self.inner.graph, &options)
+    /// Compiles to a draft with exact activations and as many levels as it takes: it can be looked at, not run. Also what
+    /// stages leave, and nothing else where the compilation is to stop after a stage.
+    pub fn draft_watched(
+        &self,
+        options: &CompileOptions,
+        watch: &Watch,
+    ) -> Result<(BTreeMap<Stage, String>, Option<Draft>), Error> {
+        let start = Instant::now();
+        let options = CompileOptions { purpose: Purpose::Draft, ..options.clone() };
+        let watched = cipherloom_compiler::compile_watched(&self.inner.graph, &options, watch)
             .map_err(|e| compile_error(&self.place, &e))?;
-        Ok(compiled.circuit)
+        let draft = watched.compiled.map(|c| Draft {
+            circuit: c.circuit,
+            report: c.report,
+            compile_seconds: self.load_seconds + start.elapsed().as_secs_f64(),
+        });
+        Ok((watched.texts, draft))
     }
 
     /// Output of the original model on one sample (`tract`), flattened.

@@ -8,6 +8,8 @@ mod bad_input;
 mod check;
 #[path = "command/journey.rs"]
 mod journey;
+#[path = "command/page.rs"]
+mod page;
 
 use serde_json::Value;
 use std::io::Write;

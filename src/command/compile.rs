@@ -4,9 +4,11 @@ use super::explain;
 use super::report::{Output, Report, bytes_text};
 use cipherloom::compiler::cost::Profile;
 use cipherloom::compiler::stages::{Stage, StageError};
-use cipherloom::compiler::{CompileOptions, Packing, Watch};
-use cipherloom::{Access, Compiled, Error, Kind, Model, data, files};
+use cipherloom::compiler::{CompileOptions, EGraph, Packing, Purpose, Report as CompileReport, Watch};
+use cipherloom::page::{self, Page};
+use cipherloom::{Access, Compiled, Draft, Error, Kind, Model, data, files};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +26,13 @@ pub(super) struct Arguments {
     /// Data to measure value ranges on (npz, npy, IDX, an image or a folder of images), in place of the model's own.
     #[arg(long, value_name = "DATA")]
     calibrate: Option<PathBuf>,
+    /// Write what was compiled as an HTML page too (see `inspect --html`), with what the stages chose.
+    #[arg(long, value_name = "PAGE")]
+    html: Option<PathBuf>,
+    /// Only a draft, for looking at with --html or --print-after: exact activations, as many levels as it takes. No files
+    /// are written that could be run.
+    #[arg(long, conflicts_with_all = ["output", "manifest"])]
+    draft: bool,
     /// Print what a stage leaves, as text (docs/passes.md lists the stages).
     #[arg(long, value_name = "STAGE")]
     print_after: Vec<Stage>,
@@ -162,6 +171,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
         return explain::activations(&model, options.activation_degree, calibration.as_ref());
     }
     let watch = Watch { print: arguments.print_after.iter().copied().collect(), stop: arguments.stop_after };
+    if arguments.draft {
+        return draft(arguments, model.draft_watched(&options, &watch)?, &options.profile, output);
+    }
     let (texts, compiled) = model.compile_watched(&options, &watch)?;
     let stages: Value = texts.iter().map(|(stage, text)| (stage.name().to_owned(), json!(text))).collect();
     let texts: String = texts.values().map(String::as_str).collect();
@@ -177,21 +189,94 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     };
     let circuit = arguments.output.clone().unwrap_or_else(|| Path::new(stem).with_extension("loom"));
     let manifest = arguments.manifest.clone().unwrap_or_else(|| circuit.with_extension("manifest"));
-    files::distinct(&[&arguments.model, &circuit, &manifest])?;
-    files::one_stream(&[&circuit, &manifest])?;
+    let page = arguments.html.as_deref();
+    let paths = || [arguments.model.as_path(), circuit.as_path(), manifest.as_path()].into_iter().chain(page);
+    files::distinct(&paths().collect::<Vec<_>>())?;
+    files::one_stream(&paths().skip(1).collect::<Vec<_>>())?;
     let circuit_bytes = compiled.circuit.to_bytes();
     let manifest_bytes = compiled.manifest.to_bytes();
     let circuit_file = files::prepare_bytes(&circuit, Access::Shared, &circuit_bytes)?;
+    if let Some(path) = page {
+        let (circuit, report) = (&compiled.circuit, Some(&compiled.report));
+        page::write(path, &Page { circuit, purpose: Purpose::Encrypted, profile: &options.profile, report })?;
+    }
     files::prepare_bytes(&manifest, Access::Shared, &manifest_bytes)?.persist()?;
     circuit_file.persist()?;
     let mut facts = facts(&compiled, circuit_bytes.len(), manifest_bytes.len());
     if !watch.print.is_empty() {
         facts["stages"] = stages;
     }
-    let text =
-        format!("{texts}{}\nwrote {} and {}", summary(&compiled), circuit.display(), manifest.display());
-    let printed = if manifest.as_os_str() == "-" { &manifest } else { &circuit };
-    Ok(Report::new(text, facts).beside(printed))
+    let also = page.map_or(String::new(), |p| format!(" and {}", p.display()));
+    let written = format!("{} and {}{also}", circuit.display(), manifest.display());
+    let text = format!("{texts}{}\nwrote {written}", summary(&compiled));
+    let piped = paths().skip(1).find(|p| p.as_os_str() == "-");
+    Ok(Report::new(text, facts).beside(piped.unwrap_or(&circuit)))
+}
+
+/// Tells of a draft: the texts of stages, figures and, where it is wanted, the page.
+fn draft(
+    arguments: &Arguments,
+    (texts, draft): (BTreeMap<Stage, String>, Option<Draft>),
+    profile: &Profile,
+    output: &Output,
+) -> Result<Report, Error> {
+    let stages: Value = texts.iter().map(|(stage, text)| (stage.name().to_owned(), json!(text))).collect();
+    let texts: String = texts.values().map(String::as_str).collect();
+    let Some(Draft { circuit, report, compile_seconds }) = draft else {
+        return Ok(Report::new(texts.trim_end().to_owned(), json!({ "stages": stages })));
+    };
+    report.warnings.iter().for_each(|w| output.remark(&format!("warning: {w}")));
+    let page = arguments.html.as_deref();
+    if let Some(path) = page {
+        files::distinct(&[&arguments.model, path])?;
+        let (circuit, report) = (&circuit, Some(&report));
+        page::write(path, &Page { circuit, purpose: Purpose::Draft, profile, report })?;
+    }
+    let predicted_ns: u64 = report.layers.iter().map(|l| l.predicted_ns).sum();
+    let seconds = predicted_ns as f64 / 1e9;
+    let wrote = page.map_or(String::new(), |p| format!("\nwrote {}", p.display()));
+    let text = format!(
+        "{texts}{}: a draft at N = 2^{}, {} levels, {} rotations, {} rotation keys\nforecast: {seconds:.3} s on one thread{}{wrote}",
+        circuit.name,
+        report.log_n,
+        report.levels,
+        report.rotations,
+        report.rotation_keys,
+        told(&report),
+    );
+    let mut facts = json!({
+        "model": circuit.name, "draft": true, "log_n": report.log_n, "levels": report.levels,
+        "rotations": report.rotations, "rotation_keys": report.rotation_keys, "forecast_seconds": seconds,
+        "choices": choices(&report), "egraphs": egraphs(&report), "compile_seconds": compile_seconds,
+    });
+    if !texts.is_empty() {
+        facts["stages"] = stages;
+    }
+    let report = Report::new(text, facts);
+    Ok(match page {
+        Some(path) => report.beside(path),
+        None => report,
+    })
+}
+
+/// What the stages chose, for programs.
+fn choices(report: &CompileReport) -> Value {
+    report.choices.iter().map(|(stage, text)| json!({ "stage": stage.name(), "text": text })).collect()
+}
+
+/// Sizes of the e-graphs, for programs.
+fn egraphs(report: &CompileReport) -> Value {
+    let size = |e: &EGraph| json!({ "stage": e.stage.name(), "terms": e.terms, "classes": e.classes, "rounds": e.rounds });
+    report.egraphs.iter().map(size).collect()
+}
+
+/// What the stages chose, and from how much, for people.
+fn told(report: &CompileReport) -> String {
+    let mut out: String = report.choices.iter().map(|(stage, text)| format!("\n{stage}: {text}")).collect();
+    for EGraph { stage, terms, classes, rounds } in &report.egraphs {
+        out += &format!("\n{stage}: e-graph of {terms} terms in {classes} classes, {rounds} rounds of rules");
+    }
+    out
 }
 
 /// The compilation for programs.
@@ -207,7 +292,8 @@ pub(super) fn facts(compiled: &Compiled, file_bytes: usize, manifest_bytes: usiz
         "levels": c.parameters.top().0,
         "rotations": r.rotations,
         "rotation_keys": r.rotation_keys,
-        "choices": r.choices.iter().map(|(stage, text)| json!({ "stage": stage.name(), "text": text })).collect::<Vec<_>>(),
+        "choices": choices(r),
+        "egraphs": egraphs(r),
         "compile_seconds": compiled.compile_seconds,
         "forecast": c.forecast,
         "peak_memory_bytes": cipherloom::memory::peak_bytes(),
@@ -218,10 +304,10 @@ pub(super) fn facts(compiled: &Compiled, file_bytes: usize, manifest_bytes: usiz
 pub(super) fn summary(compiled: &Compiled) -> String {
     let (c, r) = (&compiled.circuit, &compiled.report);
     let f = &c.forecast;
-    let choices: String = r.choices.iter().map(|(stage, text)| format!("\n{stage}: {text}")).collect();
+    let told = told(r);
     format!(
         "{}: N = 2^{}, log QP {:.1} of at most {:.0} for 128 bits (ePrint 2024/463), {} levels, {} rotations, {} rotation keys\n\
-         forecast: {:.3} s on one thread, {} memory, {} keys, {} up, {} down, {:.1} bits of precision ({:.1} under a public key){choices}",
+         forecast: {:.3} s on one thread, {} memory, {} keys, {} up, {} down, {:.1} bits of precision ({:.1} under a public key){told}",
         c.name,
         c.parameters.log_n,
         r.log_qp,

@@ -2,11 +2,12 @@
 
 use super::report::{Report, bytes_text};
 use cipherloom::compiler::cost::Profile;
-use cipherloom::compiler::key_curve;
+use cipherloom::compiler::{Purpose, key_curve};
 use cipherloom::ir::{Circuit, Manifest, WorstError, container::Kind as FileKind};
+use cipherloom::page::{self, Page};
 use cipherloom::{Error, Kind, circuits, files};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `inspect`.
 #[derive(clap::Args)]
@@ -16,6 +17,9 @@ pub(super) struct Arguments {
     /// Print the whole circuit in text form.
     #[arg(long)]
     text: bool,
+    /// Write the circuit as an HTML page: network, layouts, levels, costs, keys, memory (`-`: standard output).
+    #[arg(long, value_name = "PAGE", conflicts_with = "text")]
+    html: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
@@ -25,6 +29,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
     match magic.and_then(FileKind::of_magic) {
         Some(FileKind::Circuit) => {
             let circuit = circuits::circuit(&place, &bytes)?;
+            if let Some(path) = &arguments.html {
+                return write_page(&circuit, arguments, path);
+            }
             if arguments.text {
                 let text = circuit.to_text();
                 return Ok(Report::new(text.trim_end().to_owned(), json!({ "text": text })));
@@ -40,12 +47,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
             add_curve(&mut report, &circuit, &place)?;
             Ok(report)
         }
+        Some(FileKind::Manifest) if arguments.html.is_some() => {
+            Err(Error::new(Kind::BadInput, place, "is a manifest, which holds no network")
+                .remedy("give the circuit (.loom) beside it"))
+        }
         Some(FileKind::Manifest) => Ok(manifest_report(&circuits::manifest(&place, &bytes)?)),
         Some(other) => Err(Error::new(Kind::BadInput, place, format!("is a file of {other}"))
             .remedy("inspect takes circuits and manifests")),
         None => Err(Error::new(Kind::BadInput, place, "is not a Cipherloom file")
             .remedy("inspect takes the .loom and .manifest files that compile writes")),
     }
+}
+
+/// Writes the circuit's page.
+fn write_page(circuit: &Circuit, arguments: &Arguments, path: &Path) -> Result<Report, Error> {
+    files::distinct(&[&arguments.file, path])?;
+    let profile = Profile::committed();
+    let bytes =
+        page::write(path, &Page { circuit, purpose: Purpose::Encrypted, profile: &profile, report: None })?;
+    let text = format!("wrote {} ({})", path.display(), bytes_text(bytes as u64));
+    Ok(Report::new(text, json!({ "html": path, "html_bytes": bytes })).beside(path))
 }
 
 /// Rows of the table of keys against time.
