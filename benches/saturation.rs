@@ -1,4 +1,5 @@
-//! What saturation gains on the shipped networks: circuits of the three packings, evaluated in turn on one machine.
+//! What saturation gains on the shipped networks: circuits of the three packings, evaluated in turn on one machine, and
+//! forecasts of circuits that lack one stage.
 //!
 //! `cargo bench --bench saturation -- [MODEL] [--record]`; rows go to `benches/results/saturation.json`:
 //! `saturation_speedup_MODEL` is the time of the multiplexed baseline over the time of the saturated circuit, medians
@@ -11,10 +12,12 @@
     reason = "a bench prints its rows and stops at the first surprise"
 )]
 
+mod ablation;
 mod command;
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
 
+use ablation::{Variant, WHOLE, WITHOUT};
 use command::command;
 use harness::{Arguments, Row, median, root};
 use serde_json::{Value, json};
@@ -22,7 +25,6 @@ use serde_json::{Value, json};
 /// Model, rounds, evaluations in each round.
 const NETWORKS: [(&str, usize, usize); 5] =
     [("lola", 5, 11), ("mlp", 5, 11), ("cryptonets", 5, 11), ("lenet", 5, 3), ("lenet5-relu", 3, 3)];
-const PACKINGS: [&str; 3] = ["multiplexed", "dynamic", "saturated"];
 
 fn main() {
     let arguments = Arguments::parse();
@@ -43,17 +45,39 @@ struct Case {
 }
 
 impl Case {
-    fn new(model: &str, packing: &str) -> Case {
+    fn new(model: &str, variant: &Variant) -> Case {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let at = |name: &str| folder.path().join(name).display().to_string();
         let onnx = root().join(format!("models/{model}.onnx")).display().to_string();
+        let (loom, manifest) = (at("m.loom"), at("m.manifest"));
+        let mut words = vec!["compile", &onnx, "--packing", variant.packing];
+        words.extend(["-o", &loom, "--manifest", &manifest]);
+        variant.off.iter().for_each(|stage| words.extend(["--off", stage]));
+        let compiled = command(&words);
+        Case { folder, compiled }
+    }
+
+    /// Makes what an evaluation needs.
+    fn prepare(&self) {
+        let at = |name: &str| self.folder.path().join(name).display().to_string();
         let image = root().join("models/samples/digit-3.png").display().to_string();
-        let (loom, manifest, secret) = (at("m.loom"), at("m.manifest"), at("secret"));
-        let compiled =
-            command(&["compile", &onnx, "--packing", packing, "-o", &loom, "--manifest", &manifest]);
+        let (manifest, secret) = (at("m.manifest"), at("secret"));
         command(&["keygen", &manifest, "--secret", &secret, "--keys", &at("keys")]);
         command(&["encrypt", &manifest, "--secret", &secret, &image, "-o", &at("in")]);
-        Case { folder, compiled }
+    }
+
+    fn forecast(&self, what: &str) -> f64 {
+        self.compiled["forecast"][what].as_f64().expect("compile forecasts")
+    }
+
+    /// What the compilation tells of itself.
+    fn facts(&self) -> Value {
+        let c = &self.compiled;
+        json!({
+            "forecast_s": self.forecast("seconds"), "forecast_bytes": self.forecast("memory_bytes"),
+            "rotations": c["rotations"], "rotation_keys": c["rotation_keys"], "levels": c["levels"],
+            "log_n": c["log_n"], "compile_s": c["compile_seconds"], "egraphs": c["egraphs"],
+        })
     }
 
     /// Seconds of one evaluation on one thread, the median of `repeat`, and peak memory of its process in bytes.
@@ -70,8 +94,9 @@ impl Case {
 }
 
 fn network(model: &str, rounds: usize, repeat: usize) -> Vec<Row> {
-    let cases = PACKINGS.map(|packing| Case::new(model, packing));
-    let mut seconds = [(); PACKINGS.len()].map(|()| Vec::new());
+    let cases = WHOLE.map(|variant| Case::new(model, &variant));
+    cases.iter().for_each(Case::prepare);
+    let mut seconds = [(); WHOLE.len()].map(|()| Vec::new());
     let mut bytes = seconds.clone();
     for _ in 0..rounds {
         for ((case, seconds), bytes) in cases.iter().zip(&mut seconds).zip(&mut bytes) {
@@ -82,26 +107,19 @@ fn network(model: &str, rounds: usize, repeat: usize) -> Vec<Row> {
     }
     let bytes = bytes.map(median);
     let seconds = seconds.map(median);
-    let told =
-        |k: usize, what: &str| cases[k].compiled["forecast"][what].as_f64().expect("compile forecasts");
-    let forecast = |k: usize| told(k, "seconds");
-    let about = |k: usize| {
-        let c = &cases[k].compiled;
-        json!({
-            "measured_s": seconds[k], "forecast_s": forecast(k),
-            "measured_bytes": bytes[k], "forecast_bytes": told(k, "memory_bytes"), "rotations": c["rotations"],
-            "rotation_keys": c["rotation_keys"], "levels": c["levels"], "log_n": c["log_n"],
-            "compile_s": c["compile_seconds"],
-        })
-    };
     let mut more = json!({});
-    PACKINGS.iter().enumerate().for_each(|(k, packing)| more[*packing] = about(k));
+    for (k, variant) in WHOLE.iter().enumerate() {
+        let mut facts = cases[k].facts();
+        (facts["measured_s"], facts["measured_bytes"]) = (json!(seconds[k]), json!(bytes[k]));
+        more[variant.key] = facts;
+    }
+    WITHOUT.iter().for_each(|variant| more[variant.key] = Case::new(model, variant).facts());
     let name = model.replace('-', "_");
     let row = |name: String, value: f64, unit| Row { name, value, unit, threads: 1, more: more.clone() };
     vec![
         row(format!("saturation_speedup_{name}"), seconds[0] / seconds[2], "x"),
         row(format!("saturation_gain_over_dynamic_{name}"), seconds[1] / seconds[2], "x"),
-        row(format!("forecast_ratio_{name}"), seconds[2] / forecast(2), "x"),
-        row(format!("forecast_memory_ratio_{name}"), bytes[2] / told(2, "memory_bytes"), "x"),
+        row(format!("forecast_ratio_{name}"), seconds[2] / cases[2].forecast("seconds"), "x"),
+        row(format!("forecast_memory_ratio_{name}"), bytes[2] / cases[2].forecast("memory_bytes"), "x"),
     ]
 }

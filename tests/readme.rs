@@ -1,6 +1,9 @@
 //! The tables of figures in README.md and docs/benchmarks.md are made from `benches/results/`; these tests keep them
 //! current. `UPDATE_README=1 cargo test --test readme` rewrites them.
 
+#[allow(dead_code, reason = "what the compiler is told matters to the benches")]
+#[path = "../benches/ablation.rs"]
+mod ablation;
 #[path = "readme/benchmarks.rs"]
 mod benchmarks;
 

@@ -1,5 +1,6 @@
 //! The tables of docs/benchmarks.md, made from the rows of `benches/results/`. Nothing in them is typed by hand.
 
+use super::ablation::{Variant, WHOLE, WITHOUT};
 use super::shown;
 use serde_json::Value;
 
@@ -42,7 +43,7 @@ pub fn kernel_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
 
 /// Marker and table, for each table of docs/saturation.md.
 pub fn saturation_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
-    vec![("saturation", saturation(rows))]
+    vec![("saturation", saturation(rows)), ("stages", stages(rows)), ("e-graphs", egraphs(rows))]
 }
 
 /// A rotation beside its transforms in the cache and one reading of its key.
@@ -93,32 +94,86 @@ fn kernels(rows: &[Value]) -> String {
     out + &origin(&used)
 }
 
+/// Rows of the ablation with the names of their networks: those that were evaluated, then those that were forecast.
+fn ablations(rows: &[Value]) -> Vec<(&str, &Value)> {
+    let of = |prefix: &'static str| {
+        rows.iter().filter_map(move |r| Some((r["name"].as_str()?.strip_prefix(prefix)?, r)))
+    };
+    of("saturation_speedup_").chain(of("saturation_forecast_gain_")).collect()
+}
+
+/// The baselines beside saturation.
 fn saturation(rows: &[Value]) -> String {
     let mut out = String::from(
         "| network | packing | levels | rotations | keys | forecast | measured | compile | off / this |\n|---|---|---|---|---|---|---|---|---|\n",
     );
-    let mut used = Vec::new();
-    for row in rows {
-        let name = row["name"].as_str().unwrap_or("");
-        let Some(model) = name.strip_prefix("saturation_speedup_") else { continue };
-        let off = number(&row["multiplexed"], "measured_s");
-        for (packing, title) in [("multiplexed", "off"), ("dynamic", "dynamic"), ("saturated", "saturated")] {
-            let case = &row[packing];
-            let seconds = number(case, "measured_s");
+    let ablations = ablations(rows);
+    for (network, row) in &ablations {
+        let time = |case: &Value| case["measured_s"].as_f64().unwrap_or_else(|| number(case, "forecast_s"));
+        let off = time(&row[WHOLE[0].key]);
+        for Variant { key, title, .. } in &WHOLE {
+            let case = &row[*key];
+            let measured =
+                case["measured_s"].as_f64().map_or("–".into(), |s| format!("{} ms", ms(1e3 * s)));
             out += &format!(
-                "| {model} | {title} | {} | {} | {} | {} ms | {} ms | {} ms | {:.2} |\n",
+                "| {network} | {title} | {} | {} | {} | {} ms | {measured} | {} ms | {:.2} |\n",
                 case["levels"],
                 case["rotations"],
                 case["rotation_keys"],
                 ms(1e3 * number(case, "forecast_s")),
-                ms(1e3 * seconds),
                 ms(1e3 * number(case, "compile_s")),
-                off / seconds,
+                off / time(case),
             );
         }
-        used.push(row);
     }
-    out + &origin(&used)
+    out + &origin(&ablations.into_iter().map(|(_, row)| row).collect::<Vec<_>>())
+}
+
+/// What each stage contributes: forecasts of circuits that lack it over those of circuits by all stages.
+fn stages(rows: &[Value]) -> String {
+    let titles: Vec<String> = WITHOUT.iter().map(|v| format!("without {}", v.title)).collect();
+    let mut out = format!(
+        "| network | all stages | {} |\n|---|---|{}\n",
+        titles.join(" | "),
+        "---|".repeat(titles.len())
+    );
+    let text = |case: &Value| {
+        format!(
+            "{} rotations by {} keys, {} levels",
+            case["rotations"], case["rotation_keys"], case["levels"]
+        )
+    };
+    for (network, row) in ablations(rows) {
+        let all = &row["saturated"];
+        let cells = WITHOUT.iter().map(|variant| {
+            let case = &row[variant.key];
+            match case["forecast_s"].as_f64() {
+                Some(seconds) => format!("{:.2}x; {}", seconds / number(all, "forecast_s"), text(case)),
+                None => "–".into(),
+            }
+        });
+        let cells: Vec<String> = cells.collect();
+        let seconds = ms(1e3 * number(all, "forecast_s"));
+        out += &format!("| {network} | {seconds} ms; {} | {} |\n", text(all), cells.join(" | "));
+    }
+    out
+}
+
+/// Sizes of the e-graphs that the saturated circuits were extracted from.
+fn egraphs(rows: &[Value]) -> String {
+    let mut out = String::from("| network | packing | rotation | rescale |\n|---|---|---|---|\n");
+    for (network, row) in ablations(rows) {
+        let sizes = row["saturated"]["egraphs"].as_array().map_or(&[][..], Vec::as_slice);
+        let cell = |stage: &str| {
+            let size = sizes.iter().find(|size| size["stage"] == stage);
+            let text =
+                |s: &Value| format!("{} terms, {} classes, {} rounds", s["terms"], s["classes"], s["rounds"]);
+            size.map_or("–".into(), text)
+        };
+        let cells = ["packing", "rotation", "rescale"].map(cell);
+        out += &format!("| {network} | {} |\n", cells.join(" | "));
+    }
+    out
 }
 
 fn find<'a>(rows: &'a [Value], name: &str) -> Option<&'a Value> {
