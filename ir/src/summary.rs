@@ -103,7 +103,8 @@ impl Summary {
             let layout = circuit.layout(layout);
             Port { name: name.to_owned(), shape: layout.shape.clone(), ciphertexts: layout.ciphertexts }
         };
-        let galois = |k: &&crate::scheme::KeySpec| k.kind != crate::scheme::KeyKind::Relinearization;
+        let n = circuit.parameters.n();
+        let galois = |k: &&crate::scheme::KeySpec| k.kind.galois_element(n).is_some();
         Summary {
             name: circuit.name.clone(),
             circuit: circuit.digest().to_string(),

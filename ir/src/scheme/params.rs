@@ -62,6 +62,10 @@ pub enum KeyKind {
     Rotation(u32),
     /// From the conjugated secret to s.
     Conjugation,
+    /// From s to the ephemeral sparse secret of bootstrapping.
+    Encapsulation,
+    /// From the ephemeral sparse secret to s.
+    Decapsulation,
 }
 
 impl KeyKind {
@@ -70,7 +74,7 @@ impl KeyKind {
     pub fn galois_element(self, n: usize) -> Option<u64> {
         let mask = 2 * n as u64 - 1;
         match self {
-            KeyKind::Relinearization => None,
+            KeyKind::Relinearization | KeyKind::Encapsulation | KeyKind::Decapsulation => None,
             KeyKind::Conjugation => Some(mask),
             KeyKind::Rotation(step) => {
                 let bits = (0..u32::BITS).rev().map(|k| step >> k & 1);
@@ -78,6 +82,16 @@ impl KeyKind {
                     |power: u64, bit| power.wrapping_mul(power).wrapping_mul(1 + 4 * u64::from(bit)) & mask;
                 Some(bits.fold(1, times))
             }
+        }
+    }
+
+    /// The number that stands for the kind in keys: the Galois element, which is odd, or 0, 2, 4 for relinearization,
+    /// encapsulation, decapsulation.
+    pub fn code(self, n: usize) -> u64 {
+        match self {
+            KeyKind::Encapsulation => 2,
+            KeyKind::Decapsulation => 4,
+            _ => self.galois_element(n).unwrap_or(0),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! How large a modulus may be for 128 bits of security, and the check of parameters against it.
 //!
 //! The table is for uniform ternary secrets and errors of standard deviation [`super::noise::ERROR_STD`]; it
-//! says nothing about sparse secrets. The modulus counts with its special primes, over the largest key.
+//! says nothing about sparse secrets: what is encrypted under the ephemeral secret of bootstrapping, the encapsulation key
+//! alone, is held against a bound of its own. The modulus counts with its special primes, over the largest key.
 //! Promises: the comparison is exact (integers); no policy from this file accepts a ring it has no bound for.
 
-use super::params::{KeySpec, Parameters};
+use super::bootstrap::EPHEMERAL_WEIGHT;
+use super::params::{KeyKind, KeySpec, Parameters};
 use thiserror::Error;
 
 /// Largest log2(QP) by log2(N), 128 bits classical.
@@ -15,11 +17,20 @@ const MAX_LOG_QP: [(u32, u32); 7] =
 const CITATION: &str = "Bossuat et al., Security Guidelines for Implementing Homomorphic Encryption, \
     ePrint 2024/463, table 5.2 (uniform ternary secret, sigma 3.19, 128 bits classical)";
 
+/// Largest log2(QP) by log2(N) under a ternary secret of weight [`EPHEMERAL_WEIGHT`](super::EPHEMERAL_WEIGHT), 128 bits.
+const MAX_EPHEMERAL_LOG_QP: [(u32, u32); 2] = [(15, 164), (16, 349)];
+
+/// Where [`MAX_EPHEMERAL_LOG_QP`] comes from.
+const EPHEMERAL_CITATION: &str = "ePrint 2026/279 (ternary secret of weight 32, 128 bits); \
+    sparse-secret encapsulation: ePrint 2022/024, which stayed below 121 at 2^16";
+
 /// What parameters must satisfy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecurityPolicy {
     bounds: Vec<(u32, u32)>,
     citation: &'static str,
+    ephemeral_bounds: Vec<(u32, u32)>,
+    ephemeral_citation: &'static str,
 }
 
 /// A modulus that passed, with the bound that it was held against.
@@ -27,6 +38,21 @@ pub struct SecurityPolicy {
 pub struct SecurityReport {
     /// log2 of the ring degree.
     pub log_n: u32,
+    /// log2 of the largest modulus, rounded up in the third decimal.
+    pub log_qp: f64,
+    /// Largest log2 allowed.
+    pub bound: u32,
+    /// Source of the bound.
+    pub citation: &'static str,
+    /// The second line, where there is an ephemeral sparse secret.
+    pub ephemeral: Option<EphemeralReport>,
+}
+
+/// The modulus under the ephemeral secret, with the bound that it was held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EphemeralReport {
+    /// Coefficients of the secret that are not zero.
+    pub weight: u32,
     /// log2 of the largest modulus, rounded up in the third decimal.
     pub log_qp: f64,
     /// Largest log2 allowed.
@@ -77,16 +103,20 @@ pub enum SecurityError {
 impl SecurityPolicy {
     /// 128 bits, classical attacks, uniform ternary secret.
     pub fn standard_128() -> SecurityPolicy {
-        SecurityPolicy { bounds: MAX_LOG_QP.to_vec(), citation: CITATION }
+        SecurityPolicy {
+            bounds: MAX_LOG_QP.to_vec(),
+            citation: CITATION,
+            ephemeral_bounds: MAX_EPHEMERAL_LOG_QP.to_vec(),
+            ephemeral_citation: EPHEMERAL_CITATION,
+        }
     }
 
     /// Accepts any modulus in any ring, for tests with small rings. Offers no security at all.
     #[cfg(feature = "insecure-test-parameters")]
     pub fn insecure_for_tests() -> SecurityPolicy {
-        SecurityPolicy {
-            bounds: (1..=17).map(|n| (n, u32::MAX)).collect(),
-            citation: "none: insecure test parameters",
-        }
+        let (any, citation): (Vec<_>, _) =
+            ((1..=17).map(|n| (n, u32::MAX)).collect(), "none: insecure test parameters");
+        SecurityPolicy { bounds: any.clone(), citation, ephemeral_bounds: any, ephemeral_citation: citation }
     }
 
     /// Largest log2(QP) for a ring degree of `2^log_n`, if one is known.
@@ -99,27 +129,50 @@ impl SecurityPolicy {
         self.citation
     }
 
-    /// Holds the largest modulus (of the ciphertexts and of every key) against the bound.
+    /// Holds the largest modulus (of the ciphertexts and of every key) against the bound, and that of the keys under the
+    /// ephemeral secret, where there are any, against theirs.
     pub fn check(&self, parameters: &Parameters, keys: &[KeySpec]) -> Result<SecurityReport, SecurityError> {
         let (log_n, citation) = (parameters.log_n, self.citation);
-        let bound = self.bound(log_n).ok_or(SecurityError::UnknownRing { log_n, citation })?;
-        let modulus = largest_modulus(parameters, keys)?;
-        let log_qp = modulus.log2_up();
-        // An odd modulus is below 2^bound exactly if it has at most `bound` bits.
-        if modulus.bits() > u64::from(bound) {
-            return Err(SecurityError::ModulusTooLarge { log_n, log_qp, bound, citation });
-        }
-        Ok(SecurityReport { log_n, log_qp, bound, citation })
+        let (sparse, dense): (Vec<_>, Vec<_>) = keys.iter().partition(|k| k.kind == KeyKind::Encapsulation);
+        let modulus = largest_modulus(parameters, &dense)?.max(Product::of(&parameters.chain));
+        let (log_qp, bound) = within(log_n, &modulus, &self.bounds, citation)?;
+        let citation = self.ephemeral_citation;
+        let ephemeral = match sparse.is_empty() {
+            true => None,
+            false => {
+                let modulus = largest_modulus(parameters, &sparse)?;
+                let (log_qp, bound) = within(log_n, &modulus, &self.ephemeral_bounds, citation)?;
+                Some(EphemeralReport { weight: EPHEMERAL_WEIGHT, log_qp, bound, citation })
+            }
+        };
+        Ok(SecurityReport { log_n, log_qp, bound, citation: self.citation, ephemeral })
     }
 }
 
-/// The largest modulus that anything published under the secret has: Q, or the QP of a key.
-fn largest_modulus(parameters: &Parameters, keys: &[KeySpec]) -> Result<Product, SecurityError> {
+/// log2 of a modulus, rounded up, and the bound that it is within.
+fn within(
+    log_n: u32,
+    modulus: &Product,
+    bounds: &[(u32, u32)],
+    citation: &'static str,
+) -> Result<(f64, u32), SecurityError> {
+    let bound = bounds.iter().find(|b| b.0 == log_n).map(|b| b.1);
+    let bound = bound.ok_or(SecurityError::UnknownRing { log_n, citation })?;
+    let log_qp = modulus.log2_up();
+    // An odd modulus is below 2^bound exactly if it has at most `bound` bits.
+    match modulus.bits() > u64::from(bound) {
+        true => Err(SecurityError::ModulusTooLarge { log_n, log_qp, bound, citation }),
+        false => Ok((log_qp, bound)),
+    }
+}
+
+/// The largest modulus QP of these keys.
+fn largest_modulus(parameters: &Parameters, keys: &[&KeySpec]) -> Result<Product, SecurityError> {
     let (chain, special) = (&parameters.chain, &parameters.special);
     let mut shapes: Vec<(u32, u32)> = keys.iter().map(|k| (k.level.0, k.gadget.special_limbs)).collect();
     shapes.sort_unstable();
     shapes.dedup();
-    let mut largest = Product::of(chain);
+    let mut largest = Product::of(&[]);
     for (level, limbs) in shapes {
         let beyond = SecurityError::KeyBeyondChain {
             level,
@@ -214,6 +267,28 @@ mod tests {
             policy.check(&parameters(10, vec![97], vec![]), &[]),
             Err(SecurityError::UnknownRing { log_n: 10, .. })
         ));
+    }
+
+    #[test]
+    fn the_ephemeral_secret_has_a_bound_of_its_own() {
+        let policy = SecurityPolicy::standard_128();
+        let word = (1u64 << 50) - 27;
+        let ring = |log_n| parameters(log_n, vec![word; 3], vec![word; 3]);
+        let key = |level, special_limbs| KeySpec {
+            kind: KeyKind::Encapsulation,
+            level: Level(level),
+            gadget: Gadget { digit_limbs: 1, special_limbs },
+        };
+        let report = policy.check(&ring(15), &[key(0, 1)]).unwrap();
+        let ephemeral = report.ephemeral.unwrap();
+        assert_eq!((ephemeral.log_qp, ephemeral.bound, ephemeral.weight), (100.0, 164, 32));
+        assert_eq!(policy.check(&ring(15), &[]).unwrap().ephemeral, None);
+        assert!(policy.check(&ring(15), &[key(1, 1)]).is_ok());
+        let refused = policy.check(&ring(15), &[key(0, 1), key(1, 2)]);
+        assert!(matches!(refused, Err(SecurityError::ModulusTooLarge { bound: 164, .. })), "{refused:?}");
+        assert!(policy.check(&ring(16), &[key(2, 3)]).is_ok());
+        // No bound is known for other rings.
+        assert!(matches!(policy.check(&ring(17), &[key(0, 1)]), Err(SecurityError::UnknownRing { .. })));
     }
 
     #[test]

@@ -177,8 +177,13 @@ fn key(c: &mut Cursor<'_>) -> Result<KeySpec, TextProblem> {
     let kind = if c.eat("rotation") {
         KeyKind::Rotation(c.number()?)
     } else {
-        let kinds = [("relinearization", KeyKind::Relinearization), ("conjugation", KeyKind::Conjugation)];
-        c.choice("relinearization, rotation or conjugation", &kinds)?
+        let kinds = [
+            ("relinearization", KeyKind::Relinearization),
+            ("conjugation", KeyKind::Conjugation),
+            ("encapsulation", KeyKind::Encapsulation),
+            ("decapsulation", KeyKind::Decapsulation),
+        ];
+        c.choice("relinearization, rotation, conjugation, encapsulation or decapsulation", &kinds)?
     };
     c.expect("level")?;
     let level = Level(c.number()?);

@@ -69,6 +69,8 @@ fn key(f: &mut fmt::Formatter<'_>, k: usize, key: &KeySpec) -> fmt::Result {
         KeyKind::Relinearization => f.write_str("relinearization")?,
         KeyKind::Rotation(step) => write!(f, "rotation {step}")?,
         KeyKind::Conjugation => f.write_str("conjugation")?,
+        KeyKind::Encapsulation => f.write_str("encapsulation")?,
+        KeyKind::Decapsulation => f.write_str("decapsulation")?,
     }
     writeln!(f, " level {} gadget {}+{}", key.level.0, key.gadget.digit_limbs, key.gadget.special_limbs)
 }

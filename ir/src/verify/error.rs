@@ -261,6 +261,8 @@ fn shown_kind(kind: &KeyKind) -> String {
         KeyKind::Relinearization => "relinearization".into(),
         KeyKind::Rotation(step) => format!("rotation by {step}"),
         KeyKind::Conjugation => "conjugation".into(),
+        KeyKind::Encapsulation => "encapsulation".into(),
+        KeyKind::Decapsulation => "decapsulation".into(),
     }
 }
 

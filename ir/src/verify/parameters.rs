@@ -85,7 +85,9 @@ pub fn check_key_spec(parameters: &Parameters, key: &KeySpec) -> Result<(), LawE
             at_least("rotation step", step.into(), 1)?;
             at_most("rotation step", step.into(), parameters.slots() as u64 - 1)
         }
-        KeyKind::Relinearization | KeyKind::Conjugation => Ok(()),
+        KeyKind::Relinearization | KeyKind::Conjugation | KeyKind::Encapsulation | KeyKind::Decapsulation => {
+            Ok(())
+        }
     }
 }
 
