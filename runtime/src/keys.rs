@@ -33,12 +33,17 @@ impl KeySet {
 
     /// A key of the table.
     pub(crate) fn get(&self, id: KeyId) -> &EvaluationKey {
-        &self.keys[id.0 as usize]
+        self.at(id.0 as usize)
+    }
+
+    /// The key at a place of the table.
+    pub(crate) fn at(&self, index: usize) -> &EvaluationKey {
+        &self.keys[index]
     }
 }
 
 /// What the engine calls a key of the circuit's table.
 pub(crate) fn key_shape(context: &Context, spec: &KeySpec) -> KeyShape {
     let KeySpec { kind, level, gadget } = spec;
-    KeyShape::of(kind.galois_element(context.n()), level.limbs(), gadget.digit_limbs, gadget.special_limbs)
+    KeyShape::of(kind.code(context.n()), level.limbs(), gadget.digit_limbs, gadget.special_limbs)
 }

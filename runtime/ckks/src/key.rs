@@ -3,7 +3,8 @@
 //! A key that switches `s_from` to `s_to` holds per digit j a pair with `b_j + a_j · s_to = e_j + w_j · s_from` over its
 //! key basis `q_0 … q_{limbs-1}, p_0 … p_{special-1}`; the gadget factor `w_j` is P modulo the chain primes of digit j and
 //! 0 modulo all others. The relinearization key switches s² to s; the key of Galois element g switches s to φ_g⁻¹(s), so
-//! that φ_g applied to the two results yields the rotated value under s and no digit is ever permuted.
+//! that φ_g applied to the two results yields the rotated value under s and no digit is ever permuted. Encapsulation and
+//! decapsulation switch s to the sparse secret of one bootstrapping key set and back (ePrint 2022/024).
 //! A key is valid at its limbs and below. Only `b` and the seed travel; `a` is expanded here, in parallel.
 
 use crate::seed::{Domain, Purpose, Seed, uniform_poly};
@@ -17,6 +18,33 @@ pub enum KeyTarget {
     Relinearization,
     /// For the automorphism of this element: a rotation, or the conjugation.
     Galois(GaloisElement),
+    /// From s to the ephemeral sparse secret of bootstrapping.
+    Encapsulation,
+    /// From the ephemeral sparse secret back to s.
+    Decapsulation,
+}
+
+impl KeyTarget {
+    /// The number that stands for this target in formats: the Galois element, which is odd, or 0 for relinearization, 2
+    /// for encapsulation, 4 for decapsulation.
+    pub fn code(self) -> u64 {
+        match self {
+            KeyTarget::Relinearization => 0,
+            KeyTarget::Encapsulation => 2,
+            KeyTarget::Decapsulation => 4,
+            KeyTarget::Galois(element) => element.0,
+        }
+    }
+
+    /// The target of a code; [`KeyShape::check`] says whether a context has it.
+    pub fn of(code: u64) -> KeyTarget {
+        match code {
+            0 => KeyTarget::Relinearization,
+            2 => KeyTarget::Encapsulation,
+            4 => KeyTarget::Decapsulation,
+            element => KeyTarget::Galois(GaloisElement(element)),
+        }
+    }
 }
 
 /// All that fixes the size and the identity of an evaluation key.
@@ -67,11 +95,10 @@ pub enum KeyError {
 }
 
 impl KeyShape {
-    /// The shape that plain numbers describe: the Galois element (none: relinearization), chain primes, chain primes per
-    /// digit, special primes. [`KeyShape::check`] says whether a context has it.
-    pub fn of(galois_element: Option<u64>, limbs: usize, digit_limbs: u32, special_limbs: u32) -> KeyShape {
-        let target =
-            galois_element.map_or(KeyTarget::Relinearization, |g| KeyTarget::Galois(GaloisElement(g)));
+    /// The shape that plain numbers describe: the target's code, chain primes, chain primes per digit, special primes.
+    /// [`KeyShape::check`] says whether a context has it.
+    pub fn of(code: u64, limbs: usize, digit_limbs: u32, special_limbs: u32) -> KeyShape {
+        let target = KeyTarget::of(code);
         let gadget = Gadget { digit_limbs: digit_limbs as usize, special_limbs: special_limbs as usize };
         KeyShape { target, limbs: Limbs(limbs), gadget }
     }
@@ -114,12 +141,8 @@ impl KeyShape {
 
     /// Identity of the key in the domains of its seed streams.
     pub fn id(&self) -> [u8; 20] {
-        let element = match self.target {
-            KeyTarget::Relinearization => 0,
-            KeyTarget::Galois(element) => element.0,
-        };
         let mut id = [0; 20];
-        id[..8].copy_from_slice(&element.to_le_bytes());
+        id[..8].copy_from_slice(&self.target.code().to_le_bytes());
         let counts = [self.limbs.0, self.gadget.digit_limbs, self.gadget.special_limbs];
         for (slot, count) in id[8..].chunks_exact_mut(4).zip(counts) {
             slot.copy_from_slice(&(count as u32).to_le_bytes());

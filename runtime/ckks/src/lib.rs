@@ -4,6 +4,7 @@
 //! - [`Encoder`]: complex slots to plaintexts and back.
 //! - [`Ciphertext`], [`Plaintext`], [`CompactPlaintext`], [`Extended`]: values, always in evaluation form.
 //! - [`EvaluationKey`], [`KeyShape`], [`Gadget`]: hybrid key switching; the gadget belongs to the key.
+//! - [`Accumulation`]: a product and multiples of values, summed before one relinearization and one rescale.
 //! - [`LinearSweep`]: many products of rotated inputs with diagonals, in one sweep.
 //!
 //! # Relies on
@@ -17,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accumulation;
 mod arithmetic;
 mod ciphertext;
 mod context;
@@ -30,11 +32,13 @@ mod key;
 mod keyswitch;
 mod parallel;
 mod plaintext;
+mod raise;
 mod rotation;
 pub mod seed;
 mod sweep;
 pub mod wire;
 
+pub use accumulation::{Accumulation, Term, Unit};
 pub use ciphertext::{Ciphertext, Extended, Limbs};
 pub use context::Context;
 pub use encoder::{Complex, Encoder};

@@ -1,4 +1,4 @@
-//! Rotation, conjugation and relinearization: a key switch, then at most one automorphism.
+//! Rotation, conjugation, relinearization, encapsulation: a key switch, then at most one automorphism.
 //!
 //! The key of element `g` switches `s` to `phi_g^-1(s)`, so that `phi_g` is applied to the two results and digits are
 //! never permuted; one decomposition serves any number of rotations (hoisting: Halevi and Shoup, ePrint 2018/244).
@@ -48,6 +48,22 @@ impl Context {
     /// As [`Context::relinearize`], and [`CkksError::TooFewLimbs`] for a value of one limb.
     pub fn relinearize_rescale(&self, a: &Ciphertext, key: &EvaluationKey) -> Result<Ciphertext, CkksError> {
         self.relinearize_dropping(a, key, 1)
+    }
+
+    /// The same message under the ephemeral sparse secret (ePrint 2022/024).
+    ///
+    /// # Errors
+    /// [`CkksError::CiphertextDegree`] unless `a` has degree 1, [`CkksError::KeyTarget`], [`CkksError::KeyLimbs`].
+    pub fn encapsulate(&self, a: &Ciphertext, key: &EvaluationKey) -> Result<Ciphertext, CkksError> {
+        self.switch(a, key, KeyTarget::Encapsulation)
+    }
+
+    /// The same message, from the ephemeral sparse secret back to the main one.
+    ///
+    /// # Errors
+    /// As [`Context::encapsulate`].
+    pub fn decapsulate(&self, a: &Ciphertext, key: &EvaluationKey) -> Result<Ciphertext, CkksError> {
+        self.switch(a, key, KeyTarget::Decapsulation)
     }
 
     /// Decomposes `a` once for many rotations by keys of this gadget.
@@ -175,6 +191,20 @@ impl Context {
         let source =
             self.switched(&digits, key, limbs, [Addend::Plain(a.part(0)), Addend::Plain(a.part(1))])?;
         let division = Division { limbs, special: key.gadget().special_limbs, rescales };
+        Ciphertext::new(self.divide(division, &source, None)?)
+    }
+
+    fn switch(
+        &self,
+        a: &Ciphertext,
+        key: &EvaluationKey,
+        expected: KeyTarget,
+    ) -> Result<Ciphertext, CkksError> {
+        let limbs = self.check_degree(a, 1)?;
+        self.check_key(key, expected, limbs)?;
+        let digits = self.digits(a.part(1), key.gadget())?;
+        let source = self.switched(&digits, key, limbs, [Addend::Plain(a.part(0)), Addend::None])?;
+        let division = Division { limbs, special: key.gadget().special_limbs, rescales: 0 };
         Ciphertext::new(self.divide(division, &source, None)?)
     }
 

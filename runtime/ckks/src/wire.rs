@@ -8,12 +8,12 @@
 //! | payload | header | body |
 //! |---|---|---|
 //! | ciphertext | form (u8: 1 full, 2 seeded), parts (u8), limbs (u16) | full: the parts; seeded: seed, first part |
-//! | evaluation key | element (u64, 0 relinearization), limbs, digit limbs, special limbs (u16 each), seed | b of each digit |
+//! | evaluation key | code of the target (u64: [`KeyTarget::code`]), limbs, digit limbs, special limbs (u16 each), seed | b of each digit |
 //! | public key | limbs (u16), seed | b |
 
 use crate::key::{EvaluationKey, KeyError, KeyShape, KeyTarget, PublicKey};
 use crate::seed::{Domain, Purpose, SEED_BYTES, Seed, residue_bytes, uniform_poly};
-use crate::{Ciphertext, CkksError, Context, Gadget, GaloisElement, Limbs};
+use crate::{Ciphertext, CkksError, Context, Gadget, Limbs};
 use cipherloom_ring::{Evaluation, Limb, Poly};
 use std::io::{ErrorKind, Read, Write};
 
@@ -181,11 +181,7 @@ pub fn write_evaluation_key(
     out: &mut impl Write,
 ) -> Result<(), WireError> {
     let mut to = Writer { what: EVALUATION_KEY, out };
-    let element = match key.target() {
-        KeyTarget::Relinearization => 0,
-        KeyTarget::Galois(element) => element.0,
-    };
-    to.bytes(&element.to_le_bytes())?;
+    to.bytes(&key.target().code().to_le_bytes())?;
     to.count(key.limbs().0)?;
     to.count(key.gadget().digit_limbs)?;
     to.count(key.gadget().special_limbs)?;
@@ -197,10 +193,7 @@ pub fn write_evaluation_key(
 /// Reads an evaluation key and expands its uniform halves.
 pub fn read_evaluation_key(context: &Context, input: &mut impl Read) -> Result<EvaluationKey, WireError> {
     let mut from = Reader { what: EVALUATION_KEY, input };
-    let kind = match u64::from_le_bytes(from.bytes()?) {
-        0 => KeyTarget::Relinearization,
-        element => KeyTarget::Galois(GaloisElement(element)),
-    };
+    let kind = KeyTarget::of(u64::from_le_bytes(from.bytes()?));
     let limbs = from.count("limbs of a key", context.chain().len())?;
     let digit_limbs = from.count("limbs per digit of a key", context.chain().len())?;
     let special_limbs = from.count("special primes of a key", context.special().len())?;

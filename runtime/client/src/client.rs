@@ -318,7 +318,7 @@ impl Client {
 /// The shape of a key that a circuit lists.
 fn key_shape(spec: &KeySpec, n: usize) -> KeyShape {
     let KeySpec { kind, level, gadget } = spec;
-    KeyShape::of(kind.galois_element(n), level.limbs(), gadget.digit_limbs, gadget.special_limbs)
+    KeyShape::of(kind.code(n), level.limbs(), gadget.digit_limbs, gadget.special_limbs)
 }
 
 fn check_preprocessing(input: &ManifestInput) -> Result<(), ClientError> {

@@ -4,17 +4,22 @@
 
 use crate::ClientError;
 use crate::randomness::Randomness;
-use crate::sample::gaussian_poly;
+use crate::sample::{SmallPoly, gaussian_poly, sparse_ternary_poly};
 use crate::secret::{SecretKey, SecretWords, evaluate};
 use cipherloom_ckks::{CkksError, Context, EvaluationKey, KeyShape, KeyTarget, Limbs, PublicKey};
+use cipherloom_ir::scheme::EPHEMERAL_WEIGHT;
 use cipherloom_ring::{Automorphism, Evaluation, Limb, Modulus, Poly};
 use rayon::prelude::*;
+use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
-/// Makes keys of one secret; holds its evaluation form over all primes of the context.
+/// Makes keys of one secret; holds its evaluation form over all primes of the context. The encapsulation and decapsulation
+/// keys of one bootstrapping belong to one ephemeral secret, which lives as long as the generator that makes both.
 pub struct KeyGenerator<'a> {
     context: &'a Context,
     secret: SecretWords,
+    /// Drawn for the first key that needs it.
+    ephemeral: OnceLock<SmallPoly>,
 }
 
 impl<'a> KeyGenerator<'a> {
@@ -23,7 +28,7 @@ impl<'a> KeyGenerator<'a> {
         secret.check(context)?;
         let all = context.chain().iter().chain(context.special());
         let basis: Vec<&Limb> = all.map(AsRef::as_ref).collect();
-        Ok(KeyGenerator { context, secret: secret.evaluate(&basis) })
+        Ok(KeyGenerator { context, secret: secret.evaluate(&basis), ephemeral: OnceLock::new() })
     }
 
     /// The evaluation key of a shape.
@@ -43,6 +48,8 @@ impl<'a> KeyGenerator<'a> {
                 let moved = self.permuted(&own, &map);
                 (own, moved)
             }
+            KeyTarget::Encapsulation => (own, self.ephemeral(&basis, randomness)),
+            KeyTarget::Decapsulation => (self.ephemeral(&basis, randomness), own),
         };
         let factors = gadget_factors(self.context, &shape);
         let (seed, mut errors) = (randomness.public_seed(), randomness.fork());
@@ -69,6 +76,12 @@ impl<'a> KeyGenerator<'a> {
         let a = PublicKey::uniform_half(self.context, &seed, limbs);
         let error = gaussian_poly(randomness, self.context.n());
         Ok(PublicKey::new(self.context, seed, masked(&error, &a, &self.secret, &basis))?)
+    }
+
+    /// The ephemeral secret over `basis`.
+    fn ephemeral(&self, basis: &[&Limb], randomness: &mut Randomness) -> SecretWords {
+        let draw = || sparse_ternary_poly(randomness, self.context.n(), EPHEMERAL_WEIGHT as usize);
+        evaluate(self.ephemeral.get_or_init(draw), basis)
     }
 
     /// The secret over the key basis of a shape.

@@ -1,4 +1,4 @@
-//! Small random polynomials: uniform ternary secrets and discrete Gaussian errors, drawn with integers alone.
+//! Small random polynomials: uniform and sparse ternary secrets, discrete Gaussian errors, drawn with integers alone.
 //!
 //! Promises that neither branches nor addresses depend on the values drawn (the number of rejected ternary candidates
 //! is independent of the accepted ones), and that a polynomial is wiped when dropped.
@@ -127,6 +127,27 @@ pub fn ternary_poly(randomness: &mut Randomness, n: usize) -> SmallPoly {
                 filled += 1;
             }
         }
+    }
+    out
+}
+
+/// `n` elements of {−1, 0, 1} of which `weight` are not zero, at places drawn uniformly, with uniform signs.
+///
+/// One place after the other is taken with the probability of the places still to fill over the places left (selection
+/// sampling, D. Knuth, The Art of Computer Programming 2, algorithm S). A draw of 96 bits below `left` has a bias below
+/// `left / 2^96`.
+pub fn sparse_ternary_poly(randomness: &mut Randomness, n: usize, weight: usize) -> SmallPoly {
+    let mut out = Zeroizing::new(vec![0i8; n]);
+    let mut wanted = weight.min(n) as u128;
+    for (i, x) in out.iter_mut().enumerate() {
+        let bytes = Zeroizing::new(randomness.bytes::<13>());
+        let mut wide = [0; 16];
+        wide[..12].copy_from_slice(&bytes[..12]);
+        let drawn = (u128::from_le_bytes(wide) * (n - i) as u128) >> 96;
+        // Both are at most N, so the sign bit of the difference is the comparison.
+        let taken = (drawn.wrapping_sub(wanted) >> 127) as u8;
+        wanted -= u128::from(taken);
+        *x = taken as i8 * ((bytes[12] & 1) as i8 * 2 - 1);
     }
     out
 }

@@ -6,4 +6,5 @@ mod errors;
 mod harness;
 mod keyswitch;
 mod operations;
+mod parts;
 mod sweep;

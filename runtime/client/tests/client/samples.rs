@@ -1,7 +1,7 @@
 //! Statistics of the samplers. Bounds are six standard deviations or more: a true sampler fails once in 10^8 runs.
 
 use cipherloom_client::Randomness;
-use cipherloom_client::sample::{ERROR_MAX, gaussian_poly, residues, ternary_poly};
+use cipherloom_client::sample::{ERROR_MAX, gaussian_poly, residues, sparse_ternary_poly, ternary_poly};
 
 const COUNT: usize = 1 << 20;
 const SIGMA: f64 = 3.19;
@@ -43,6 +43,31 @@ fn ternary_frequencies() {
         assert!((found - COUNT as f64 / 3.0).abs() < bound, "{x}: {found}");
     }
     assert!(drawn.iter().all(|d| (-1..=1).contains(d)));
+}
+
+#[test]
+fn sparse_secrets_have_their_weight_anywhere() {
+    const N: usize = 64;
+    const WEIGHT: usize = 5;
+    const DRAWS: usize = 1 << 14;
+    let mut randomness = Randomness::from_system().unwrap();
+    let mut places = [0usize; N];
+    let mut positive = 0;
+    for _ in 0..DRAWS {
+        let drawn = sparse_ternary_poly(&mut randomness, N, WEIGHT);
+        assert!(drawn.iter().all(|d| (-1..=1).contains(d)));
+        assert_eq!(drawn.iter().filter(|d| **d != 0).count(), WEIGHT);
+        places.iter_mut().zip(drawn.iter()).for_each(|(place, d)| *place += usize::from(*d != 0));
+        positive += drawn.iter().filter(|d| **d == 1).count();
+    }
+    let share = WEIGHT as f64 / N as f64;
+    let bound = 6.5 * (DRAWS as f64 * share * (1.0 - share)).sqrt();
+    for (i, place) in places.iter().enumerate() {
+        assert!((*place as f64 - DRAWS as f64 * share).abs() < bound, "place {i}: {place}");
+    }
+    let half = (DRAWS * WEIGHT) as f64 / 2.0;
+    assert!((positive as f64 - half).abs() < 6.0 * (half / 2.0).sqrt(), "{positive} of {half} positive");
+    assert!(sparse_ternary_poly(&mut randomness, 4, 9).iter().all(|d| *d != 0));
 }
 
 #[test]
