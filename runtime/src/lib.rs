@@ -7,6 +7,7 @@
 //! same bytes for every thread count.
 #![forbid(unsafe_code)]
 
+mod bootstrap;
 mod encrypted;
 mod error;
 mod evaluator;
@@ -16,6 +17,7 @@ mod observe;
 mod plaintexts;
 mod schedule;
 
+pub use bootstrap::{BootstrapKeys, Bootstrapper};
 pub use error::RuntimeError;
 pub use evaluator::{Evaluator, Options};
 pub use keys::KeySet;

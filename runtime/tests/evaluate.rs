@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
 
-#[cfg(test)]
+#[path = "evaluate/bootstrap.rs"]
+mod bootstrap;
 #[path = "evaluate/pairs.rs"]
 mod pairs;
-#[cfg(test)]
 #[path = "../../ir/tests/meanings/random.rs"]
 mod random;
 

@@ -1,0 +1,250 @@
+//! Bootstrapping: from a value at a low level to the same value at a high one, after the plan of `ir/src/scheme/bootstrap.rs`.
+//!
+//! Five public steps, each of which can be run and looked at alone: [`Bootstrapper::slots_to_coefficients`],
+//! [`Bootstrapper::raise`], [`Bootstrapper::coefficients_to_slots`], [`Bootstrapper::reduce`] for each of two real halves, and
+//! [`Bootstrapper::join`], which ends at the canonical scale of the plan's output. Nothing is chosen here. Relies on the
+//! engine for every operation. Promises: the same bits for any number of threads and any path, since every operation does.
+
+use crate::error::RuntimeError;
+use crate::keys::KeySet;
+use cipherloom_ckks::{
+    Accumulation, Ciphertext, CkksError, CompactPlaintext, Complex, Context, EvaluationKey, Hoisting, Limbs,
+    LinearSweep, RotationStep, SweepPlaintext, SweepProduct, Term, Unit,
+};
+use cipherloom_ir::scheme::{
+    BootstrapPlan, Factor, Gadget, KeyKind, KeySpec, Level, ReductionStep, Transform, TransformFactor,
+};
+use std::sync::Arc;
+
+/// A plan with its diagonals encoded, one word per coefficient.
+pub struct Bootstrapper {
+    plan: BootstrapPlan,
+    context: Arc<Context>,
+    to_coefficients: Vec<Encoded>,
+    to_slots: Vec<Encoded>,
+}
+
+/// The diagonals of one factor, in the order of its products.
+type Encoded = Vec<Arc<CompactPlaintext>>;
+
+/// The keys of one plan.
+pub struct BootstrapKeys {
+    specs: Vec<KeySpec>,
+    keys: KeySet,
+}
+
+impl BootstrapKeys {
+    /// Takes keys in the order of the plan's list.
+    ///
+    /// # Errors
+    /// [`RuntimeError::KeyCount`], [`RuntimeError::WrongKey`].
+    pub fn new(
+        context: &Context,
+        plan: &BootstrapPlan,
+        keys: Vec<EvaluationKey>,
+    ) -> Result<BootstrapKeys, RuntimeError> {
+        let keys = KeySet::new(context, &plan.keys, keys)?;
+        Ok(BootstrapKeys { specs: plan.keys.clone(), keys })
+    }
+
+    /// The key of this kind and gadget; a plan lists one for each that its steps use.
+    fn get(&self, kind: KeyKind, gadget: Gadget) -> Result<&EvaluationKey, CkksError> {
+        let place = self.specs.iter().position(|spec| spec.kind == kind && spec.gadget == gadget);
+        let index = place.ok_or(CkksError::Empty)?;
+        Ok(self.keys.at(index))
+    }
+}
+
+impl Bootstrapper {
+    /// Encodes the transforms of `plan`.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Parameters`] where `context` does not have the plan's primes.
+    pub fn new(plan: BootstrapPlan, context: Arc<Context>) -> Result<Bootstrapper, RuntimeError> {
+        let encode = |transform: &Transform| {
+            let factors = transform.factors.iter().map(|factor| encode(&context, factor));
+            factors.collect::<Result<Vec<_>, _>>()
+        };
+        let to_coefficients = encode(&plan.to_coefficients).map_err(RuntimeError::Parameters)?;
+        let to_slots = encode(&plan.to_slots).map_err(RuntimeError::Parameters)?;
+        Ok(Bootstrapper { plan, context, to_coefficients, to_slots })
+    }
+
+    /// What is carried out.
+    pub fn plan(&self) -> &BootstrapPlan {
+        &self.plan
+    }
+
+    /// Bytes of the encoded transforms.
+    pub fn plaintext_bytes(&self) -> usize {
+        let encoded = self.to_coefficients.iter().chain(&self.to_slots).flatten();
+        encoded.map(|plaintext| size_of_val(plaintext.coefficients())).sum()
+    }
+
+    /// The value of `a`, at the plan's input level and its canonical scale, at the output's.
+    ///
+    /// # Errors
+    /// [`CkksError::TooFewLimbs`] for a value below the input level, and those of the engine's operations.
+    pub fn run(&self, a: &Ciphertext, keys: &BootstrapKeys) -> Result<Ciphertext, CkksError> {
+        let coefficients = self.slots_to_coefficients(a, keys)?;
+        let raised = self.raise(&coefficients, keys)?;
+        let halves = self.coefficients_to_slots(&raised, keys)?;
+        let [real, imaginary] = halves.map(|half| self.reduce(&half, keys));
+        self.join([real?, imaginary?], keys)
+    }
+
+    /// Step 1: a value at level 0 whose coefficients are the slots, at `q_0 / 2^ratio_bits`.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::run`].
+    pub fn slots_to_coefficients(
+        &self,
+        a: &Ciphertext,
+        keys: &BootstrapKeys,
+    ) -> Result<Ciphertext, CkksError> {
+        let a = self.context.drop_to(a, limbs(self.plan.input))?;
+        self.transform(a, &self.plan.to_coefficients, &self.to_coefficients, keys)
+    }
+
+    /// Step 2: over all primes, with a multiple of `q_0` in every coefficient that the ephemeral secret keeps small.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::run`].
+    pub fn raise(&self, a: &Ciphertext, keys: &BootstrapKeys) -> Result<Ciphertext, CkksError> {
+        let plan = &self.plan;
+        let key = keys.get(KeyKind::Encapsulation, plan.encapsulation_gadget())?;
+        let sparse = self.context.encapsulate(a, key)?;
+        let raised = self.context.raise(&sparse, limbs(plan.parameters.top()))?;
+        self.context.decapsulate(&raised, keys.get(KeyKind::Decapsulation, plan.gadget)?)
+    }
+
+    /// Step 3: the coefficients as real slots, first and second half apart.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::run`].
+    pub fn coefficients_to_slots(
+        &self,
+        a: &Ciphertext,
+        keys: &BootstrapKeys,
+    ) -> Result<[Ciphertext; 2], CkksError> {
+        let both = self.transform(a.clone(), &self.plan.to_slots, &self.to_slots, keys)?;
+        let conjugate = self.context.conjugate(&both, keys.get(KeyKind::Conjugation, self.plan.gadget)?)?;
+        let real = self.context.add(&both, &conjugate)?;
+        let imaginary = self.context.mul_imaginary(&self.context.sub(&conjugate, &both)?)?;
+        Ok([real, imaginary])
+    }
+
+    /// Step 4: the reduction's last sum, relinearized but not rescaled.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::run`].
+    pub fn reduce(&self, y: &Ciphertext, keys: &BootstrapKeys) -> Result<Ciphertext, CkksError> {
+        let key = keys.get(KeyKind::Relinearization, self.plan.gadget)?;
+        let reduction = &self.plan.reduction;
+        let mut values: Vec<Ciphertext> = vec![y.clone()];
+        for step in &reduction.steps {
+            let sum = self.sum(step, &values)?;
+            let mut value = match step.product {
+                Some(_) => self.context.relinearize_rescale(&sum, key)?,
+                None => self.context.rescale(&sum)?,
+            };
+            if step.constant != 0 {
+                value = self.context.add_scalar(&value, step.constant)?;
+            }
+            if let Some(addend) = step.addend {
+                value = self.context.add(&value, &values[addend as usize])?;
+            }
+            values.push(value);
+        }
+        self.context.relinearize(&self.sum(&reduction.last, &values)?, key)
+    }
+
+    /// Step 5: real and imaginary parts as one complex value, at the canonical scale of the output's level.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::run`].
+    pub fn join(
+        &self,
+        [real, imaginary]: [Ciphertext; 2],
+        keys: &BootstrapKeys,
+    ) -> Result<Ciphertext, CkksError> {
+        let context = &self.context;
+        let turned = context.mul_imaginary(&real)?;
+        let difference = context.sub(&turned, &imaginary)?;
+        let sum = context.add(&turned, &imaginary)?;
+        let conjugate = context.conjugate(&sum, keys.get(KeyKind::Conjugation, self.plan.gadget)?)?;
+        context.rescale(&context.add(&difference, &conjugate)?)
+    }
+
+    fn sum(&self, step: &ReductionStep, values: &[Ciphertext]) -> Result<Ciphertext, CkksError> {
+        let product = step.product.map(|p| (&values[p.left as usize], &values[p.right as usize], p.copies));
+        let terms = step.terms.iter().map(|term| {
+            let (factor, unit) = match term.factor {
+                Factor::Real(factor) => (factor, Unit::One),
+                Factor::Imaginary(factor) => (factor, Unit::Imaginary),
+            };
+            Term { value: &values[term.value as usize], factor, unit }
+        });
+        self.context.accumulate(&Accumulation { limbs: limbs(step.level), product, terms: terms.collect() })
+    }
+
+    /// One factor after the other.
+    fn transform(
+        &self,
+        mut value: Ciphertext,
+        transform: &Transform,
+        encoded: &[Encoded],
+        keys: &BootstrapKeys,
+    ) -> Result<Ciphertext, CkksError> {
+        for (factor, encoded) in transform.factors.iter().zip(encoded) {
+            let steps = |steps: &[u32]| {
+                let with_key = |step: &u32| match step {
+                    0 => Ok((RotationStep(0), None)),
+                    step => {
+                        let key = keys.get(KeyKind::Rotation(*step), transform.gadget)?;
+                        Ok((RotationStep(*step), Some(key)))
+                    }
+                };
+                steps.iter().map(with_key).collect::<Result<Vec<_>, CkksError>>()
+            };
+            let product = |p: &cipherloom_ir::scheme::FactorProduct| SweepProduct {
+                output: 0,
+                giant: p.giant as usize,
+                input: 0,
+                baby: p.baby as usize,
+            };
+            let sweep = LinearSweep {
+                inputs: vec![&value],
+                babies: steps(&factor.babies)?,
+                giants: steps(&factor.giants)?,
+                products: factor.products.iter().map(product).collect(),
+                outputs: 1,
+                hoisting: Hoisting::Double,
+                rescale: true,
+                plaintext: &|product| Ok(SweepPlaintext::Compact(encoded[product].clone())),
+            };
+            let result = self.context.linear(&sweep)?.pop();
+            value = result.ok_or(CkksError::Empty)?;
+        }
+        Ok(value)
+    }
+}
+
+/// The diagonals of a factor at the scale of the prime that its rescale removes.
+fn encode(context: &Context, factor: &TransformFactor) -> Result<Encoded, CkksError> {
+    let have = context.chain().len();
+    let limb = context.chain().get(factor.level.0 as usize);
+    let limb = limb.ok_or(CkksError::TooManyLimbs { have: factor.level.limbs(), max: have })?;
+    let scale = limb.modulus().value() as f64;
+    let complex = |[re, im]: &[f64; 2]| Complex { re: *re, im: *im };
+    let diagonals = factor.diagonals();
+    let encoded = diagonals.iter().map(|diagonal| {
+        let slots: Vec<Complex> = diagonal.iter().map(complex).collect();
+        context.encoder().compact_complex(&slots, scale).map(Arc::new)
+    });
+    encoded.collect()
+}
+
+fn limbs(level: Level) -> Limbs {
+    Limbs(level.limbs())
+}
