@@ -44,6 +44,9 @@ fn largest_error(context: &Context, secret: &SecretKey, key: &EvaluationKey) -> 
                     Automorphism::new(context.degree(), inverse.0).unwrap().apply_evaluation(&s, &mut moved);
                     (s, moved)
                 }
+                KeyTarget::Encapsulation | KeyTarget::Decapsulation => {
+                    unreachable!("the ephemeral secret is known to its generator alone")
+                }
             };
             let mut rest = key.b(digit).limb(i).to_vec();
             limb.mul_add(&mut rest, key.a(digit).limb(i), &to);
