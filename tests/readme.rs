@@ -6,6 +6,8 @@
 mod ablation;
 #[path = "readme/benchmarks.rs"]
 mod benchmarks;
+#[path = "readme/bootstrapping.rs"]
+mod bootstrapping;
 
 use serde_json::Value;
 use std::path::PathBuf;
@@ -111,4 +113,5 @@ fn the_tables_of_benches_are_what_was_measured() {
     keep("docs/benchmarks.md", &benchmarks::tables(&results()));
     keep("docs/kernels.md", &benchmarks::kernel_tables(&results()));
     keep("docs/saturation.md", &benchmarks::saturation_tables(&results()));
+    keep("docs/bootstrapping.md", &bootstrapping::tables(&results()));
 }

@@ -191,7 +191,7 @@ fn ms(value: f64) -> String {
 }
 
 /// Where, when and from what rows were measured, each combination once.
-fn origin(rows: &[&Value]) -> String {
+pub fn origin(rows: &[&Value]) -> String {
     let mut origins: Vec<String> = Vec::new();
     for row in rows {
         let word = |field: &str| row[field].as_str().unwrap_or("unknown").to_owned();
