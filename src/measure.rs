@@ -8,8 +8,7 @@ mod sweeps;
 
 use crate::error::{Error, Kind};
 use cipherloom_ckks::{
-    Ciphertext, Context, EvaluationKey, Gadget, GaloisElement, KeyShape, KeyTarget, Limbs, Plaintext,
-    RotationStep, Seed,
+    Ciphertext, Context, EvaluationKey, Gadget, KeyShape, KeyTarget, Limbs, Plaintext, RotationStep, Seed,
 };
 use cipherloom_compiler::cost::{Shape, Work};
 use cipherloom_ir::scheme::{nearest_prime, special_primes};
@@ -232,11 +231,7 @@ fn key(
 ) -> Result<EvaluationKey, Error> {
     let shape = KeyShape { target, limbs: Limbs(context.chain().len()), gadget };
     let halves = (0..shape.digits() as u64).map(half).collect();
-    let element = match target {
-        KeyTarget::Galois(GaloisElement(element)) => element,
-        KeyTarget::Relinearization => 0,
-    };
     let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&element.to_le_bytes());
+    seed[..8].copy_from_slice(&target.code().to_le_bytes());
     EvaluationKey::new(context, shape, Seed(seed), halves).map_err(internal)
 }
