@@ -327,11 +327,7 @@ impl Server {
 
 /// Refuses a circuit whose values and keys alone exceed the memory of this machine.
 fn refuse_too_large(place: &str, circuit: &Verified) -> Result<(), Error> {
-    let key_bytes = |k: &cipherloom_ir::scheme::KeySpec| {
-        let digits = k.level.limbs().div_ceil(k.gadget.digit_limbs.max(1) as usize);
-        (2 * digits * (k.level.limbs() + k.gadget.special_limbs as usize) * circuit.parameters.n() * 8) as u64
-    };
-    let keys: u64 = circuit.keys.iter().map(key_bytes).sum();
+    let keys = cipherloom_runtime::expanded_key_bytes(circuit);
     let needed = circuit.peak_value_bytes().saturating_add(keys);
     match crate::memory::machine_bytes().filter(|have| needed > *have) {
         Some(have) => Err(Error::new(

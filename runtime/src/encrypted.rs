@@ -1,9 +1,9 @@
 //! The encrypted meaning of circuits: each node calls the engine with what the circuit says.
 
 use crate::error::RuntimeError;
-use crate::evaluator::Frame;
 use crate::keys::KeySet;
 use crate::plaintexts::{PlaintextError, Plaintexts};
+use crate::program::Frame;
 use cipherloom_ckks::{self as ckks, Ciphertext, CkksError, EvaluationKey, Limbs, Plaintext, RotationStep};
 use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Hoisting, KeyedStep, LinearPlan, Node, Op, Plain, Read, ValueId, ValueType};

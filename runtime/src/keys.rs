@@ -2,8 +2,8 @@
 
 use crate::error::RuntimeError;
 use cipherloom_ckks::{Context, EvaluationKey, KeyShape};
-use cipherloom_ir::KeyId;
 use cipherloom_ir::scheme::KeySpec;
+use cipherloom_ir::{Circuit, KeyId};
 
 /// Evaluation keys that have been checked against a circuit's key table.
 #[derive(Debug)]
@@ -46,4 +46,14 @@ impl KeySet {
 pub(crate) fn key_shape(context: &Context, spec: &KeySpec) -> KeyShape {
     let KeySpec { kind, level, gadget } = spec;
     KeyShape::of(kind.code(context.n()), level.limbs(), gadget.digit_limbs, gadget.special_limbs)
+}
+
+/// Memory of a circuit's evaluation keys, expanded: for every digit two polynomials over the chain and P.
+pub fn expanded_key_bytes(circuit: &Circuit) -> u64 {
+    let bytes = |k: &KeySpec| {
+        let digits = k.level.limbs().div_ceil(k.gadget.digit_limbs.max(1) as usize);
+        let limbs = k.level.limbs() + k.gadget.special_limbs as usize;
+        (2 * digits * limbs * circuit.parameters.n() * 8) as u64
+    };
+    circuit.keys.iter().map(bytes).sum()
 }

@@ -15,10 +15,12 @@ pub mod files;
 mod keys;
 mod observe;
 mod plaintexts;
+mod program;
 mod schedule;
 
 pub use bootstrap::{BootstrapKeys, Bootstrapper};
 pub use error::RuntimeError;
 pub use evaluator::{Evaluator, Options};
-pub use keys::KeySet;
+pub use keys::{KeySet, expanded_key_bytes};
 pub use observe::{NodeEvent, Observer, Silent, Trace};
+pub use program::Program;

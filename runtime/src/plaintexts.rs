@@ -5,7 +5,7 @@
 //! plaintext has which is the rule of [`PlaintextBudget`], which forecasts follow too.
 
 use crate::error::RuntimeError;
-use crate::evaluator::Frame;
+use crate::program::Frame;
 use cipherloom_ckks::{CkksError, CompactPlaintext, Complex, Limbs, Plaintext, SweepPlaintext};
 use cipherloom_ir::{
     Diagonals, MapError, MapId, Node, Op, PlaintextBudget, PlaintextPlace as Place, plain_values,
