@@ -45,8 +45,12 @@ pub use cipherloom_ckks as ckks;
 pub use cipherloom_client as client;
 pub use cipherloom_compiler as compiler;
 pub use cipherloom_ir as ir;
+#[cfg(feature = "service")]
+pub use cipherloom_remote as remote;
 pub use cipherloom_ring as ring;
 pub use cipherloom_runtime as runtime;
+#[cfg(feature = "service")]
+pub use cipherloom_service as service;
 pub use error::{Error, Kind};
 pub use files::Access;
 pub use model::{Compiled, Draft, Model, slot_values};

@@ -107,6 +107,11 @@ impl Client {
         Ok(Client { manifest, context, keys, security })
     }
 
+    /// [`Client::new`] with the fastest kernels of this CPU.
+    pub fn on_this_cpu(manifest: Manifest, policy: &SecurityPolicy) -> Result<Client, ClientError> {
+        Client::new(manifest, policy, Path::best())
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest

@@ -1,0 +1,166 @@
+//! The service on loopback: what it adds to an evaluation, and many clients at once.
+//!
+//! `cargo bench --bench service --features service -- [overhead|load] [--record]`; rows go to `benches/results/service.json`.
+//! `CIPHERLOOM_LOAD_S` shortens the load (default 300 s).
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints its rows and stops at the first surprise"
+)]
+
+mod command;
+#[allow(dead_code, reason = "each bench uses its part of the harness")]
+mod harness;
+
+use cipherloom::ir::Digest;
+use cipherloom::remote::{Connection, Server, Submission, Token};
+use command::command;
+use harness::{Arguments, Row, median, root};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Requests of which the median counts.
+const REQUESTS: usize = 101;
+/// Clients at once.
+const CLIENTS: usize = 50;
+const MODELS: [&str; 3] = ["lola", "mlp", "cryptonets"];
+
+fn main() {
+    let arguments = Arguments::parse();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut rows = Vec::new();
+    if arguments.wants("overhead") {
+        rows.extend(overhead(folder.path()));
+    }
+    if arguments.wants("load") {
+        rows.push(load(folder.path()));
+    }
+    rows.iter().for_each(harness::print);
+    harness::finish(&arguments, "service", &rows);
+}
+
+/// A model with a client's keys and an encrypted input.
+struct Case {
+    model: Digest,
+    keys: String,
+    input: Vec<u8>,
+    run_s: f64,
+}
+
+fn case(folder: &Path, model: &str) -> Case {
+    let at = |name: &str| folder.join(format!("{model}.{name}")).display().to_string();
+    let onnx = root().join(format!("models/{model}.onnx")).display().to_string();
+    let image = root().join("models/samples/digit-3.png").display().to_string();
+    std::fs::create_dir_all(folder.join("models")).unwrap();
+    let loom = folder.join(format!("models/{model}.loom")).display().to_string();
+    command(&["compile", &onnx, "-o", &loom, "--manifest", &at("manifest")]);
+    command(&["keygen", &at("manifest"), "--secret", &at("secret"), "--keys", &at("keys"), "--force"]);
+    command(&["encrypt", &at("manifest"), "--secret", &at("secret"), &image, "-o", &at("in")]);
+    let ran = command(&["run", &loom, "--keys", &at("keys"), &at("in"), "-o", &at("out"), "--repeat", "101"]);
+    let facts = command(&["inspect", &at("manifest")]);
+    Case {
+        model: facts["circuit"].as_str().unwrap().parse().unwrap(),
+        keys: at("keys"),
+        input: std::fs::read(at("in")).unwrap(),
+        run_s: ran["seconds"]["run"].as_f64().unwrap(),
+    }
+}
+
+/// A server of the folder's models; killed when dropped.
+struct Running(Child, String);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(folder: &Path) -> Running {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cipherloom"))
+        .args(["--json", "-q", "serve", "--listen", "127.0.0.1:0", "--rate", "100000", "--data"])
+        .args([folder.join("data"), folder.join("models")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let said: Value = serde_json::from_str(&line).unwrap();
+    Running(child, said["listening"].as_str().unwrap().to_owned())
+}
+
+fn connect(folder: &Path, server: &Running, client: &str) -> Connection {
+    let data = folder.join("data").display().to_string();
+    let made = command(&["serve", "token", "add", client, "--data", &data]);
+    let token = Token::new(made["token"].as_str().unwrap());
+    Connection::new(&Server { url: server.1.clone(), token, ca: None }).unwrap()
+}
+
+/// From the encrypted input's bytes to the answer's, seconds; the second part is the server's time of evaluation.
+fn once(connection: &Connection, case: &Case, keys: Digest, name: &str) -> (f64, f64) {
+    let start = Instant::now();
+    let submission = Submission { model: case.model, keys, input: &case.input, idempotency: name };
+    let job = connection.submit(&submission).expect("accepted, perhaps after 429");
+    let (_, ms) = connection.result(&job.id).expect("no job is lost");
+    (start.elapsed().as_secs_f64(), ms.expect("a time of evaluation") / 1e3)
+}
+
+fn overhead(folder: &Path) -> Vec<Row> {
+    let case = case(folder, "lola");
+    let server = start(folder);
+    let connection = connect(folder, &server, "overhead");
+    let keys = connection.register(&case.model, Path::new(&case.keys), &mut |_, _| {}).unwrap();
+    once(&connection, &case, keys, "warm");
+    let times: Vec<(f64, f64)> =
+        (0..REQUESTS).map(|k| once(&connection, &case, keys, &format!("r{k}"))).collect();
+    let through = median(times.iter().map(|t| t.0).collect());
+    let evaluation = median(times.iter().map(|t| t.1).collect());
+    let more = json!({ "through_ms": through * 1e3, "run_ms": case.run_s * 1e3, "evaluation_ms": evaluation * 1e3,
+        "upload_bytes": case.input.len() });
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let value = (through - case.run_s) * 1e3;
+    vec![Row { name: "service_overhead_ms".into(), value, unit: "ms", threads, more }]
+}
+
+fn load(folder: &Path) -> Row {
+    let seconds = std::env::var("CIPHERLOOM_LOAD_S").ok().and_then(|s| s.parse().ok()).unwrap_or(300);
+    let cases: Vec<Case> = MODELS.iter().map(|m| case(folder, m)).collect();
+    let server = start(folder);
+    let connections: Vec<(Connection, &Case, Digest)> = (0..CLIENTS)
+        .map(|k| {
+            let connection = connect(folder, &server, &format!("client-{k}"));
+            let case = &cases[k % cases.len()];
+            let keys = connection.register(&case.model, Path::new(&case.keys), &mut |_, _| {}).unwrap();
+            (connection, case, keys)
+        })
+        .collect();
+    let (times, end) = (Mutex::new(Vec::new()), Instant::now() + Duration::from_secs(seconds));
+    std::thread::scope(|scope| {
+        for (k, (connection, case, keys)) in connections.iter().enumerate() {
+            let times = &times;
+            scope.spawn(move || {
+                for n in 0.. {
+                    if Instant::now() > end {
+                        break;
+                    }
+                    let time = once(connection, case, *keys, &format!("load-{k}-{n}")).0;
+                    times.lock().unwrap().push(time);
+                }
+            });
+        }
+    });
+    let mut times = times.into_inner().unwrap();
+    times.sort_by(f64::total_cmp);
+    let p99 = times[(times.len() - 1) * 99 / 100];
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.0.id())).unwrap_or_default();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("unknown").trim().to_owned();
+    let more = json!({ "clients": CLIENTS, "requests": times.len(), "seconds": seconds, "models": MODELS,
+        "median_ms": median(times.clone()) * 1e3, "server_peak": peak });
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Row { name: "service_load_p99_ms".into(), value: p99 * 1e3, unit: "ms", threads, more }
+}

@@ -1,0 +1,393 @@
+//! A server's REST interface as calls.
+//!
+//! Relies on ureq with rustls. Promises: what is repeated after a broken connection is safe to repeat (reads, deletions,
+//! pieces of keys by their offset, jobs by their idempotency key); answers are bounded; the token is never shown.
+
+use crate::error::{Kind, RemoteError};
+use cipherloom_ir::Digest;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use ureq::http::Response;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+/// Bytes of a piece of keys: what is lost at most when a connection breaks.
+const PIECE_BYTES: usize = 4 << 20;
+/// Largest answer that is read.
+const ANSWER_BYTES_MAX: u64 = 1 << 30;
+/// Seconds that a request waits for a job before it asks again.
+const WAIT_S: u64 = 30;
+/// How long a call is repeated while the server is busy or away.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A bearer token; it is not printed.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// A token as the operator gave it, without white space around it.
+    pub fn new(text: &str) -> Token {
+        Token(text.trim().to_owned())
+    }
+
+    pub(crate) fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Where a server is, and how one is let in.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// `https://host[:port]`, or `http://` on loopback.
+    pub url: String,
+    /// Token.
+    pub token: Token,
+    /// Certificates (PEM) that vouch for the server in place of the public authorities.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// A model as the server describes it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ModelFacts {
+    /// Digest of the circuit.
+    pub id: Digest,
+    /// Name.
+    pub name: String,
+}
+
+/// Keys as the server knows them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct KeyFacts {
+    /// Digest of the file.
+    pub digest: Digest,
+    /// Bytes that have arrived.
+    pub offset: u64,
+    /// Whether they can be used.
+    pub complete: bool,
+}
+
+/// A job as the server knows it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct JobFacts {
+    /// Its name.
+    pub id: String,
+    /// "queued", "running", "done", "failed" or "cancelled".
+    pub state: String,
+    /// The model.
+    pub model: Digest,
+    /// The keys.
+    pub keys: Digest,
+    /// The input.
+    pub input: Digest,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// What to evaluate.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// The model.
+    pub model: Digest,
+    /// The registered keys.
+    pub keys: Digest,
+    /// The encrypted input's file.
+    pub input: &'a [u8],
+    /// Names the request: a repeated one is answered with the job of the first.
+    pub idempotency: &'a str,
+}
+
+/// A server that can be asked.
+#[derive(Debug)]
+pub struct Connection {
+    agent: Agent,
+    base: String,
+    authorization: String,
+    /// Whether the server has answered: then it is waited for when it restarts.
+    reached: AtomicBool,
+}
+
+/// One try of a call.
+type Try<'a> = &'a mut dyn FnMut() -> Result<Response<Body>, ureq::Error>;
+
+impl Connection {
+    /// Prepares to ask a server; nothing is sent yet.
+    pub fn new(server: &Server) -> Result<Connection, RemoteError> {
+        let base = server.url.trim_end_matches('/').to_owned();
+        refuse_plain(&base)?;
+        let mut tls = TlsConfig::builder();
+        if let Some(pem) = &server.ca {
+            tls = tls.root_certs(RootCerts::new_with_certs(&certificates(pem)?));
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_connect(Some(Duration::from_secs(10)))
+            .timeout_recv_response(Some(Duration::from_secs(WAIT_S + 60)))
+            .tls_config(tls.build())
+            .build();
+        let authorization = format!("Bearer {}", server.token.0);
+        Ok(Connection { agent: config.into(), base, authorization, reached: AtomicBool::new(false) })
+    }
+
+    /// The server's address.
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// The models that it offers.
+    pub fn models(&self) -> Result<Vec<ModelFacts>, RemoteError> {
+        self.json(&mut self.get("/v1/models"))
+    }
+
+    /// The bytes of a model's manifest, as the server tells them.
+    pub fn manifest(&self, model: &Digest) -> Result<Vec<u8>, RemoteError> {
+        bytes(&self.base, &mut self.call(&mut self.get(&format!("/v1/models/{model}/manifest")))?)
+    }
+
+    /// Registers a file of evaluation keys, sending what has not arrived yet; `progress` hears of sent and all bytes.
+    pub fn register(
+        &self,
+        model: &Digest,
+        path: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Digest, RemoteError> {
+        let wrong = |e: std::io::Error| RemoteError::io(path, &e);
+        let mut file = File::open(path).map_err(wrong)?;
+        let mut hasher = blake3::Hasher::new();
+        let size = std::io::copy(&mut file, &mut hasher).map_err(wrong)?;
+        let digest = Digest(*hasher.finalize().as_bytes());
+        let text = json!({ "model": model, "digest": digest, "bytes": size }).to_string();
+        let url = format!("{}/v1/keys", self.base);
+        let mut announce = || self.with_token(self.agent.post(&url)).send(text.as_bytes());
+        let mut facts: KeyFacts = self.json(&mut announce)?;
+        let start = Instant::now();
+        while !facts.complete {
+            progress(facts.offset, size);
+            file.seek(SeekFrom::Start(facts.offset)).map_err(wrong)?;
+            let mut piece = Vec::with_capacity(PIECE_BYTES);
+            (&mut file).take(PIECE_BYTES as u64).read_to_end(&mut piece).map_err(wrong)?;
+            match self.append(&digest, facts.offset, &piece) {
+                Ok(next) => facts = next,
+                // What has arrived of the piece decides where to go on.
+                Err(e) if e.kind == Kind::Resources && start.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(200));
+                    facts = self.json(&mut self.get(&format!("/v1/keys/{digest}")))?;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        progress(size, size);
+        Ok(digest)
+    }
+
+    /// Sends one piece of keys, once.
+    pub fn append(&self, keys: &Digest, offset: u64, piece: &[u8]) -> Result<KeyFacts, RemoteError> {
+        let request = self.with_token(self.agent.patch(format!("{}/v1/keys/{keys}", self.base)));
+        let sent = request.header("upload-offset", offset.to_string()).send(piece);
+        let mut response = sent.map_err(|e| self.unreachable(&e))?;
+        self.refused(&mut response)?;
+        parse(&self.base, &mut response)
+    }
+
+    /// Submits a job; repeated until the server has acknowledged it, which the request's name makes safe.
+    pub fn submit(&self, submission: &Submission<'_>) -> Result<JobFacts, RemoteError> {
+        let Submission { model, keys, input, idempotency } = submission;
+        let url = format!("{}/v1/jobs?model={model}&keys={keys}", self.base);
+        self.json(&mut || {
+            let request = self.with_token(self.agent.post(&url)).header("idempotency-key", *idempotency);
+            request.content_type("application/octet-stream").send(*input)
+        })
+    }
+
+    /// Waits for the result of a job: its bytes, and the server's time of evaluation in milliseconds.
+    pub fn result(&self, job: &str) -> Result<(Vec<u8>, Option<f64>), RemoteError> {
+        loop {
+            let mut ask = self.get(&format!("/v1/jobs/{job}/result?wait={WAIT_S}"));
+            let mut response = self.call(&mut ask)?;
+            if response.status().as_u16() != 202 {
+                let ms = response.headers().get("evaluation-ms").and_then(|v| v.to_str().ok());
+                let ms = ms.and_then(|v| v.parse().ok());
+                return Ok((bytes(&self.base, &mut response)?, ms));
+            }
+        }
+    }
+
+    /// Where a job stands.
+    pub fn job(&self, job: &str) -> Result<JobFacts, RemoteError> {
+        self.json(&mut self.get(&format!("/v1/jobs/{job}")))
+    }
+
+    /// Cancels a job that has not ended.
+    pub fn cancel(&self, job: &str) -> Result<JobFacts, RemoteError> {
+        let url = format!("{}/v1/jobs/{job}", self.base);
+        self.json(&mut || self.with_token(self.agent.delete(&url)).call())
+    }
+
+    /// What the server holds of this client, in its own words.
+    pub fn data(&self) -> Result<Value, RemoteError> {
+        self.json(&mut self.get("/v1/me"))
+    }
+
+    /// Makes the server delete all that it holds of this client; says what that was.
+    pub fn forget(&self) -> Result<Value, RemoteError> {
+        let url = format!("{}/v1/me", self.base);
+        self.json(&mut || self.with_token(self.agent.delete(&url)).call())
+    }
+
+    fn with_token<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        request.header("authorization", &self.authorization)
+    }
+
+    fn get(&self, path: &str) -> impl FnMut() -> Result<Response<Body>, ureq::Error> + use<'_> {
+        let url = format!("{}{path}", self.base);
+        move || self.with_token(self.agent.get(&url)).call()
+    }
+
+    fn json<T: DeserializeOwned>(&self, ask: Try<'_>) -> Result<T, RemoteError> {
+        parse(&self.base, &mut self.call(ask)?)
+    }
+
+    /// Tries until an answer comes that is not "busy", within [`PATIENCE`].
+    fn call(&self, ask: Try<'_>) -> Result<Response<Body>, RemoteError> {
+        let start = Instant::now();
+        loop {
+            let (error, wait) = match ask() {
+                Ok(mut response) => {
+                    self.reached.store(true, Ordering::Relaxed);
+                    match (self.refused(&mut response), retry_after(&response)) {
+                        (Ok(()), _) => return Ok(response),
+                        (Err(e), Some(wait)) => (e, wait),
+                        (Err(e), None) => return Err(e),
+                    }
+                }
+                Err(e) if is_broken(&e) && self.reached.load(Ordering::Relaxed) => {
+                    (self.unreachable(&e), Duration::from_millis(300))
+                }
+                Err(e) => return Err(self.unreachable(&e)),
+            };
+            if start.elapsed() + wait > PATIENCE {
+                return Err(error);
+            }
+            std::thread::sleep(wait);
+        }
+    }
+
+    /// The server's refusal, if the response is one.
+    fn refused(&self, response: &mut Response<Body>) -> Result<(), RemoteError> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let text = bytes(&self.base, response).unwrap_or_default();
+        Err(serde_json::from_slice(&text).unwrap_or_else(|_| {
+            RemoteError::new(Kind::Resources, &self.base, format!("answers {status}"))
+                .remedy("is this a Cipherloom server?")
+        }))
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> RemoteError {
+        RemoteError::new(Kind::Resources, &self.base, format!("cannot be reached: {error}"))
+            .remedy("check address, network and --ca")
+    }
+}
+
+/// Whether a connection was lost or refused, as when a server restarts.
+fn is_broken(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind;
+    match error {
+        ureq::Error::Io(e) => matches!(
+            e.kind(),
+            ErrorKind::ConnectionRefused
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+        ),
+        ureq::Error::ConnectionFailed => true,
+        _ => false,
+    }
+}
+
+fn retry_after(response: &Response<Body>) -> Option<Duration> {
+    let seconds = response.headers().get("retry-after")?.to_str().ok()?.parse::<u64>().ok()?;
+    Some(Duration::from_secs(seconds.min(30)))
+}
+
+fn bytes(base: &str, response: &mut Response<Body>) -> Result<Vec<u8>, RemoteError> {
+    response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(|e| {
+        RemoteError::new(Kind::Resources, base, format!("the answer broke off: {e}")).remedy("try again")
+    })
+}
+
+fn parse<T: DeserializeOwned>(base: &str, response: &mut Response<Body>) -> Result<T, RemoteError> {
+    serde_json::from_slice(&bytes(base, response)?)
+        .map_err(|e| RemoteError::new(Kind::BadInput, base, format!("an answer that is none of ours: {e}")))
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, RemoteError> {
+    let wrong = |what: &str| {
+        RemoteError::new(Kind::BadInput, "--ca", what).remedy("give a PEM file with the server's authority")
+    };
+    let mut all = Vec::new();
+    for item in ureq::tls::parse_pem(pem) {
+        if let ureq::tls::PemItem::Certificate(c) = item.map_err(|_| wrong("is no PEM file"))? {
+            all.push(c);
+        }
+    }
+    if all.is_empty() { Err(wrong("holds no certificate")) } else { Ok(all) }
+}
+
+/// Plain HTTP is for this machine alone.
+fn refuse_plain(base: &str) -> Result<(), RemoteError> {
+    let wrong = |what: &str, remedy: &str| Err(RemoteError::new(Kind::Usage, base, what).remedy(remedy));
+    let Some(rest) = base.strip_prefix("http://") else {
+        return match base.starts_with("https://") {
+            true => Ok(()),
+            false => wrong("is no address of a server", "write https://host:port"),
+        };
+    };
+    let host = rest.split('/').next().unwrap_or("");
+    let host = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or(""),
+        None => host.split(':').next().unwrap_or(""),
+    };
+    let loopback = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    match loopback {
+        true => Ok(()),
+        false => wrong(
+            "would carry the token in the clear",
+            "use https://, with --ca for a certificate of your own",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_do_not_leave_in_the_clear() {
+        for fine in ["https://example.org", "http://127.0.0.1:1", "http://localhost", "http://[::1]:80/x"] {
+            assert!(refuse_plain(fine).is_ok(), "{fine}");
+        }
+        for bad in
+            ["http://example.org", "http://127.0.0.1.example.org", "http://10.0.0.1", "ftp://x", "host"]
+        {
+            assert!(refuse_plain(bad).is_err(), "{bad}");
+        }
+        let token = Token::new(" cl1-secret\n");
+        assert_eq!(format!("{token:?}{}", token.secret()), "Token(..)cl1-secret");
+    }
+}

@@ -1,0 +1,283 @@
+//! Registration of evaluation keys: announced by digest and size, sent in as many pieces as it takes, whole once their digest
+//! holds.
+//!
+//! Keys belong to the client that sends them: the same bytes again cost nothing, another client's are not shared, so that
+//! nobody can use, or learn of, keys that it has not sent.
+
+use super::{Caller, Named, Shared, blocking, digest, text_header};
+use crate::disk;
+use crate::error::{Kind, Problem, Refusal};
+use crate::ledger::KeyName;
+use crate::limits::{drain, receive};
+use crate::models::Model;
+use crate::record::KeyRecord;
+use crate::service::Service;
+use crate::tokens::Scope;
+use crate::{clock::now_ms, files::private_folder};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use cipherloom_ir::Digest;
+use cipherloom_ir::container::{ContainerReader, Kind as FileKind};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Write};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// What is to be registered.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Announcement {
+    /// Digest of the model that the keys are for.
+    model: String,
+    /// BLAKE3 of the keys' file, 64 hexadecimal digits.
+    digest: String,
+    /// Its size.
+    bytes: u64,
+}
+
+/// A set of keys.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KeyFacts {
+    /// BLAKE3 of the file.
+    digest: String,
+    /// The model that they are for.
+    model: String,
+    /// Size of the file.
+    bytes: u64,
+    /// Bytes that have arrived: the next piece starts here.
+    offset: u64,
+    /// Whether all have arrived and the digest holds.
+    complete: bool,
+    /// When they are removed unless they are used again, milliseconds since 1970.
+    expires_ms: u64,
+}
+
+impl KeyFacts {
+    pub(crate) fn of(service: &Service, client: &str, keys: &Digest, record: &KeyRecord) -> KeyFacts {
+        let arrived = || std::fs::metadata(service.files.partial_keys(client, keys)).map_or(0, |m| m.len());
+        KeyFacts {
+            digest: keys.to_string(),
+            model: record.model.to_string(),
+            bytes: record.bytes,
+            offset: if record.complete { record.bytes } else { arrived() },
+            complete: record.complete,
+            expires_ms: record.used_ms + service.settings.keys_kept.as_millis() as u64,
+        }
+    }
+}
+
+fn busy() -> Refusal {
+    Refusal::conflict("keys", "another request is changing these keys").remedy("wait until it has ended")
+}
+
+/// Announces keys; what has arrived of them before is not sent again.
+#[utoipa::path(post, path = "/v1/keys", tag = "keys", security(("bearer" = ["keys"])),
+    request_body = Announcement,
+    responses((status = 200, body = KeyFacts, description = "send from `offset` on, unless complete"),
+        (status = "4XX", body = Problem), (status = 507, body = Problem, description = "disk full")))]
+pub(crate) async fn announce(
+    State(service): Shared,
+    caller: Caller,
+    body: Body,
+) -> Result<Json<KeyFacts>, Refusal> {
+    let client = caller.may(Scope::Keys)?;
+    let mut text = Vec::new();
+    receive(&service, body, 4096, |piece| {
+        text.extend_from_slice(piece);
+        Ok(())
+    })
+    .await?;
+    let wanted: Announcement = serde_json::from_slice(&text)
+        .map_err(|e| Refusal::bad("body", format!("not an announcement: {e}")))?;
+    let keys = digest("digest", &wanted.digest)?;
+    let model_id = digest("model", &wanted.model)?;
+    let model = service.models.get(&model_id).ok_or_else(|| Refusal::absent("model", "model"))?;
+    let name = (client.clone(), keys);
+    if let Some(record) = service.ledger.keys(&name) {
+        return match (record.model, record.bytes) == (model_id, wanted.bytes) {
+            true => Ok(Json(KeyFacts::of(&service, &client, &keys, &record))),
+            false => Err(Refusal::conflict("keys", "these keys are registered with another model or size")),
+        };
+    }
+    let limit = model.key_bytes_max();
+    if wanted.bytes > limit {
+        return Err(Refusal::too_large("keys", limit));
+    }
+    let quota = service.settings.quota_bytes;
+    if service.ledger.stored_bytes(&client).saturating_add(wanted.bytes) > quota {
+        let what = format!("the client may store {quota} bytes in all");
+        return Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, Kind::Resources, "quota", what)
+            .remedy("remove old keys (`cipherloom client forget`) or ask the operator"));
+    }
+    let now = now_ms();
+    let record =
+        KeyRecord { model: model_id, bytes: wanted.bytes, complete: false, created_ms: now, used_ms: now };
+    let (shared, stored) = (service.clone(), record.clone());
+    blocking(move || {
+        private_folder(&shared.files.client(&name.0)).map_err(|e| Refusal::disk(&e))?;
+        Ok(shared.ledger.put_keys(&name, stored)?)
+    })
+    .await?;
+    Ok(Json(KeyFacts::of(&service, &client, &keys, &record)))
+}
+
+/// Appends a piece at `Upload-Offset`; what arrives before a connection breaks stays. The last piece is acknowledged when
+/// the keys are whole, checked and on disk.
+#[utoipa::path(patch, path = "/v1/keys/{digest}", tag = "keys", security(("bearer" = ["keys"])),
+    params(("digest" = String, Path), ("Upload-Offset" = u64, Header, description = "bytes that have arrived")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, body = KeyFacts),
+        (status = 409, body = Problem, description = "wrong offset, or another request is at it"),
+        (status = 422, body = Problem, description = "digest or content do not hold; the bytes are gone"),
+        (status = "4XX", body = Problem), (status = 507, body = Problem)))]
+pub(crate) async fn append(
+    State(service): Shared,
+    caller: Caller,
+    Named(keys): Named,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<KeyFacts>, Refusal> {
+    let client = caller.may(Scope::Keys)?;
+    let keys = digest("digest", &keys)?;
+    let name = (client.clone(), keys);
+    let reserved = match service.receive_keys(&name).ok_or_else(busy) {
+        Ok(reserved) => next_piece(&service, &name, &headers).map(|next| (reserved, next)),
+        Err(refusal) => Err(refusal),
+    };
+    let (_reserved, (record, facts)) = match reserved {
+        Ok(both) => both,
+        Err(refusal) => {
+            drain(body).await;
+            return Err(refusal);
+        }
+    };
+    let path = service.files.partial_keys(&client, &keys);
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(|e| Refusal::disk(&e))?;
+    receive(&service, body, record.bytes - facts.offset, |piece| file.write_all(piece)).await?;
+    drop(file);
+    let facts = KeyFacts::of(&service, &client, &keys, &record);
+    if facts.offset < record.bytes {
+        return Ok(Json(facts));
+    }
+    let model = service.models.get(&record.model).ok_or_else(|| Refusal::absent("model", "model"))?.clone();
+    let shared = service.clone();
+    let record = blocking(move || complete(&shared, &model, &name, record)).await?;
+    Ok(Json(KeyFacts::of(&service, &client, &keys, &record)))
+}
+
+/// The keys that a piece is for, if it starts where they end.
+fn next_piece(
+    service: &Service,
+    name: &KeyName,
+    headers: &HeaderMap,
+) -> Result<(KeyRecord, KeyFacts), Refusal> {
+    let record = service.ledger.keys(name).ok_or_else(|| Refusal::absent("keys", "keys"))?;
+    let facts = KeyFacts::of(service, &name.0, &name.1, &record);
+    let offset = text_header(headers, "upload-offset").and_then(|t| t.parse().ok());
+    match offset == Some(facts.offset) && !facts.complete {
+        true => Ok((record, facts)),
+        false => {
+            let what = format!("the next piece starts at {}", facts.offset);
+            Err(Refusal::conflict("Upload-Offset", what).remedy("ask for the offset and send from there"))
+        }
+    }
+}
+
+/// Holds all bytes against the digest, and the file against the model; makes it durable and registers it.
+fn complete(
+    service: &Arc<Service>,
+    model: &Model,
+    name: &KeyName,
+    record: KeyRecord,
+) -> Result<KeyRecord, Refusal> {
+    let (client, keys) = name;
+    let partial = service.files.partial_keys(client, keys);
+    let refuse = |refusal: Refusal| {
+        let _ = disk::remove(&partial);
+        refusal.remedy("send the file again from the beginning")
+    };
+    let mut file = File::open(&partial).map_err(|e| Refusal::disk(&e))?;
+    let mut hasher = blake3::Hasher::new();
+    std::io::copy(&mut file, &mut hasher).map_err(|e| Refusal::disk(&e))?;
+    if hasher.finalize().as_bytes() != &keys.0 {
+        return Err(refuse(Refusal::bad("keys", "the bytes do not have the announced digest")));
+    }
+    check_keys(&file, model).map_err(|what| refuse(Refusal::bad("keys", what)))?;
+    disk::settle(&file, &partial, &service.files.keys(client, keys)).map_err(|e| Refusal::disk(&e))?;
+    let record = KeyRecord { complete: true, used_ms: now_ms(), ..record };
+    service.ledger.put_keys(name, record.clone())?;
+    crate::log::event(
+        "keys_registered",
+        &[("client", client.as_str().into()), ("bytes", record.bytes.into())],
+    );
+    Ok(record)
+}
+
+/// The form of a file of keys, one section at a time; what stands in them is checked when they are expanded for a job.
+fn check_keys(file: &File, model: &Model) -> Result<(), String> {
+    let stream = BufReader::with_capacity(1 << 20, file);
+    let mut keys = ContainerReader::open(stream, FileKind::EvaluationKeys).map_err(|e| e.to_string())?;
+    keys.header().belongs_to(&model.manifest.circuit).map_err(|e| e.to_string())?;
+    let (found, wanted) = (keys.header().sections.len(), model.manifest.keys.len());
+    if found != wanted {
+        return Err(format!("holds {found} evaluation keys, the circuit has {wanted}"));
+    }
+    (0..found)
+        .try_for_each(|index| keys.read_section(index, model.key_bytes_max()).map(drop))
+        .map_err(|e| e.to_string())
+}
+
+/// The client's keys.
+#[utoipa::path(get, path = "/v1/keys", tag = "keys", security(("bearer" = ["keys"])),
+    responses((status = 200, body = Vec<KeyFacts>), (status = "4XX", body = Problem)))]
+pub(crate) async fn list(State(service): Shared, caller: Caller) -> Result<Json<Vec<KeyFacts>>, Refusal> {
+    let client = caller.may(Scope::Keys)?;
+    Ok(Json(all(&service, &client)))
+}
+
+/// All keys of a client.
+pub(crate) fn all(service: &Service, client: &str) -> Vec<KeyFacts> {
+    service.ledger.keys_of(client).iter().map(|(d, r)| KeyFacts::of(service, client, d, r)).collect()
+}
+
+/// One set of keys: how much has arrived.
+#[utoipa::path(get, path = "/v1/keys/{digest}", tag = "keys", security(("bearer" = ["keys"])),
+    params(("digest" = String, Path)),
+    responses((status = 200, body = KeyFacts), (status = "4XX", body = Problem)))]
+pub(crate) async fn show(
+    State(service): Shared,
+    caller: Caller,
+    Named(keys): Named,
+) -> Result<Json<KeyFacts>, Refusal> {
+    let client = caller.may(Scope::Keys)?;
+    let keys = digest("digest", &keys)?;
+    let record =
+        service.ledger.keys(&(client.clone(), keys)).ok_or_else(|| Refusal::absent("keys", "keys"))?;
+    Ok(Json(KeyFacts::of(&service, &client, &keys, &record)))
+}
+
+/// Removes keys. Jobs that wait for them will fail.
+#[utoipa::path(delete, path = "/v1/keys/{digest}", tag = "keys", security(("bearer" = ["keys"])),
+    params(("digest" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Problem)))]
+pub(crate) async fn remove(
+    State(service): Shared,
+    caller: Caller,
+    Named(keys): Named,
+) -> Result<StatusCode, Refusal> {
+    let client = caller.may(Scope::Keys)?;
+    let name = (client, digest("digest", &keys)?);
+    let shared = service.clone();
+    blocking(move || {
+        let _reserved = shared.receive_keys(&name).ok_or_else(busy)?;
+        let gone = shared.ledger.drop_keys(|n, _| *n == name)?;
+        gone.iter().for_each(|name| shared.remove_key_files(name));
+        match gone.is_empty() {
+            true => Err(Refusal::absent("keys", "keys")),
+            false => Ok(StatusCode::NO_CONTENT),
+        }
+    })
+    .await
+}

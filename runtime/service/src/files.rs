@@ -1,0 +1,75 @@
+//! Where everything stands in the data folder; all of it is readable by the server's user alone.
+//!
+//! | path | what |
+//! |---|---|
+//! | `service.redb` | records of keys and jobs (`ledger.rs`); its lock keeps a second server out |
+//! | `tokens.json` | hashes of tokens |
+//! | `keys/CLIENT/DIGEST.part`, `.keys` | evaluation keys, while they arrive and whole |
+//! | `jobs/ID.in`, `.out` | encrypted input and output |
+//! | `jobs/ID.tries` | how often an evaluation was begun, one byte each |
+
+use crate::record::JobId;
+use cipherloom_ir::Digest;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Makes a folder that only its owner enters.
+pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// The data folder.
+#[derive(Clone, Debug)]
+pub(crate) struct DataFolder {
+    root: PathBuf,
+}
+
+impl DataFolder {
+    pub(crate) fn open(root: &Path) -> io::Result<DataFolder> {
+        for folder in ["keys", "jobs"] {
+            private_folder(&root.join(folder))?;
+        }
+        Ok(DataFolder { root: root.to_path_buf() })
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.root.join("service.redb")
+    }
+
+    /// Folder of a client's keys; names of clients are letters, digits, '-' and '_' ([`crate::TokenFile::add`]).
+    pub(crate) fn client(&self, client: &str) -> PathBuf {
+        self.root.join("keys").join(client)
+    }
+
+    pub(crate) fn keys(&self, client: &str, digest: &Digest) -> PathBuf {
+        self.client(client).join(format!("{digest}.keys"))
+    }
+
+    pub(crate) fn partial_keys(&self, client: &str, digest: &Digest) -> PathBuf {
+        self.client(client).join(format!("{digest}.part"))
+    }
+
+    pub(crate) fn all_keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    pub(crate) fn jobs(&self) -> PathBuf {
+        self.root.join("jobs")
+    }
+
+    pub(crate) fn input(&self, job: JobId) -> PathBuf {
+        self.jobs().join(format!("{job}.in"))
+    }
+
+    pub(crate) fn output(&self, job: JobId) -> PathBuf {
+        self.jobs().join(format!("{job}.out"))
+    }
+
+    pub(crate) fn tries(&self, job: JobId) -> PathBuf {
+        self.jobs().join(format!("{job}.tries"))
+    }
+}

@@ -1,0 +1,208 @@
+//! What all parts of a running server share, and its housekeeping.
+
+use crate::clock::before_now_ms;
+use crate::files::DataFolder;
+use crate::ledger::{KeyName, Ledger};
+use crate::limits::Rates;
+use crate::metrics::Metrics;
+use crate::models::Models;
+use crate::record::{JobId, QueueLimits};
+use crate::server::StartError;
+use crate::tokens::{TokenFile, Tokens};
+use crate::{disk, log};
+use cipherloom_ir::Digest;
+use cipherloom_ir::scheme::SecurityPolicy;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// What an operator may choose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Memory for circuits and keys, bytes, by their forecasts.
+    pub memory_bytes: u64,
+    /// Waiting jobs of all clients.
+    pub queue: usize,
+    /// Unfinished jobs of one client.
+    pub queue_per_client: usize,
+    /// Stored bytes of one client: keys, inputs, results.
+    pub quota_bytes: u64,
+    /// Keys that were not used for so long are removed.
+    pub keys_kept: Duration,
+    /// Jobs that ended so long ago are removed, with their results.
+    pub results_kept: Duration,
+    /// Requests a second of one client, on average.
+    pub requests_per_second: f64,
+    /// Bodies received at once.
+    pub uploads: usize,
+    /// Longest silence while a body is received.
+    pub silence: Duration,
+    /// Longest wait that a request may ask for.
+    pub wait_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let day = Duration::from_secs(24 * 3600);
+        Settings {
+            memory_bytes: 4 << 30,
+            queue: 1000,
+            queue_per_client: 100,
+            quota_bytes: 4 << 30,
+            keys_kept: 30 * day,
+            results_kept: day,
+            requests_per_second: 200.0,
+            uploads: 64,
+            silence: Duration::from_secs(30),
+            wait_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A running server.
+pub(crate) struct Service {
+    pub(crate) settings: Settings,
+    pub(crate) models: Models,
+    pub(crate) ledger: Ledger,
+    pub(crate) tokens: Tokens,
+    pub(crate) files: DataFolder,
+    pub(crate) metrics: Metrics,
+    pub(crate) rates: Rates,
+    pub(crate) uploads: Semaphore,
+    /// Keys that are being received or checked: one request at a time may change them.
+    receiving: Mutex<BTreeSet<KeyName>>,
+    stopping: AtomicBool,
+}
+
+impl Service {
+    /// Opens models and data folder, and finishes what the last process left undone.
+    pub(crate) fn open(
+        models: &[PathBuf],
+        data: &Path,
+        policy: &SecurityPolicy,
+        settings: Settings,
+    ) -> Result<Service, StartError> {
+        let models = Models::open(models, policy)?;
+        for model in models.all() {
+            let needed = model.program_memory_bytes + model.key_memory_bytes;
+            if needed > settings.memory_bytes {
+                let (name, budget) = (model.manifest.name.clone(), settings.memory_bytes);
+                return Err(StartError::Memory { name, needed, budget });
+            }
+        }
+        let tokens = Tokens::new(TokenFile::open(data)?)?;
+        let files = DataFolder::open(data)?;
+        let seconds = |model: &Digest| models.get(model).map_or(0.0, |m| m.manifest.forecast.seconds);
+        let ledger =
+            Ledger::open(&files.database(), seconds).map_err(|e| StartError::Database(e.to_string()))?;
+        let service = Service {
+            rates: Rates::new(settings.requests_per_second),
+            uploads: Semaphore::new(settings.uploads),
+            settings,
+            models,
+            ledger,
+            tokens,
+            files,
+            metrics: Metrics::default(),
+            receiving: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        };
+        service.remove_orphans()?;
+        Ok(service)
+    }
+
+    /// Limits of the queue.
+    pub(crate) fn queue_limits(&self) -> QueueLimits {
+        QueueLimits { all: self.settings.queue, per_client: self.settings.queue_per_client }
+    }
+
+    /// Whether new work is taken.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// No new work; the evaluating thread ends after its job.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.ledger.stop();
+    }
+
+    /// Reserves keys for one request; `None` while another has them.
+    pub(crate) fn receive_keys(&self, name: &KeyName) -> Option<Receiving<'_>> {
+        let fresh = self.receiving.lock().unwrap_or_else(|e| e.into_inner()).insert(name.clone());
+        fresh.then(|| Receiving { service: self, name: name.clone() })
+    }
+
+    /// Removes expired keys and jobs, and commits the times at which keys were used.
+    pub(crate) fn sweep(&self) -> Result<(), String> {
+        let unused = before_now_ms(self.settings.keys_kept);
+        let busy = self.receiving.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        let keys = self
+            .ledger
+            .drop_keys(|name, record| record.used_ms < unused && !busy.contains(name))
+            .map_err(|e| e.to_string())?;
+        let jobs =
+            self.ledger.expire_jobs(before_now_ms(self.settings.results_kept)).map_err(|e| e.to_string())?;
+        if !keys.is_empty() || !jobs.is_empty() {
+            log::event("expired", &[("keys", json!(keys.len())), ("jobs", json!(jobs.len()))]);
+        }
+        keys.iter().for_each(|name| self.remove_key_files(name));
+        jobs.iter().for_each(|id| self.remove_job_files(*id));
+        Ok(())
+    }
+
+    /// Removes the files of keys without a record. What cannot be removed now goes at the next start.
+    pub(crate) fn remove_key_files(&self, (client, digest): &KeyName) {
+        let _ = disk::remove(&self.files.keys(client, digest));
+        let _ = disk::remove(&self.files.partial_keys(client, digest));
+    }
+
+    /// The same for a job.
+    pub(crate) fn remove_job_files(&self, id: JobId) {
+        for path in [self.files.input(id), self.files.output(id), self.files.tries(id)] {
+            let _ = disk::remove(&path);
+        }
+    }
+
+    /// Files without a record: what was never acknowledged, or was to be removed when the last process ended.
+    fn remove_orphans(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(self.files.jobs())? {
+            let path = entry?.path();
+            let stem = path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok());
+            let known = ["in", "out", "tries"].iter().any(|e| path.extension().is_some_and(|x| x == *e));
+            if !(known && stem.is_some_and(|id| self.ledger.has_job(id))) {
+                disk::remove(&path)?;
+            }
+        }
+        for client in std::fs::read_dir(self.files.all_keys())? {
+            let client = client?;
+            let name = client.file_name().to_string_lossy().into_owned();
+            for entry in std::fs::read_dir(client.path())? {
+                let path = entry?.path();
+                let digest: Option<Digest> =
+                    path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok());
+                if digest.is_none_or(|d| self.ledger.keys(&(name.clone(), d)).is_none()) {
+                    disk::remove(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The right to change one set of keys.
+pub(crate) struct Receiving<'a> {
+    service: &'a Service,
+    name: KeyName,
+}
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        self.service.receiving.lock().unwrap_or_else(|e| e.into_inner()).remove(&self.name);
+    }
+}
