@@ -1,6 +1,6 @@
 //! The service on loopback: what it adds to an evaluation, and many clients at once.
 //!
-//! `cargo bench --bench service --features service -- [overhead|load] [--record]`; rows go to `benches/results/service.json`.
+//! `cargo bench --bench service -- [overhead|load] [--record]`; rows go to `benches/results/service.json`.
 //! `CIPHERLOOM_LOAD_S` shortens the load (default 300 s).
 
 #![allow(

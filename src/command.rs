@@ -2,6 +2,8 @@
 //! `run`, which returns the report that is printed as text or, under `--json`, as one object.
 
 mod check;
+#[cfg(feature = "service")]
+mod client;
 mod compile;
 mod decrypt;
 mod doctor;
@@ -12,6 +14,8 @@ mod keygen;
 mod predict;
 mod report;
 mod run;
+#[cfg(feature = "service")]
+mod serve;
 mod shell;
 
 use cipherloom::{Error, Kind};
@@ -59,6 +63,12 @@ enum Command {
     Run(run::Arguments),
     /// Decrypt the answer.
     Decrypt(decrypt::Arguments),
+    /// Serve circuits to clients over HTTP, or manage their tokens; needs no secret key.
+    #[cfg(feature = "service")]
+    Serve(serve::Arguments),
+    /// Use a server: set up, predict, see what it holds, make it forget; the secret key stays here.
+    #[cfg(feature = "service")]
+    Client(client::Arguments),
     /// Tell what this machine offers, and how far its speed is from the cost profile.
     Doctor(doctor::Arguments),
     /// Print shell completions.
@@ -113,6 +123,10 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<Report, Error> {
         Command::Encrypt(a) => encrypt::run(a, output),
         Command::Run(a) => run::run(a, output),
         Command::Decrypt(a) => decrypt::run(a),
+        #[cfg(feature = "service")]
+        Command::Serve(a) => serve::run(a, output),
+        #[cfg(feature = "service")]
+        Command::Client(a) => client::run(a, output),
         Command::Doctor(a) => doctor::run(a),
         Command::Completions(a) => shell::completions(a),
         Command::Man(a) => shell::man(a),

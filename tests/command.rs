@@ -10,6 +10,9 @@ mod check;
 mod journey;
 #[path = "command/page.rs"]
 mod page;
+#[cfg(feature = "service")]
+#[path = "command/service.rs"]
+mod service;
 
 use serde_json::Value;
 use std::io::Write;

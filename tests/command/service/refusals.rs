@@ -1,0 +1,222 @@
+//! What the server refuses, and that its description says so.
+
+use super::{Running, case, local_token, token};
+use crate::{done, shipped};
+use serde_json::Value;
+
+#[test]
+fn the_description_is_that_of_the_running_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(&case().path("models"), folder.path(), &[]);
+    let token = local_token(folder.path());
+    let text = server.get("", "/openapi.json").json();
+    assert_eq!(text, done(folder.path(), &["serve", "openapi"]), "the command prints what is served");
+    assert!(text["openapi"].as_str().unwrap().starts_with("3.1"), "{}", text["openapi"]);
+    let mut operations = 0;
+    for (path, methods) in text["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap().iter().filter(|(m, _)| m.len() <= 6) {
+            operations += 1;
+            let real = path.replace("{id}", &"0".repeat(32)).replace("{digest}", &"0".repeat(64));
+            let protected = operation.get("security").is_some();
+            let method = method.to_uppercase();
+            let bare = server.ask("", &method, &real, &[], b"");
+            assert_eq!(bare.status == 401, protected, "{method} {path}: {bare:?}");
+            let asked = server.ask(&token, &method, &real, &[], b"");
+            let said = operation["responses"].as_object().unwrap();
+            let (exact, class) = (asked.status.to_string(), format!("{}XX", asked.status / 100));
+            assert!(said.contains_key(&exact) || said.contains_key(&class), "{method} {path}: {asked:?}");
+            assert!(operation["operationId"].is_string(), "{method} {path}");
+            if asked.status >= 400 {
+                let problem = asked.json();
+                let fields = ["kind", "where", "what", "remedy"];
+                assert!(fields.iter().all(|f| problem[*f].is_string()), "{method} {path}: {problem}");
+            }
+        }
+    }
+    assert!(operations >= 15, "{operations}");
+    assert_eq!(server.get(&token, "/v1/nothing").status, 404);
+    assert_eq!(server.ask(&token, "PUT", "/v1/models", &[], b"").status, 405);
+    assert_eq!(server.get("", "/v1/health").json()["status"], "ok");
+    assert_eq!(server.get("", "/v1/ready").status, 200);
+    let models = server.get(&token, "/v1/models").json();
+    assert_eq!(models[0]["id"], case().model.as_str());
+    let manifest = server.get(&token, &format!("/v1/models/{}/manifest", case().model));
+    assert_eq!(manifest.body, std::fs::read(case().path("m")).unwrap());
+    let metrics = server.get(&token, "/metrics");
+    assert!(
+        String::from_utf8_lossy(&metrics.body).contains("cipherloom_requests_total{route=\"/v1/health\"")
+    );
+}
+
+#[test]
+fn tokens_have_scopes_ends_and_owners() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let server = Running::start(&case().path("models"), data, &[]);
+    let ((alice, id), (bob, _)) = (token(data, "alice", &[]), token(data, "bob", &[]));
+    let (reader, _) = token(data, "alice", &["--scope", "models"]);
+    let (old, _) = token(data, "alice", &["--days", "0"]);
+    server.register(&alice);
+    let name = case().keys_digest();
+    let job = server.submit(&alice, 0, "first");
+    assert_eq!(job.status, 202, "{job:?}");
+    let job = job.json()["id"].as_str().unwrap().to_owned();
+    for (token, path, status) in [
+        ("cl1-made-up", "/v1/models".to_owned(), 401),
+        (&*old, "/v1/models".to_owned(), 401),
+        (&*reader, "/v1/models".to_owned(), 200),
+        (&*reader, "/v1/keys".to_owned(), 403),
+        (&*reader, "/v1/jobs".to_owned(), 403),
+        (&*alice, "/metrics".to_owned(), 403),
+        (&*alice, format!("/v1/jobs/{job}/result?wait=30"), 200),
+        (&*bob, format!("/v1/jobs/{job}"), 404),
+        (&*bob, format!("/v1/jobs/{job}/result"), 404),
+        (&*bob, format!("/v1/keys/{name}"), 404),
+    ] {
+        assert_eq!(server.get(token, &path).status, status, "{path}");
+    }
+    // Another client's keys cannot be used, announced half-way or deleted.
+    assert_eq!(server.submit(&bob, 0, "x").status, 404);
+    assert_eq!(server.ask(&bob, "DELETE", &format!("/v1/keys/{name}"), &[], b"").status, 404);
+    assert_eq!(server.ask(&bob, "DELETE", &format!("/v1/jobs/{job}"), &[], b"").status, 404);
+    assert_eq!(server.ask(&bob, "DELETE", "/v1/me", &[], b"").json()["jobs"], 0);
+    assert_eq!(server.get(&alice, "/v1/me").json()["jobs"].as_array().unwrap().len(), 1);
+    done(data, &["serve", "token", "revoke", &id, "--data", &data.display().to_string()]);
+    assert_eq!(server.get(&alice, "/v1/jobs").status, 401, "a revoked token is refused at once");
+    let listed = done(data, &["serve", "token", "list", "--data", &data.display().to_string()]);
+    assert_eq!(listed["tokens"].as_array().unwrap().len(), 4);
+    assert!(!listed.to_string().contains(&bob[..20]));
+}
+
+#[test]
+fn keys_are_resumed_checked_and_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let mut server = Running::start(&case().path("models"), data, &[]);
+    let token = local_token(data);
+    let (case, keys) = (case(), case().keys_digest());
+    let announce = |server: &Running, digest: &str, bytes: usize| {
+        let text = format!(r#"{{"model":"{}","digest":"{digest}","bytes":{bytes}}}"#, case.model);
+        server.ask(&token, "POST", "/v1/keys", &[], text.as_bytes())
+    };
+    let path = format!("/v1/keys/{keys}");
+    let send = |server: &Running, path: &str, from: usize, bytes: &[u8]| {
+        server.ask(&token, "PATCH", path, &[("upload-offset", &*from.to_string())], bytes)
+    };
+    assert_eq!(announce(&server, &keys, 1 << 40).status, 413);
+    assert_eq!(announce(&server, "xyz", 10).status, 422);
+    assert_eq!(announce(&server, &keys, case.keys.len()).json()["offset"], 0);
+    assert_eq!(announce(&server, &keys, 17).status, 409, "the same keys of another size");
+    assert_eq!(server.submit(&token, 0, "early").status, 409, "keys that are not whole are not used");
+    assert_eq!(send(&server, &path, 5, b"abc").status, 409, "a wrong offset");
+
+    // Half of a piece arrives, then the connection breaks, then the server.
+    let half = case.keys.len() / 2;
+    {
+        use std::io::Write;
+        let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
+        let head = format!(
+            "PATCH {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nupload-offset: 0\r\ncontent-length: {}\r\n\r\n",
+            case.keys.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&case.keys[..half]).unwrap();
+    }
+    let arrived = |server: &Running| server.get(&token, &path).json()["offset"].as_u64().unwrap() as usize;
+    let start = std::time::Instant::now();
+    while arrived(&server) < half && start.elapsed().as_secs() < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(arrived(&server), half);
+    server.kill();
+    let server = Running::start(&case.path("models"), data, &[]);
+    assert_eq!(arrived(&server), half, "what had arrived is still there");
+    assert_eq!(send(&server, &path, half, &case.keys[half..]).json()["complete"], true);
+    assert_eq!(
+        announce(&server, &keys, case.keys.len()).json()["complete"],
+        true,
+        "sent once, known for good"
+    );
+
+    // Bytes that are not what was announced, and keys of another circuit.
+    let mut broken = case.keys.clone();
+    broken[half] ^= 1;
+    let digest = "1".repeat(64);
+    announce(&server, &digest, broken.len());
+    let path = format!("/v1/keys/{digest}");
+    assert_eq!(send(&server, &path, 0, &broken).status, 422);
+    assert_eq!(server.get(&token, &path).json()["offset"], 0, "nothing of it stays");
+    let honest = cipherloom::ir::Digest::of(&broken).to_string();
+    announce(&server, &honest, broken.len());
+    assert_eq!(send(&server, &format!("/v1/keys/{honest}"), 0, &broken).status, 422, "a damaged section");
+    let stranger = &case.inputs[0];
+    let digest = cipherloom::ir::Digest::of(stranger).to_string();
+    announce(&server, &digest, stranger.len());
+    assert_eq!(send(&server, &format!("/v1/keys/{digest}"), 0, stranger).status, 422, "no keys at all");
+}
+
+#[test]
+fn jobs_are_checked_named_and_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let server = Running::start(&case().path("models"), data, &["--queue-per-client", "3"]);
+    let token = local_token(data);
+    server.register(&token);
+    let (model, keys) = (&case().model, case().keys_digest());
+    let post = |query: &str, body: &[u8]| server.ask(&token, "POST", &format!("/v1/jobs?{query}"), &[], body);
+    let right = format!("model={model}&keys={keys}");
+    let mut damaged = case().inputs[0].clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    assert_eq!(post(&right, b"nonsense").status, 422);
+    assert_eq!(post(&right, &damaged).status, 422);
+    assert_eq!(post(&right, &case().keys[..1000]).status, 422, "a file of another kind");
+    assert_eq!(post(&right, &vec![0; 8 << 20]).status, 413);
+    assert_eq!(post(&format!("model={}&keys={keys}", "0".repeat(64)), b"").status, 404);
+    assert_eq!(post("model=x", b"").status / 100, 4);
+    assert_eq!(server.submit(&token, 0, &"x".repeat(200)).status, 422);
+
+    let first = server.submit(&token, 0, "a").json();
+    assert_eq!(server.submit(&token, 0, "a").json()["id"], first["id"], "a repeated request is one job");
+    assert_eq!(server.submit(&token, 1, "a").status, 409, "another request under the same name is none");
+    let result =
+        |id: &Value| server.get(&token, &format!("/v1/jobs/{}/result?wait=30", id.as_str().unwrap()));
+    let answer = result(&first["id"]);
+    assert!(answer.status == 200 && answer.body == case().answers[0], "{}", answer.head);
+    assert!(answer.head.contains("evaluation-ms"));
+
+    let all: Vec<_> = (0..12).map(|k| server.submit(&token, k % 3, &format!("flood-{k}"))).collect();
+    let full = all.iter().filter(|a| a.status == 429).collect::<Vec<_>>();
+    assert!(full.iter().all(|a| a.head.contains("retry-after: ")), "{full:?}");
+    assert!(all.iter().all(|a| [202, 429].contains(&a.status)));
+    for (k, job) in all.iter().enumerate().filter(|(_, a)| a.status == 202) {
+        assert!(result(&job.json()["id"]).body == case().answers[k % 3], "job {k}");
+    }
+    // A job that has ended stays as it is.
+    let cancelled =
+        server.ask(&token, "DELETE", &format!("/v1/jobs/{}", first["id"].as_str().unwrap()), &[], b"");
+    assert_eq!(cancelled.json()["state"], "done");
+}
+
+#[test]
+fn a_model_beyond_the_budget_or_a_second_server_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().display().to_string();
+    let models = case().path("models").display().to_string();
+    let serve = |more: &[&str]| {
+        let all = [&["serve", &models, "--data", &data, "--listen", "127.0.0.1:0", "-q"][..], more].concat();
+        crate::json(folder.path(), &all)
+    };
+    let (code, error) = serve(&["--memory", "1"]);
+    assert_eq!((code, error["kind"].as_str()), (6, Some("resources")), "{error}");
+    let _server = Running::start(&case().path("models"), folder.path(), &[]);
+    let (code, error) = serve(&[]);
+    assert_eq!(code, 6, "{error}");
+    let empty = tempfile::tempdir().unwrap();
+    let (code, _) =
+        crate::json(folder.path(), &["serve", &empty.path().display().to_string(), "--data", &data, "-q"]);
+    assert_eq!(code, 3, "no circuit");
+    let (code, _) =
+        crate::json(folder.path(), &["serve", &shipped("samples/digit-3.png"), "--data", &data, "-q"]);
+    assert_eq!(code, 3, "no circuit either");
+}
