@@ -112,6 +112,7 @@ fn the_table_of_figures_is_what_was_measured() {
 fn the_tables_of_benches_are_what_was_measured() {
     keep("docs/benchmarks.md", &benchmarks::tables(&results()));
     keep("docs/kernels.md", &benchmarks::kernel_tables(&results()));
+    keep("docs/accuracy.md", &benchmarks::check_tables(&results()));
     keep("docs/saturation.md", &benchmarks::saturation_tables(&results()));
     keep("docs/bootstrapping.md", &bootstrapping::tables(&results()));
 }

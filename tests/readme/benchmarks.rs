@@ -46,6 +46,39 @@ pub fn saturation_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
     vec![("saturation", saturation(rows)), ("stages", stages(rows)), ("e-graphs", egraphs(rows))]
 }
 
+/// Marker and table, for each table of docs/accuracy.md.
+pub fn check_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
+    vec![("check", check(rows))]
+}
+
+/// One line per model that `check` was measured on.
+fn check(rows: &[Value]) -> String {
+    const COLUMNS: [(&str, &str); 6] = [
+        ("clear", "clear"),
+        ("polynomial", "polynomial"),
+        ("simulated", "simulated"),
+        ("encrypted", "encrypted: model's class"),
+        ("simulated_over_encrypted", "simulated / encrypted largest error"),
+        ("images_per_minute", "simulated images a minute"),
+    ];
+    let titles = COLUMNS.map(|(_, title)| title).join(" | ");
+    let mut out = format!("| model | {titles} |\n|---|{}\n", "---|".repeat(COLUMNS.len()));
+    let models = rows.iter().filter_map(|row| row["name"].as_str()?.strip_suffix("_check_clear"));
+    for model in models {
+        let cell = |(column, _)| find(rows, &format!("{model}_check_{column}")).map_or("–".into(), cell_of);
+        out += &format!("| {} | {} |\n", model.replace('_', "-"), COLUMNS.map(cell).join(" | "));
+    }
+    out
+}
+
+fn cell_of(row: &Value) -> String {
+    match row["unit"].as_str() {
+        Some("ratio") => format!("{:.2}", number(row, "value")),
+        Some("images") => format!("{:.0}", number(row, "value")),
+        _ => shown(row),
+    }
+}
+
 /// A rotation beside its transforms in the cache and one reading of its key.
 fn account(rows: &[Value]) -> String {
     let mut out = String::from(
