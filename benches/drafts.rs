@@ -11,6 +11,7 @@
     reason = "a bench prints its rows and stops at the first surprise"
 )]
 
+#[allow(dead_code, reason = "titles are for the tables")]
 mod ablation;
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;

@@ -12,6 +12,7 @@
     reason = "a bench prints its rows and stops at the first surprise"
 )]
 
+#[allow(dead_code, reason = "titles are for the tables")]
 mod ablation;
 mod command;
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
