@@ -122,9 +122,18 @@ impl Model {
     ) -> Result<(BTreeMap<Stage, String>, Option<Compiled>), Error> {
         let start = Instant::now();
         let watched = cipherloom_compiler::compile_watched(&self.inner.graph, options, watch)
-            .map_err(|e| compile_error(&self.place, &e))?;
+            .map_err(|e| self.refused(&e))?;
         let compiled = watched.compiled.map(|c| self.verified(c, start)).transpose()?;
         Ok((watched.texts, compiled))
+    }
+
+    /// The refusal of a model that is too deep names the operators that are deeper than they look.
+    fn refused(&self, error: &CompileError) -> Error {
+        let mut refusal = compile_error(&self.place, error);
+        if let CompileError::NeedsBootstrapping { .. } = error {
+            self.inner.notes.iter().for_each(|note| refusal.what += &format!("; {note}"));
+        }
+        refusal
     }
 
     fn verified(&self, compiled: cipherloom_compiler::Compiled, start: Instant) -> Result<Compiled, Error> {

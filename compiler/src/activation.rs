@@ -13,6 +13,7 @@ pub mod form;
 use crate::error::CompileError;
 use crate::graph::{Function, Kind, NodeId, TensorGraph, TensorNode};
 use crate::outputs::Assumed;
+use crate::stages::Stage;
 use cipherloom_ir::{Activation, RangeCertificate, matrix_rows};
 use fit::{Density, fit, to_powers};
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ pub fn lower(graph: &TensorGraph, degree: u32) -> Result<(TensorGraph, Lowered),
             Kind::Elementwise(Function::Exact(function)) => {
                 let source = graph.node(graph.operands(id)[0]);
                 let range = range_of(graph, graph.operands(id)[0], &mut lowered.warnings)?;
+                positive(function, range, &source.name)?;
                 lowered.certificate.push(RangeCertificate { tensor: source.name.clone(), range });
                 let density = source.moments.map(|m| Density { mean: m.mean, std: m.std });
                 add_polynomial(&mut out, &node, operands[0], Fit { function, range, density, degree })
@@ -53,6 +55,22 @@ pub fn lower(graph: &TensorGraph, degree: u32) -> Result<(TensorGraph, Lowered),
     }
     relink(graph, &mut out, &renamed);
     Ok((out, lowered))
+}
+
+/// Refuses a function on a range where it is not defined.
+fn positive(function: &Activation, range: [f64; 2], tensor: &str) -> Result<(), CompileError> {
+    if !function.wants_positive() || range[0] > 0.0 {
+        return Ok(());
+    }
+    Err(CompileError::Unsupported {
+        stage: Stage::Activation.name(),
+        tensor: tensor.to_owned(),
+        reason: format!(
+            "a root, quotient or power is taken of values in [{:.3}, {:.3}], and is known for positive ones only",
+            range[0], range[1]
+        ),
+        remedy: "calibrate with data, or add a positive constant before it".into(),
+    })
 }
 
 /// A graph with the same tensors, input and outputs, but no nodes yet.

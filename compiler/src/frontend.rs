@@ -18,10 +18,12 @@ mod ops;
 mod proto;
 mod reference;
 mod registry;
+mod tensor;
 
 pub use error::{BadTensor, FrontendError, Unsupported};
 pub use metadata::Metadata;
 pub use reference::Reference;
+pub use tensor::TensorFile;
 
 use crate::graph::TensorGraph;
 use proto::{Declared, Source};
@@ -43,12 +45,32 @@ pub struct LoadOptions {
     pub output: Option<String>,
     /// Largest file that is read.
     pub max_bytes: u64,
+    /// What the first axis of the input counts.
+    pub first_axis: FirstAxis,
+    /// Inputs of the file that are constants: position among its inputs without initializers, and value.
+    pub bound: Vec<(usize, TensorFile)>,
+}
+
+/// What the first axis of the model's input counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstAxis {
+    /// Images, of which a circuit takes one.
+    #[default]
+    Images,
+    /// Data like every other axis: the whole tensor is one input, of any number of axes.
+    Data,
 }
 
 impl Default for LoadOptions {
     /// Files up to 2 GiB (the limit of protocol buffers), shape as the model says.
     fn default() -> LoadOptions {
-        LoadOptions { input_shape: None, output: None, max_bytes: 2 << 30 }
+        LoadOptions {
+            input_shape: None,
+            output: None,
+            max_bytes: 2 << 30,
+            first_axis: FirstAxis::Images,
+            bound: Vec::new(),
+        }
     }
 }
 
@@ -96,7 +118,7 @@ pub fn load_bytes(bytes: &[u8], options: &LoadOptions) -> Result<Model, Frontend
     if size > options.max_bytes {
         return Err(FrontendError::TooLarge { bytes: size, limit_bytes: options.max_bytes });
     }
-    let mut source = proto::read(bytes)?;
+    let mut source = proto::read(bytes, &options.bound)?;
     if let Some(tensor) = &options.output {
         source.cut(tensor)?;
     }
@@ -145,11 +167,12 @@ fn input_shape(
         });
     }
     let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
-    if shape.len() < 2 || elements.is_none_or(|n| n > draft::MAX_ELEMENTS) {
+    let images = options.first_axis == FirstAxis::Images;
+    if images && shape.len() < 2 || elements.is_none_or(|n| n == 0 || n > draft::MAX_ELEMENTS) {
         let reason = format!("input `{}` has shape {shape:?}", source.input);
         return Err(FrontendError::Interface { reason });
     }
-    if shape[0] != 1 {
+    if images && shape[0] != 1 {
         return Err(FrontendError::Batch { input: source.input.clone(), found: shape[0] as u64 });
     }
     Ok(shape)

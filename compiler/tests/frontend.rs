@@ -2,6 +2,8 @@
 
 #[path = "frontend/circuits.rs"]
 mod circuits;
+#[path = "frontend/conformance.rs"]
+mod conformance;
 #[path = "frontend/models.rs"]
 mod models;
 #[path = "frontend/onnx.rs"]
@@ -12,6 +14,11 @@ mod operators;
 mod refusals;
 #[path = "frontend/stages.rs"]
 mod stages;
+#[allow(dead_code, reason = "the bench counts by operator")]
+#[path = "conformance/suite.rs"]
+mod suite;
+#[path = "frontend/wide.rs"]
+mod wide;
 
 use cipherloom_compiler::frontend::Model;
 use cipherloom_compiler::graph::evaluate;

@@ -1,7 +1,10 @@
 //! The operations of a circuit. Their laws stand in the crate documentation.
 
+mod activation;
 mod pairing;
 
+pub use activation::Activation;
+pub(crate) use activation::FORMS;
 pub use pairing::{Read, RealDiagonal, Switches};
 
 use crate::layout::LayoutId;
@@ -51,27 +54,6 @@ pub enum Plain {
         /// Giant step.
         giant: Step,
     },
-}
-
-/// An exact elementwise function; only drafts hold it.
-#[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub enum Activation {
-    /// max(x, 0)
-    Relu,
-    /// 1 / (1 + exp(-x))
-    Sigmoid,
-    /// tanh(x)
-    Tanh,
-    /// x · sigmoid(x)
-    Silu,
-    /// x · Φ(x), exact (erf) form
-    Gelu,
-    /// ln(1 + exp(x))
-    Softplus,
-    /// max(x, 0) + alpha · min(x, 0)
-    LeakyRelu(f64),
-    /// min(max(x, low), high)
-    Clip(f64, f64),
 }
 
 /// How a linear plan rotates.

@@ -155,9 +155,6 @@ pub(super) fn read_profile(path: Option<&Path>) -> Result<Arc<Profile>, Error> {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     files::one_stream(&[&arguments.model, arguments.calibrate.as_deref().unwrap_or("".as_ref())])?;
     let mut model = arguments.choices.open(&arguments.model)?;
-    for note in &model.frontend().notes {
-        output.remark(&format!("note: {note}"));
-    }
     let calibration = match &arguments.calibrate {
         Some(path) => Some(data::read(path, &model.input_shape())?),
         None => None,
@@ -180,6 +177,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let Some(compiled) = compiled else {
         return Ok(Report::new(texts.trim_end().to_owned(), json!({ "stages": stages })));
     };
+    for note in &model.frontend().notes {
+        output.remark(&format!("note: {note}"));
+    }
     for warning in &compiled.report.warnings {
         output.remark(&format!("warning: {warning}"));
     }

@@ -79,6 +79,32 @@ fn cell_of(row: &Value) -> String {
     }
 }
 
+/// Marker and table, for each table of docs/conformance.md.
+pub fn conformance_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
+    let (linear, nonpoly) = (find(rows, "onnx_linear_pass"), find(rows, "onnx_nonpoly_pass"));
+    let tiers = [("linear, shape, polynomial", linear), ("not polynomial", nonpoly)];
+    let mut counts = String::from("| tier | tests | pass | by the circuit's slots |\n|---|---|---|---|\n");
+    let mut used = Vec::new();
+    for (title, row) in tiers {
+        let Some(row) = row else { continue };
+        counts +=
+            &format!("| {title} | {} | {} | {} |\n", row["of"], number(row, "value"), row["by_circuit"]);
+        used.push(row);
+    }
+    let by_operator = |row: Option<&Value>| {
+        let mut out = String::from("| operators | pass | tests |\n|---|---|---|\n");
+        for (name, counts) in row.and_then(|row| row["operators"].as_object()).into_iter().flatten() {
+            out += &format!("| {} | {} | {} |\n", name.replace('+', ", "), counts[0], counts[1]);
+        }
+        out
+    };
+    vec![
+        ("counts", counts + &origin(&used)),
+        ("linear", by_operator(linear)),
+        ("nonpoly", by_operator(nonpoly)),
+    ]
+}
+
 /// A rotation beside its transforms in the cache and one reading of its key.
 fn account(rows: &[Value]) -> String {
     let mut out = String::from(

@@ -24,6 +24,8 @@ pub(super) enum Value {
 pub(super) struct Call<'a> {
     pub node: &'a NodeProto,
     pub operands: Vec<Option<Value>>,
+    /// Which of the node's outputs is wanted.
+    pub output: usize,
     pub opset: i64,
     pub draft: &'a mut Draft,
 }
@@ -85,6 +87,15 @@ impl Call<'_> {
     /// A constant operand of integers, if given.
     pub fn integers(&self, k: usize) -> Result<Option<Vec<i64>>, Refusal> {
         Ok(self.optional_constant(k)?.map(|c| c.values.iter().map(|v| *v as i64).collect()))
+    }
+
+    /// Axes listed by the attribute `axes`, or by operand `k` where the attribute has become one; counted from the front.
+    pub fn axes(&self, k: usize, rank: usize) -> Result<Option<Vec<usize>>, Refusal> {
+        let listed = match self.ints("axes")? {
+            Some(axes) => Some(axes),
+            None => self.integers(k)?,
+        };
+        listed.map(|list| list.iter().map(|a| self.axis(*a, rank)).collect()).transpose()
     }
 
     /// ONNX name of operand `k`.

@@ -9,7 +9,7 @@ mod recognise;
 
 use super::metadata::Metadata;
 use crate::graph::{Function, GraphInput, GraphOutput, Kind, NodeId, TensorGraph, TensorNode};
-use cipherloom_ir::{Activation, ClientStep, Operator, Preprocessing, Tensor, TensorId};
+use cipherloom_ir::{Activation, ClientStep, Operator, Preprocessing, Tensor, TensorId, ViewAxis};
 use std::collections::BTreeMap;
 
 /// Elements of one tensor of the model, at most.
@@ -71,10 +71,27 @@ pub(super) struct Draft {
     pub notes: Vec<String>,
 }
 
-/// Shape without the batch.
-pub(super) fn stripped(shape: &[usize]) -> Vec<u32> {
-    let rest = if shape.len() > 1 && shape[0] == 1 { &shape[1..] } else { shape };
-    rest.iter().map(|d| size(*d)).collect()
+/// Shape of a node for a tensor of an ONNX shape: the data are row-major and read as an image where that is possible. A
+/// batch of one is dropped, one spatial axis has a height of 1, and what stands before two spatial axes (batch, channels,
+/// depth) counts as channels.
+pub(super) fn node_shape(shape: &[usize]) -> Vec<u32> {
+    let dims: Vec<u32> = shape.iter().map(|d| size(*d)).collect();
+    match dims[..] {
+        [] => vec![1],
+        [1, n] => vec![n],
+        [1, channels, width] => vec![channels, 1, width],
+        [ref before @ .., height, width] if before.len() > 1 => {
+            vec![before.iter().product(), height, width]
+        }
+        _ => dims,
+    }
+}
+
+/// The view that reads as many elements under another shape.
+fn reading(shape: &[u32]) -> Operator {
+    let axes = shape.iter().zip(0..);
+    let axes = axes.map(|(d, k)| ViewAxis { extent: *d, input_axis: Some(k), start: 0, step: 1 });
+    Operator::View { input: shape.to_vec(), axes: axes.collect() }
 }
 
 /// A size as the graph stores it. Sizes are bounded by [`MAX_ELEMENTS`], which the walk checks for every tensor.
@@ -92,7 +109,7 @@ impl Draft {
 
     /// Adds a node whose result is used for the first time.
     pub fn tensor(&mut self, kind: DraftKind, operands: Vec<usize>, shape: Vec<usize>) -> TensorRef {
-        let node = self.push(kind, operands, stripped(&shape));
+        let node = self.push(kind, operands, node_shape(&shape));
         TensorRef { node, shape, shared: false, client: Vec::new() }
     }
 
@@ -125,13 +142,19 @@ impl Draft {
         self.elementwise(x, Function::Exact(activation))
     }
 
-    /// A tensor whose node has the shape that ONNX gives it.
+    /// A tensor whose node has the shape that goes with its ONNX shape.
     pub fn materialised(&mut self, x: &TensorRef) -> TensorRef {
-        if self.nodes[x.node].shape == stripped(&x.shape) {
+        self.read_as(x, node_shape(&x.shape))
+    }
+
+    /// A tensor whose node has this shape, of as many elements.
+    pub fn read_as(&mut self, x: &TensorRef, shape: Vec<u32>) -> TensorRef {
+        if self.nodes[x.node].shape == shape {
             return x.clone();
         }
-        let kind = Kind::Linear { operators: Vec::new(), scale: 1.0, bias: None };
-        self.tensor(DraftKind::Graph(kind), vec![x.node], x.shape.clone())
+        let kind = Kind::Linear { operators: vec![reading(&shape)], scale: 1.0, bias: None };
+        let node = self.push(DraftKind::Graph(kind), vec![x.node], shape);
+        TensorRef { node, shared: false, ..x.clone() }
     }
 
     /// Sum, difference or product of two tensors of one ONNX shape.

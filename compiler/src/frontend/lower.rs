@@ -5,12 +5,12 @@
 //! reports everything.
 
 use super::call::{Call, Value};
-use super::draft::{Draft, DraftKind, MAX_ELEMENTS, Output, TensorRef};
+use super::draft::{Draft, DraftKind, MAX_ELEMENTS, Output, TensorRef, size};
 use super::error::{BadTensor, FrontendError, Refusal, Unsupported, refuse};
 use super::metadata::Metadata;
 use super::proto::{Source, is_onnx_domain, node_name};
 use super::reference::Analysis;
-use super::registry;
+use super::registry::{self, Outputs};
 use crate::graph::{Kind, TensorGraph};
 use cipherloom_ir::ClientStep;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,8 +84,11 @@ impl Walk<'_> {
     }
 
     fn start(&mut self, shape: &[usize]) {
-        let mut tensor = self.draft.tensor(DraftKind::Graph(Kind::Input), Vec::new(), shape.to_vec());
-        tensor.shared = true;
+        // The input keeps the axes that the client knows; a batch of one is none of them.
+        let axes = if shape.len() > 1 && shape[0] == 1 { &shape[1..] } else { shape };
+        let axes = if axes.is_empty() { vec![1] } else { axes.iter().map(|d| size(*d)).collect() };
+        let node = self.draft.push(DraftKind::Graph(Kind::Input), Vec::new(), axes);
+        let tensor = TensorRef { node, shape: shape.to_vec(), shared: true, client: Vec::new() };
         self.draft.nodes[tensor.node].names.push(self.source.input.clone());
         self.values.insert(self.source.input.clone(), Value::Tensor(tensor));
     }
@@ -99,22 +102,46 @@ impl Walk<'_> {
 
     fn visit(&mut self, node: &NodeProto, position: usize) {
         self.draft.origin = node_name(node).to_owned();
-        let operands: Vec<Option<Value>> =
+        let mut operands: Vec<Option<Value>> =
             node.input.iter().map(|i| (!i.is_empty()).then(|| self.value(i))).collect();
-        let result = self.lower_node(node, operands).and_then(|value| self.checked(node, value));
-        let value = result.unwrap_or_else(|Refusal { reason, remedy }| {
-            let name = if node.name.is_empty() && node.output.iter().all(String::is_empty) {
-                format!("#{position}")
-            } else {
-                node_name(node).to_owned()
-            };
-            self.unsupported.push(Unsupported { node: name, op: node.op_type.clone(), reason, remedy });
-            Value::Unknown
-        });
-        self.bind(node, value);
+        let outputs = self.outputs(node);
+        if outputs.len() > 1 {
+            operands.iter_mut().flatten().for_each(shared);
+        }
+        let mut reported = false;
+        for output in outputs {
+            let result = self
+                .lower_node(node, operands.clone(), output)
+                .and_then(|value| self.checked(node, output, value));
+            let value = result.unwrap_or_else(|Refusal { reason, remedy }| {
+                if !std::mem::replace(&mut reported, true) {
+                    let node_name = reported_name(node, position);
+                    self.unsupported.push(Unsupported {
+                        node: node_name,
+                        op: node.op_type.clone(),
+                        reason,
+                        remedy,
+                    });
+                }
+                Value::Unknown
+            });
+            self.bind(node, output, value);
+        }
     }
 
-    fn lower_node(&mut self, node: &NodeProto, operands: Vec<Option<Value>>) -> Result<Value, Refusal> {
+    /// The outputs that are lowered: those that are used, where an operator has several, else the first.
+    fn outputs(&self, node: &NodeProto) -> Vec<usize> {
+        let each = registry::entry(&node.op_type).is_some_and(|e| e.outputs == Outputs::Each);
+        let used = |k: &usize| self.uses.contains_key(&node.output[*k]);
+        if each { (0..node.output.len()).filter(used).collect() } else { vec![0] }
+    }
+
+    fn lower_node(
+        &mut self,
+        node: &NodeProto,
+        operands: Vec<Option<Value>>,
+        output: usize,
+    ) -> Result<Value, Refusal> {
         if !is_onnx_domain(&node.domain) {
             let reason = format!("operator domain `{}` is not ONNX's own", node.domain);
             return refuse(reason, "export with standard ONNX operators only");
@@ -133,18 +160,19 @@ impl Walk<'_> {
             let reason = format!("attribute `{}` is not known", a.name);
             return refuse(reason, "export with a standard ONNX operator set");
         }
-        if node.output.iter().skip(1).any(|o| self.uses.contains_key(o)) {
+        let others = node.output.iter().skip(1).any(|o| self.uses.contains_key(o));
+        if entry.outputs == Outputs::First && others {
             return refuse("its second output is used", "use the first output only");
         }
         if operands.iter().any(|o| matches!(o, Some(Value::Unknown))) {
             return Ok(Value::Unknown);
         }
         let opset = self.source.opset;
-        (entry.lower)(&mut Call { node, operands, opset, draft: &mut self.draft })
+        (entry.lower)(&mut Call { node, operands, output, opset, draft: &mut self.draft })
     }
 
     /// Our shape must be tract's, where tract has one.
-    fn checked(&self, node: &NodeProto, value: Value) -> Result<Value, Refusal> {
+    fn checked(&self, node: &NodeProto, output: usize, value: Value) -> Result<Value, Refusal> {
         let Value::Tensor(tensor) = &value else { return Ok(value) };
         let elements = tensor.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
         if elements.is_none_or(|n| n == 0 || n > MAX_ELEMENTS) {
@@ -153,7 +181,7 @@ impl Walk<'_> {
                 "tensors need at least one element and at most 2^28",
             );
         }
-        let known = node.output.first().and_then(|o| self.analysis.shape(o));
+        let known = node.output.get(output).and_then(|o| self.analysis.shape(o));
         match known.filter(|s| *s != tensor.shape && tensor.client.is_empty()) {
             Some(other) => refuse(
                 format!(
@@ -166,8 +194,8 @@ impl Walk<'_> {
         }
     }
 
-    fn bind(&mut self, node: &NodeProto, value: Value) {
-        let Some(name) = node.output.first().filter(|o| !o.is_empty()) else { return };
+    fn bind(&mut self, node: &NodeProto, output: usize, value: Value) {
+        let Some(name) = node.output.get(output).filter(|o| !o.is_empty()) else { return };
         let value = match value {
             Value::Tensor(mut tensor) => {
                 let given = &mut self.draft.nodes[tensor.node].names;
@@ -236,6 +264,22 @@ impl Walk<'_> {
         graph.name = self.source.graph().name.clone();
         check_folded(&graph)?;
         Ok(Lowered { graph, scores, notes })
+    }
+}
+
+/// Marks a tensor as read by several.
+fn shared(value: &mut Value) {
+    if let Value::Tensor(tensor) = value {
+        tensor.shared = true;
+    }
+}
+
+/// Name under which a node is reported, also where it has none at all.
+fn reported_name(node: &NodeProto, position: usize) -> String {
+    if node.name.is_empty() && node.output.iter().all(String::is_empty) {
+        format!("#{position}")
+    } else {
+        node_name(node).to_owned()
     }
 }
 

@@ -4,6 +4,7 @@
 //! dimensions, one float32 input. What is checked here cannot make tract panic.
 
 use super::error::{BadTensor, FrontendError};
+use super::tensor::TensorFile;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
@@ -44,11 +45,14 @@ pub(super) fn is_onnx_domain(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
 }
 
-/// Decodes and checks a file.
-pub(super) fn read(mut bytes: &[u8]) -> Result<Source, FrontendError> {
-    let model = tract_onnx::onnx()
+/// Decodes and checks a file, after inputs that are `bound` have become constants.
+pub(super) fn read(mut bytes: &[u8], bound: &[(usize, TensorFile)]) -> Result<Source, FrontendError> {
+    let mut model = tract_onnx::onnx()
         .proto_model_for_read(&mut bytes)
         .map_err(|e| invalid(format!("the file does not decode ({})", e.root_cause())))?;
+    if let Some(graph) = &mut model.graph {
+        bind(graph, bound)?;
+    }
     let Some(graph) = &model.graph else { return Err(invalid("it holds no graph")) };
     let opset = operator_set(&model)?;
     check_tensors(graph)?;
@@ -109,6 +113,22 @@ impl Source {
     }
 }
 
+/// Makes initializers of inputs; positions count the inputs that have none.
+fn bind(graph: &mut GraphProto, bound: &[(usize, TensorFile)]) -> Result<(), FrontendError> {
+    let held: BTreeSet<String> = graph.initializer.iter().map(|t| t.name.clone()).collect();
+    let open = graph.input.iter().map(|i| i.name.clone()).filter(|n| !held.contains(n));
+    let open: Vec<String> = open.collect();
+    for (position, tensor) in bound {
+        let Some(name) = open.get(*position) else {
+            let reason = format!("the model has no input {position} that a constant could take the place of");
+            return Err(FrontendError::Interface { reason });
+        };
+        graph.initializer.push(tensor.named(name));
+        graph.input.retain(|i| i.name != *name);
+    }
+    Ok(())
+}
+
 fn invalid(reason: impl Into<String>) -> FrontendError {
     FrontendError::NotOnnx { reason: reason.into() }
 }
@@ -140,7 +160,7 @@ fn check_tensors(graph: &GraphProto) -> Result<(), FrontendError> {
     if bad.is_empty() { Ok(()) } else { Err(FrontendError::Weights { tensors: bad }) }
 }
 
-fn check_tensor(t: &TensorProto) -> Result<(), String> {
+pub(super) fn check_tensor(t: &TensorProto) -> Result<(), String> {
     if t.data_location == Some(DataLocation::External as i32) || !t.external_data.is_empty() {
         return Err("its data lie in another file; save the model as one file".to_owned());
     }
@@ -152,6 +172,8 @@ fn check_tensor(t: &TensorProto) -> Result<(), String> {
         DataType::Uint8 | DataType::Int8 | DataType::Bool => (1, t.int32_data.len()),
         DataType::Uint16 | DataType::Int16 => (2, t.int32_data.len()),
         DataType::Int32 => (4, t.int32_data.len()),
+        DataType::Uint32 => (4, t.uint64_data.len()),
+        DataType::Uint64 => (8, t.uint64_data.len()),
         DataType::Int64 => (8, t.int64_data.len()),
         other => return Err(format!("data type {} is not supported", other.as_str_name())),
     };

@@ -52,3 +52,26 @@ fn a_channel_gate() {
     let gate = image(Node::new("GlobalAveragePool", "x", "g")).node(Node::new("Sigmoid", "g", "s"));
     check(&gate.node(Node::new("Mul", "x s", "y")), "y");
 }
+
+#[test]
+fn one_dimensional_networks() {
+    let net = File::new(17, &[1, 3, 16]).node(Node::new("Conv", "x w b", "c").ints("pads", &[1, 1]));
+    let net = net.random("w", &[4, 3, 3]).random("b", &[4]).node(Node::new("Relu", "c", "r"));
+    let pool = Node::new("AveragePool", "r", "p").ints("kernel_shape", &[2]).ints("strides", &[2]);
+    let net = net.node(pool).node(Node::new("Flatten", "p", "f")).node(Node::new("Gemm", "f g", "y"));
+    check(&net.random("g", &[32, 3]), "y");
+}
+
+#[test]
+fn pixels_that_become_more() {
+    let up = Node::new("ConvTranspose", "x w b", "y").ints("strides", &[2, 2]).ints("pads", &[1, 0, 0, 1]);
+    check(&image(up).random("w", &[4, 2, 3, 2]).random("b", &[2]), "y");
+    let resize = image(Node::new("Resize", "x - s", "y").text("mode", "linear"));
+    check(&resize.floats("s", &[4], &[1.0, 1.0, 2.0, 2.0]), "y");
+}
+
+#[test]
+fn maxima_of_windows() {
+    let pool = Node::new("MaxPool", "x", "y").ints("kernel_shape", &[3, 2]).ints("strides", &[2, 2]);
+    check(&image(pool.ints("pads", &[1, 0, 1, 0])), "y");
+}

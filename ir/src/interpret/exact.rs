@@ -9,7 +9,7 @@ use super::gather::Gather;
 use super::{Interpretation, interpret};
 use crate::circuit::{Circuit, Node};
 use crate::map::{Diagonals, MapError, MapId, plain_values_with};
-use crate::op::{Activation, Op, Plain, ValueId};
+use crate::op::{Op, Plain, ValueId};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -232,21 +232,4 @@ fn sum_of_products(operands: &[&SlotVector]) -> Vec<f64> {
         }
     }
     sum
-}
-
-impl Activation {
-    /// The function at `x`.
-    pub fn value(&self, x: f64) -> f64 {
-        let sigmoid = |x: f64| 1.0 / (1.0 + libm::exp(-x));
-        match self {
-            Activation::Relu => x.max(0.0),
-            Activation::Sigmoid => sigmoid(x),
-            Activation::Tanh => libm::tanh(x),
-            Activation::Silu => x * sigmoid(x),
-            Activation::Gelu => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
-            Activation::Softplus => x.max(0.0) + libm::log1p(libm::exp(-x.abs())),
-            Activation::LeakyRelu(alpha) => x.max(0.0) + alpha * x.min(0.0),
-            Activation::Clip(low, high) => x.max(*low).min(*high),
-        }
-    }
 }

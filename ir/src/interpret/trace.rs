@@ -333,13 +333,17 @@ fn largest(a: SlotEstimate, b: SlotEstimate) -> SlotEstimate {
     }
 }
 
-/// Exact functions of drafts: their slope is at most about 1.1, their growth at most linear.
+/// Largest magnitude that an exact function is taken to reach (an exponential would leave f64).
+const REACH_MAX: f64 = 1e12;
+
+/// Exact functions of drafts: most have a slope of at most about 1.1, which is what counts as the growth of noise.
 fn activated(x: SlotEstimate, function: &Activation) -> SlotEstimate {
     let reach = function
         .value(x.magnitude)
         .abs()
         .max(function.value(-x.magnitude).abs())
-        .max(function.value(0.0).abs());
+        .max(function.value(0.0).abs())
+        .min(REACH_MAX);
     SlotEstimate {
         magnitude: reach,
         typical: x.typical.max(function.value(0.0).abs()).min(reach),

@@ -238,14 +238,6 @@ fn plain(plain: &Plain) -> String {
 }
 
 fn activation(function: &Activation) -> String {
-    match function {
-        Activation::LeakyRelu(alpha) => format!("leaky_relu {alpha:?}"),
-        Activation::Clip(low, high) => format!("clip {low:?} {high:?}"),
-        Activation::Relu => "relu".into(),
-        Activation::Sigmoid => "sigmoid".into(),
-        Activation::Tanh => "tanh".into(),
-        Activation::Silu => "silu".into(),
-        Activation::Gelu => "gelu".into(),
-        Activation::Softplus => "softplus".into(),
-    }
+    let parameters = function.parameters().into_iter().map(|p| format!(" {p:?}")).collect::<String>();
+    format!("{}{parameters}", function.name())
 }

@@ -226,10 +226,9 @@ fn bounded_scale(x: &ValueType) -> Result<(), LawError> {
 
 fn check_activation(activation: &Activation) -> Result<(), LawError> {
     match activation {
-        Activation::LeakyRelu(alpha) => finite("alpha", *alpha),
         Activation::Clip(low, high) if low <= high => Ok(()),
         Activation::Clip(low, high) => Err(LawError::Range { what: "clip", found: [*low, *high] }),
-        _ => Ok(()),
+        other => other.parameters().into_iter().try_for_each(|p| finite("parameter", p)),
     }
 }
 

@@ -5,7 +5,7 @@
 //! linear node between any two activations, except where two kernels follow each other: those stay apart, for the
 //! stages behind to decide.
 
-use super::{Draft, DraftKind, TensorRef, size, stripped};
+use super::{Draft, DraftKind, TensorRef, node_shape, reading, size};
 use crate::graph::Kind;
 use crate::graph::evaluate;
 use cipherloom_ir::{Operator, TensorId, ViewAxis};
@@ -61,23 +61,33 @@ impl Draft {
         })
     }
 
-    /// Adds a linear node of this (stripped) shape; `x` gives the ONNX shape of the result.
+    /// Adds a linear node of this shape; `x` gives the ONNX shape of the result.
     fn place(&mut self, linear: Linear, shape: Vec<u32>, x: TensorRef) -> TensorRef {
         if linear.operators.is_empty() && linear.scale == 1.0 && linear.bias.is_none() {
             // What a merge undid completely: the operand itself, which may have other users by now.
             return TensorRef { node: linear.operand, shared: true, ..x };
         }
-        let Linear { operand, operators, scale, bias } = linear;
+        let Linear { operand, mut operators, scale, bias } = linear;
+        if self.yields(operand, &operators).is_some_and(|found| found != shape) {
+            operators.push(reading(&shape));
+        }
         let node = self.push(DraftKind::Graph(Kind::Linear { operators, scale, bias }), vec![operand], shape);
         TensorRef { node, shared: false, ..x }
     }
 
+    /// Shape that operators leave of a node's tensor; none where they do not fit it.
+    fn yields(&self, operand: usize, operators: &[Operator]) -> Option<Vec<u32>> {
+        let start = self.nodes[operand].shape.clone();
+        operators.iter().try_fold(start, |shape, o| o.output_shape(&shape, &self.tensors).ok())
+    }
+
     /// Applies an operator with a kernel of its own, or a view. `shape` is the ONNX shape of the result.
     pub fn apply(&mut self, x: &TensorRef, operator: Operator, shape: Vec<usize>) -> TensorRef {
-        let out = stripped(&shape);
+        let out = node_shape(&shape);
         let result = TensorRef { shape, ..x.clone() };
         let fresh = Linear { operand: x.node, operators: vec![operator.clone()], scale: 1.0, bias: None };
         let Some(mut before) = self.mergeable(x) else { return self.place(fresh, out, result) };
+        before.operators.retain(|o| !is_identity(o));
         let light = is_light(&operator);
         let unbiased = before.bias.is_none();
         if !(light || unbiased && before.operators.iter().all(is_light)) {
@@ -255,8 +265,11 @@ fn composed(first: &Operator, second: &Operator) -> Option<Operator> {
         }
         Operator::Convolution { input: padded, window, groups, weight } => {
             let [channels, rows, columns] = axes[..] else { return None };
+            if input.len() != 3 {
+                return None;
+            }
             let plain = |a: &ViewAxis, k: u32| a.input_axis == Some(k) && a.step == 1;
-            let whole = input.len() == 3 && channels.start == 0 && channels.extent == input[0];
+            let whole = channels.start == 0 && channels.extent == input[0];
             let aligned = plain(&channels, 0) && plain(&rows, 1) && plain(&columns, 2);
             let outward = [(rows, 1), (columns, 2)].map(|(a, k): (ViewAxis, usize)| {
                 let before = u32::try_from(-a.start).ok()?;

@@ -1,6 +1,6 @@
 //! Exporters' patterns: a product that is one activation of one tensor, whatever its formula.
 //!
-//! `x · Sigmoid(x)`, and Gelu written with Erf or Tanh in any association, are found by evaluating the product as a
+//! `x · Sigmoid(x)`, Gelu written with Erf or Tanh in any association, Mish and Softsign, are found by evaluating the product as a
 //! function of each of its elementwise ancestors and comparing with the activations that the compiler knows.
 
 use super::{Draft, DraftKind, TensorRef};
@@ -11,8 +11,9 @@ use cipherloom_ir::Activation;
 const MAX_DEPTH: u32 = 12;
 /// Largest difference from the activation, relative to the factor; exporters round their constants to float32.
 const TOLERANCE: f64 = 1e-6;
-/// Largest difference between the two Gelus is 4.8e-4; they count as one.
-const GELU_TOLERANCE: f64 = 5e-4;
+/// Activations that are products.
+const KNOWN: [Activation; 5] =
+    [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Mish, Activation::Softsign];
 /// Where functions are compared.
 const POINTS: [f64; 15] =
     [-7.5, -5.0, -3.25, -2.0, -1.5, -1.0, -0.5, -0.125, 0.25, 0.75, 1.25, 2.25, 3.5, 5.5, 8.0];
@@ -24,23 +25,15 @@ impl Draft {
         self.elementwise_ancestors(product.node, MAX_DEPTH, &mut ancestors);
         ancestors.sort_unstable_by(|a, b| b.cmp(a));
         ancestors.dedup();
-        let known = [(Activation::Silu, TOLERANCE), (Activation::Gelu, GELU_TOLERANCE)];
         for base in ancestors.into_iter().filter(|a| *a != product.node) {
             let sampled: Option<Vec<f64>> =
                 POINTS.iter().map(|t| self.value_at(product.node, base, *t, MAX_DEPTH)).collect();
             let Some(values) = sampled else { continue };
-            for (activation, tolerance) in &known {
+            for activation in &KNOWN {
                 let exact: Vec<f64> = POINTS.iter().map(|t| activation.value(*t)).collect();
                 let factor = values[POINTS.len() - 1] / exact[POINTS.len() - 1];
-                let close = |(v, e): (&f64, &f64)| (v - factor * e).abs() <= tolerance * factor.abs();
+                let close = |(v, e): (&f64, &f64)| (v - factor * e).abs() <= TOLERANCE * factor.abs();
                 if factor.is_finite() && factor != 0.0 && values.iter().zip(&exact).all(close) {
-                    let exactly = |(v, e): (&f64, &f64)| (v - factor * e).abs() <= TOLERANCE * factor.abs();
-                    if !values.iter().zip(&exact).all(exactly) {
-                        self.notes.push(format!(
-                            "{}: the Tanh form of Gelu is taken as the exact one",
-                            self.origin
-                        ));
-                    }
                     let x = TensorRef { node: base, ..product.clone() };
                     let y = self.activation(&x, activation.clone());
                     let quarters = (factor * 4.0).round() / 4.0;

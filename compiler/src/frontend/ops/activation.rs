@@ -1,9 +1,11 @@
 //! Elementwise functions.
 
+use super::arithmetic::{common_shape, spread};
 use super::{EXPORT_AGAIN, Lowered};
 use crate::frontend::call::{Call, Value};
 use crate::frontend::draft::{DraftKind, TensorRef};
 use crate::frontend::error::refuse;
+use crate::graph::Kind;
 use cipherloom_ir::Activation;
 
 fn apply(call: &mut Call<'_>, activation: Activation) -> Lowered {
@@ -37,14 +39,112 @@ pub(in crate::frontend) fn leaky_relu(call: &mut Call<'_>) -> Lowered {
     apply(call, Activation::LeakyRelu(alpha))
 }
 
-/// PRelu with one slope.
+/// PRelu; with several slopes s it is `s · x + (1 - s) · Relu(x)`.
 pub(in crate::frontend) fn p_relu(call: &mut Call<'_>) -> Lowered {
-    let slope = call.weights(1)?;
+    let mut slope = call.weights(1)?;
     let alpha = slope.values[0];
-    if slope.values.iter().any(|v| *v != alpha) {
-        return refuse("it has a slope per channel", "use LeakyRelu, or one slope for all channels");
+    if slope.values.iter().all(|v| *v == alpha) {
+        return apply(call, Activation::LeakyRelu(alpha));
     }
-    apply(call, Activation::LeakyRelu(alpha))
+    let x = TensorRef { shared: true, ..call.tensor(0)? };
+    if call.opset < 7 && slope.shape.len() == 1 && x.shape.len() > 2 {
+        slope.shape.resize(x.shape.len() - 1, 1);
+    }
+    if common_shape(&x.shape, &slope.shape)? != x.shape {
+        return refuse(format!("its slope has shape {:?}", slope.shape), EXPORT_AGAIN);
+    }
+    let slopes = spread(&slope, &x.shape);
+    let rest = slopes.iter().map(|s| 1.0 - s).collect();
+    let line = call.draft.multiplied(&x, slopes);
+    let relu = call.draft.activation(&x, Activation::Relu);
+    let bent = call.draft.multiplied(&relu, rest);
+    Ok(Value::Tensor(call.draft.binary(Kind::Add, &line, &bent)))
+}
+
+/// Abs: a Relu with a slope of -1.
+pub(in crate::frontend) fn abs(call: &mut Call<'_>) -> Lowered {
+    apply(call, Activation::LeakyRelu(-1.0))
+}
+
+/// Mish.
+pub(in crate::frontend) fn mish(call: &mut Call<'_>) -> Lowered {
+    apply(call, Activation::Mish)
+}
+
+/// Softsign.
+pub(in crate::frontend) fn softsign(call: &mut Call<'_>) -> Lowered {
+    apply(call, Activation::Softsign)
+}
+
+/// Sign.
+pub(in crate::frontend) fn sign(call: &mut Call<'_>) -> Lowered {
+    apply(call, Activation::Sign)
+}
+
+/// Exp.
+pub(in crate::frontend) fn exp(call: &mut Call<'_>) -> Lowered {
+    apply(call, Activation::Exp)
+}
+
+/// Sqrt, of positive values.
+pub(in crate::frontend) fn sqrt(call: &mut Call<'_>) -> Lowered {
+    apply(call, Activation::Power(0.5))
+}
+
+/// Reciprocal, of positive values.
+pub(in crate::frontend) fn reciprocal(call: &mut Call<'_>) -> Lowered {
+    apply(call, Activation::Power(-1.0))
+}
+
+/// Elu.
+pub(in crate::frontend) fn elu(call: &mut Call<'_>) -> Lowered {
+    let alpha = call.float("alpha", 1.0)?;
+    apply(call, Activation::Elu(alpha))
+}
+
+/// ThresholdedRelu.
+pub(in crate::frontend) fn thresholded_relu(call: &mut Call<'_>) -> Lowered {
+    let alpha = call.float("alpha", 1.0)?;
+    apply(call, Activation::ThresholdedRelu(alpha))
+}
+
+/// Selu: gamma · Elu(x).
+pub(in crate::frontend) fn selu(call: &mut Call<'_>) -> Lowered {
+    let (alpha, gamma) = (call.float("alpha", 1.673_263_2)?, call.float("gamma", 1.050_701)?);
+    let x = call.tensor(0)?;
+    Ok(Value::Tensor(between(call, &x, [1.0, gamma], Activation::Elu(alpha))))
+}
+
+/// Celu: alpha · Elu(x / alpha).
+pub(in crate::frontend) fn celu(call: &mut Call<'_>) -> Lowered {
+    let alpha = call.float("alpha", 1.0)?;
+    if alpha == 0.0 {
+        return refuse("its alpha is 0", EXPORT_AGAIN);
+    }
+    let x = call.tensor(0)?;
+    Ok(Value::Tensor(between(call, &x, [1.0 / alpha, alpha], Activation::Elu(1.0))))
+}
+
+/// Swish: x · Sigmoid(alpha · x), a Silu of alpha · x.
+pub(in crate::frontend) fn swish(call: &mut Call<'_>) -> Lowered {
+    let alpha = call.float("alpha", 1.0)?;
+    if alpha == 0.0 {
+        return refuse("its alpha is 0", EXPORT_AGAIN);
+    }
+    let x = call.tensor(0)?;
+    Ok(Value::Tensor(between(call, &x, [alpha, 1.0 / alpha], Activation::Silu)))
+}
+
+/// `after · f(before · x)`
+fn between(call: &mut Call<'_>, x: &TensorRef, [before, after]: [f64; 2], function: Activation) -> TensorRef {
+    let n = x.elements();
+    let scaled = |call: &mut Call<'_>, y: TensorRef, factor: f64| match factor {
+        1.0 => y,
+        _ => call.draft.multiplied(&y, vec![factor; n]),
+    };
+    let inner = scaled(call, x.clone(), before);
+    let y = call.draft.activation(&inner, function);
+    scaled(call, y, after)
 }
 
 /// Clip; bounds are attributes before operator set 11, then operands.
@@ -91,14 +191,10 @@ fn clipped_line(call: &mut Call<'_>, x: &TensorRef, factor: f64, shift: f64) -> 
 /// Gelu, both forms.
 pub(in crate::frontend) fn gelu(call: &mut Call<'_>) -> Lowered {
     match call.string("approximate", "none")?.as_str() {
-        "none" => {}
-        "tanh" => {
-            let note = format!("{}: the Tanh form of Gelu is taken as the exact one", call.draft.origin);
-            call.draft.notes.push(note);
-        }
-        other => return refuse(format!("attribute `approximate` is `{other}`"), EXPORT_AGAIN),
+        "none" => apply(call, Activation::Gelu),
+        "tanh" => apply(call, Activation::GeluTanh),
+        other => refuse(format!("attribute `approximate` is `{other}`"), EXPORT_AGAIN),
     }
-    apply(call, Activation::Gelu)
 }
 
 /// Erf, which must turn out to be part of a Gelu.

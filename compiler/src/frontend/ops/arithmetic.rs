@@ -7,6 +7,7 @@ use crate::frontend::error::{Refusal, refuse};
 use crate::frontend::ops::view::broadcast;
 use crate::frontend::reference::Constant;
 use crate::graph::Kind;
+use cipherloom_ir::Activation;
 
 /// Largest exponent of Pow.
 const MAX_POWER: u32 = 8;
@@ -130,6 +131,17 @@ pub(in crate::frontend) fn sum(call: &mut Call<'_>) -> Lowered {
     }
 }
 
+/// Mean of any number of tensors.
+pub(in crate::frontend) fn mean(call: &mut Call<'_>) -> Lowered {
+    let count = call.operands.len() as f64;
+    match sum(call)? {
+        Value::Tensor(total) => {
+            Ok(Value::Tensor(call.draft.multiplied(&total, uniform(&total, 1.0 / count))))
+        }
+        other => Ok(other),
+    }
+}
+
 /// Sub.
 pub(in crate::frontend) fn sub(call: &mut Call<'_>) -> Lowered {
     let difference = match pair(call)? {
@@ -155,14 +167,21 @@ pub(in crate::frontend) fn mul(call: &mut Call<'_>) -> Lowered {
     Ok(Value::Tensor(product))
 }
 
-/// Div by a constant.
+/// Div; an encrypted divisor must be positive.
 pub(in crate::frontend) fn div(call: &mut Call<'_>) -> Lowered {
     match pair(call)? {
         Pair::Right(x, c) if c.iter().all(|v| *v != 0.0) => {
             Ok(Value::Tensor(call.draft.multiplied(&x, c.into_iter().map(|v| 1.0 / v).collect())))
         }
         Pair::Right(..) => refuse("it divides by zero", EXPORT_AGAIN),
-        _ => refuse("it divides by an encrypted tensor", "multiply, or divide by constants only"),
+        Pair::Left(c, x) => {
+            let inverse = call.draft.activation(&x, Activation::Power(-1.0));
+            Ok(Value::Tensor(call.draft.multiplied(&inverse, c)))
+        }
+        Pair::Tensors(a, b) => {
+            let inverse = call.draft.activation(&b, Activation::Power(-1.0));
+            Ok(Value::Tensor(call.draft.product(&a, &inverse)))
+        }
     }
 }
 
@@ -172,20 +191,47 @@ pub(in crate::frontend) fn neg(call: &mut Call<'_>) -> Lowered {
     Ok(Value::Tensor(call.draft.multiplied(&x, uniform(&x, -1.0))))
 }
 
-/// Pow with a small integer exponent.
+/// Pow: integer exponents, which may differ by element; another exponent takes positive values.
 pub(in crate::frontend) fn pow(call: &mut Call<'_>) -> Lowered {
     let Pair::Right(x, exponents) = pair(call)? else {
         return refuse("its exponent is not a constant", "use a constant integer exponent");
     };
-    let exponent = exponents[0];
-    let whole =
-        (1..=MAX_POWER).find(|n| f64::from(*n) == exponent && exponents.iter().all(|e| *e == exponent));
-    match whole {
-        Some(n) => Ok(Value::Tensor(power(call, &x, n))),
-        None => refuse(
-            format!("its exponent is {exponent}"),
-            format!("one integer exponent from 1 to {MAX_POWER} is supported"),
-        ),
+    let first = exponents[0];
+    let whole = |e: f64| (1..=MAX_POWER).find(|n| f64::from(*n) == e);
+    if exponents.iter().all(|e| *e == first) {
+        return Ok(Value::Tensor(match whole(first) {
+            Some(n) => power(call, &x, n),
+            None => call.draft.activation(&x, Activation::Power(first)),
+        }));
+    }
+    let mut distinct: Vec<u32> = Vec::new();
+    for exponent in &exponents {
+        match whole(*exponent) {
+            Some(n) if distinct.contains(&n) => {}
+            Some(n) => distinct.push(n),
+            None => {
+                return refuse(
+                    format!("its exponents differ, and one is {exponent}"),
+                    format!("integer exponents from 1 to {MAX_POWER} are supported, or one for all"),
+                );
+            }
+        }
+    }
+    distinct.sort_unstable();
+    let x = TensorRef { shared: true, ..x };
+    let mut total: Option<TensorRef> = None;
+    for n in distinct {
+        let mask = exponents.iter().map(|e| f64::from(u8::from(*e == f64::from(n)))).collect();
+        let powered = power(call, &x, n);
+        let part = call.draft.multiplied(&powered, mask);
+        total = Some(match total {
+            None => part,
+            Some(sum) => sum_of(call, &sum, &part),
+        });
+    }
+    match total {
+        Some(total) => Ok(Value::Tensor(total)),
+        None => refuse("it has no exponents", EXPORT_AGAIN),
     }
 }
 

@@ -2,14 +2,16 @@
 //!
 //! One row times a matrix is a dense map; several rows are a 1×1 convolution over the rows.
 
-use super::view::walked;
+use super::along::ONE;
+use super::view::{broadcast, permuted};
+use super::window::bounded_weight;
 use super::{EXPORT_AGAIN, Lowered, arithmetic};
 use crate::frontend::call::{Call, Value};
 use crate::frontend::draft::linear::narrow;
 use crate::frontend::draft::{TensorRef, size};
 use crate::frontend::error::{Refusal, refuse};
 use crate::frontend::reference::Constant;
-use cipherloom_ir::{Operator, ViewAxis, Window};
+use cipherloom_ir::Operator;
 
 /// Swaps the axes of a matrix.
 fn transposed(matrix: &Constant) -> Constant {
@@ -58,8 +60,7 @@ fn times(call: &mut Call<'_>, x: &TensorRef, weight: Constant, name: String) -> 
 
 /// `[1, rows, columns]` to `[1, columns, rows]`.
 fn swapped(call: &mut Call<'_>, x: &TensorRef) -> Result<TensorRef, Refusal> {
-    let axis = |k: usize| ViewAxis { extent: size(x.shape[k]), input_axis: Some(size(k)), start: 0, step: 1 };
-    walked(call.draft, x, vec![axis(0), axis(2), axis(1)])
+    permuted(call.draft, x, &[0, 2, 1])
 }
 
 /// `weight [outputs, inner] · x [1, inner, columns]`: a 1×1 convolution whose channels are the rows.
@@ -70,12 +71,10 @@ fn over_columns(
     name: String,
 ) -> Result<TensorRef, Refusal> {
     let (outputs, inner, columns) = (weight.shape[0], weight.shape[1], x.shape[2]);
-    let one = [1; 2];
-    let window = Window { kernel: one, stride: one, dilation: one, pad_before: [0; 2], pad_after: [0; 2] };
     let shape = vec![size(outputs), size(inner), 1, 1];
     let weight = call.draft.named_weights(name, shape, narrow(weight.values));
     let input = [size(inner), 1, size(columns)];
-    let operator = Operator::Convolution { input, window, groups: 1, weight };
+    let operator = Operator::Convolution { input, window: ONE, groups: 1, weight };
     Ok(call.draft.apply(x, operator, vec![1, outputs, columns]))
 }
 
@@ -87,13 +86,7 @@ fn is_constant(call: &Call<'_>, k: usize) -> bool {
 pub(in crate::frontend) fn mat_mul(call: &mut Call<'_>) -> Lowered {
     if is_constant(call, 1) {
         let x = call.tensor(0)?;
-        let vector = call.constant(1)?.shape.len() == 1;
-        if vector {
-            return refuse("its constant is a vector", "use a constant matrix");
-        }
-        let weight = transposed(&matrix(call, 1)?);
-        let name = call.operand_name(1);
-        return Ok(Value::Tensor(times(call, &x, weight, name)?));
+        return Ok(Value::Tensor(from_right(call, &x)?));
     }
     if is_constant(call, 0) {
         let (weight, x) = (matrix(call, 0)?, call.tensor(1)?);
@@ -101,6 +94,67 @@ pub(in crate::frontend) fn mat_mul(call: &mut Call<'_>) -> Lowered {
         return Ok(Value::Tensor(from_left(call, &x, weight, name)?));
     }
     refuse("it multiplies two encrypted matrices", "one operand must be a constant")
+}
+
+/// `x · operand 1`; vectors count as matrices of one row or column, which the result does not have.
+fn from_right(call: &mut Call<'_>, x: &TensorRef) -> Result<TensorRef, Refusal> {
+    let (mut constant, name) = (call.weights(1)?, call.operand_name(1));
+    let column = constant.shape.len() == 1;
+    if column {
+        constant.shape.push(1);
+    }
+    let row = x.shape.len() == 1;
+    let x = if row { x.reshaped(vec![1, x.shape[0]]) } else { x.clone() };
+    let split = constant.shape.len().saturating_sub(2);
+    let mut y = if x.shape.len() < 2 || constant.shape.len() < 2 {
+        return refuse(
+            format!("shapes {:?} and {:?} do not multiply", x.shape, constant.shape),
+            EXPORT_AGAIN,
+        );
+    } else if constant.shape[..split].iter().all(|d| *d == 1) {
+        let rank = x.shape.len().max(constant.shape.len());
+        let shape = [vec![1; rank - x.shape.len()], x.shape.clone()].concat();
+        let matrix = Constant { shape: constant.shape[split..].to_vec(), values: constant.values };
+        times(call, &x.reshaped(shape), transposed(&matrix), name)?
+    } else {
+        by_batch(call, &x, constant, name)?
+    };
+    let mut shape = y.shape.clone();
+    if column {
+        shape.pop();
+    }
+    if row {
+        shape.remove(shape.len() - 1 - usize::from(!column));
+    }
+    y.shape = shape;
+    Ok(y)
+}
+
+/// A matrix for each element of the batch: a 1×1 convolution in groups over the rows.
+fn by_batch(call: &mut Call<'_>, x: &TensorRef, w: Constant, name: String) -> Result<TensorRef, Refusal> {
+    let ([xs @ .., rows, inner], [ws @ .., found, outputs]) = (&x.shape[..], &w.shape[..]) else {
+        return refuse(format!("shapes {:?} and {:?} do not multiply", x.shape, w.shape), EXPORT_AGAIN);
+    };
+    if inner != found {
+        return refuse(format!("shapes {:?} and {:?} do not multiply", x.shape, w.shape), EXPORT_AGAIN);
+    }
+    let (rows, inner, outputs) = (*rows, *inner, *outputs);
+    let batch = arithmetic::common_shape(xs, ws)?;
+    let count: usize = batch.iter().product();
+    bounded_weight(&[count, inner, outputs])?;
+    let full = arithmetic::spread(&w, &[&batch[..], &[inner, outputs]].concat());
+    let x = broadcast(call.draft, x, &[&batch[..], &[rows, inner]].concat())?;
+    let turned = permuted(call.draft, &x.reshaped(vec![count, rows, inner]), &[0, 2, 1])?;
+    let values = full
+        .chunks_exact(inner * outputs)
+        .flat_map(|m| (0..outputs).flat_map(move |o| (0..inner).map(move |i| m[i * outputs + o])));
+    let shape = vec![size(count * outputs), size(inner), 1, 1];
+    let weight = call.draft.named_weights(name, shape, narrow(values.collect()));
+    let input = [size(count * inner), 1, size(rows)];
+    let operator = Operator::Convolution { input, window: ONE, groups: size(count), weight };
+    let y = call.draft.apply(&turned, operator, vec![count, outputs, rows]);
+    let shape = [&batch[..], &[rows, outputs]].concat();
+    Ok(permuted(call.draft, &y, &[0, 2, 1])?.reshaped(shape))
 }
 
 /// `weight [outputs, inner] · x [.., inner, columns]` for a batch of one.

@@ -1,8 +1,20 @@
-//! BatchNormalization: a factor and a constant per channel, merged into what stands before.
+//! Normalizations.
+//!
+//! BatchNormalization is a factor and a constant per channel, merged into what stands before. The others divide by a value of
+//! the encrypted data: x · (variance + epsilon)^p, where the power is an activation on a positive range; that costs its
+//! levels and two products, and the model's notes say so.
 
+use super::along::along;
+use super::arithmetic::{common_shape, spread};
+use super::reduce::mean_over;
+use super::view::broadcast;
 use super::{EXPORT_AGAIN, Lowered};
 use crate::frontend::call::{Call, Value};
+use crate::frontend::draft::TensorRef;
 use crate::frontend::error::{Refusal, refuse};
+use crate::graph::Kind;
+use cipherloom_ir::Activation;
+use std::ops::Range;
 
 /// BatchNormalization in inference form.
 pub(in crate::frontend) fn batch(call: &mut Call<'_>) -> Lowered {
@@ -17,11 +29,8 @@ pub(in crate::frontend) fn batch(call: &mut Call<'_>) -> Lowered {
         );
     }
     let channels = x.shape.get(1).copied().unwrap_or(0);
-    if x.shape[0] != 1 || channels == 0 {
-        return refuse(
-            format!("its operand has shape {:?}", x.shape),
-            "a batch of 1 and a channel axis are needed",
-        );
+    if channels == 0 {
+        return refuse(format!("its operand has shape {:?}", x.shape), "a channel axis is needed");
     }
     let parameters = (1..5).map(|k| parameter(call, k, channels)).collect::<Result<Vec<_>, _>>()?;
     let [gamma, beta, mean, variance] = &parameters[..] else {
@@ -33,11 +42,14 @@ pub(in crate::frontend) fn batch(call: &mut Call<'_>) -> Lowered {
     }
     let factor: Vec<f64> = gamma.iter().zip(variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
     let shift: Vec<f64> = (0..channels).map(|c| beta[c] - mean[c] * factor[c]).collect();
-    let inner = x.elements() / channels;
-    let spread =
-        |list: &[f64]| list.iter().flat_map(|v| std::iter::repeat_n(*v, inner)).collect::<Vec<f64>>();
-    let y = call.draft.multiplied(&x, spread(&factor));
-    Ok(Value::Tensor(call.draft.shifted(&y, spread(&shift))))
+    let y = call.draft.multiplied(&x, per_channel(&factor, &x));
+    Ok(Value::Tensor(call.draft.shifted(&y, per_channel(&shift, &x))))
+}
+
+/// One value per channel (axis 1) as one per element.
+fn per_channel(list: &[f64], x: &TensorRef) -> Vec<f64> {
+    let inner = x.shape[2..].iter().product::<usize>();
+    (0..x.elements()).map(|k| list[k / inner % list.len()]).collect()
 }
 
 fn parameter(call: &Call<'_>, k: usize, channels: usize) -> Result<Vec<f64>, Refusal> {
@@ -46,4 +58,121 @@ fn parameter(call: &Call<'_>, k: usize, channels: usize) -> Result<Vec<f64>, Ref
         return Ok(values);
     }
     refuse(format!("operand {k} has {} values for {channels} channels", values.len()), EXPORT_AGAIN)
+}
+
+/// Entries of the matrix over channels that a local response takes, at most.
+const MAX_LOCAL: usize = 1 << 22;
+
+fn note(call: &mut Call<'_>, what: &str) {
+    let text = format!(
+        "{}: it divides by {what} of encrypted values: a polynomial of it and two products, a few levels",
+        call.draft.origin
+    );
+    call.draft.notes.push(text);
+}
+
+/// Parts of a normalization over some axes.
+struct Standard {
+    /// Mean, with axes of size 1.
+    mean: TensorRef,
+    /// 1 / √(variance + epsilon), with axes of size 1.
+    inverse: TensorRef,
+    /// (x - mean) / √(variance + epsilon)
+    result: TensorRef,
+}
+
+fn standardised(
+    call: &mut Call<'_>,
+    x: &TensorRef,
+    axes: Range<usize>,
+    epsilon: f64,
+) -> Result<Standard, Refusal> {
+    let draft = &mut *call.draft;
+    let x = TensorRef { shared: true, ..x.clone() };
+    let mean = TensorRef { shared: true, ..mean_over(draft, &x, axes.clone()) };
+    let spread = broadcast(draft, &mean, &x.shape)?;
+    let centred = TensorRef { shared: true, ..draft.binary(Kind::Sub, &x, &spread) };
+    let square = draft.product(&centred, &centred);
+    let variance = mean_over(draft, &square, axes);
+    let variance = draft.shifted(&variance, vec![epsilon; mean.elements()]);
+    let inverse = TensorRef { shared: true, ..draft.activation(&variance, Activation::Power(-0.5)) };
+    let spread = broadcast(draft, &inverse, &x.shape)?;
+    let result = draft.binary(Kind::Mul, &centred, &spread);
+    Ok(Standard { mean, inverse, result })
+}
+
+/// LayerNormalization: the result, the mean, or the inverse deviation.
+pub(in crate::frontend) fn layer(call: &mut Call<'_>) -> Lowered {
+    let x = call.tensor(0)?;
+    let rank = x.shape.len();
+    let axis = call.axis(call.int("axis", -1)?, rank)?;
+    let epsilon = call.float("epsilon", 1e-5)?;
+    let scale = call.weights(1)?;
+    let shift = if call.optional_constant(2)?.is_some() { Some(call.weights(2)?) } else { None };
+    for parameter in [Some(&scale), shift.as_ref()].into_iter().flatten() {
+        if common_shape(&x.shape, &parameter.shape)? != x.shape {
+            return refuse(format!("one of its parameters has shape {:?}", parameter.shape), EXPORT_AGAIN);
+        }
+    }
+    let standard = standardised(call, &x, axis..rank, epsilon)?;
+    if call.output == 0 {
+        note(call, "the deviation");
+    }
+    match call.output {
+        1 => return Ok(Value::Tensor(standard.mean)),
+        2 => return Ok(Value::Tensor(standard.inverse)),
+        _ => {}
+    }
+    let y = call.draft.multiplied(&standard.result, spread(&scale, &x.shape));
+    Ok(Value::Tensor(match shift {
+        Some(shift) => call.draft.shifted(&y, spread(&shift, &x.shape)),
+        None => y,
+    }))
+}
+
+/// InstanceNormalization.
+pub(in crate::frontend) fn instance(call: &mut Call<'_>) -> Lowered {
+    let x = call.tensor(0)?;
+    let rank = x.shape.len();
+    if rank < 3 {
+        return refuse(format!("its operand has shape {:?}", x.shape), "spatial axes are needed");
+    }
+    let channels = x.shape[1];
+    let (scale, shift) = (parameter(call, 1, channels)?, parameter(call, 2, channels)?);
+    let epsilon = call.float("epsilon", 1e-5)?;
+    let standard = standardised(call, &x, 2..rank, epsilon)?;
+    note(call, "the deviation");
+    let y = call.draft.multiplied(&standard.result, per_channel(&scale, &x));
+    Ok(Value::Tensor(call.draft.shifted(&y, per_channel(&shift, &x))))
+}
+
+/// LRN: x · (bias + alpha / size · Σ x²)^-beta over neighbouring channels.
+pub(in crate::frontend) fn local_response(call: &mut Call<'_>) -> Lowered {
+    let x = TensorRef { shared: true, ..call.tensor(0)? };
+    let channels = x.shape.get(1).copied().unwrap_or(0);
+    let (alpha, beta) = (call.float("alpha", 0.0001)?, call.float("beta", 0.75)?);
+    let (bias, window) = (call.float("bias", 1.0)?, call.int("size", 0)?);
+    if window < 1 || channels == 0 || bias <= 0.0 || alpha < 0.0 {
+        return refuse(format!("its size is {window}, its bias {bias}, its alpha {alpha}"), EXPORT_AGAIN);
+    }
+    let entries = channels.saturating_mul(channels.min(window as usize));
+    if entries > MAX_LOCAL {
+        return refuse(
+            format!("its matrix over {channels} channels would have {entries} entries"),
+            format!("at most {MAX_LOCAL} are taken; use BatchNormalization"),
+        );
+    }
+    let (before, behind) = ((window - 1) / 2, window - 1 - (window - 1) / 2);
+    let row = |c: i64| {
+        let first = (c - before).max(0);
+        let last = (c + behind).min(channels as i64 - 1);
+        (first..=last).map(|k| (k as usize, alpha / window as f64)).collect()
+    };
+    let rows: Vec<_> = (0..channels as i64).map(row).collect();
+    let square = call.draft.product(&x, &x);
+    let sum = along(call.draft, &square, 1, &rows)?;
+    let sum = call.draft.shifted(&sum, vec![bias; x.elements()]);
+    let factor = call.draft.activation(&sum, Activation::Power(-beta));
+    note(call, "a power of the local response");
+    Ok(Value::Tensor(call.draft.binary(Kind::Mul, &x, &factor)))
 }

@@ -1,89 +1,75 @@
-//! Average pools, and means that are one.
+//! Average pools.
+//!
+//! A mean over a window is the product of means along its axes, divisors included; where the divisor is not the same for all
+//! windows of an image, or there are three spatial axes, the axes are taken one by one.
 
-use super::window::{geometry, image};
+use super::along::{Row, along};
+use super::reduce::mean_over;
+use super::window::{Axis, Geometry, geometry, spatial};
 use super::{EXPORT_AGAIN, Lowered};
 use crate::frontend::call::{Call, Value};
-use crate::frontend::draft::TensorRef;
 use crate::frontend::error::refuse;
-use cipherloom_ir::{Operator, Window};
+use cipherloom_ir::Operator;
 
 /// AveragePool.
 pub(in crate::frontend) fn average(call: &mut Call<'_>) -> Lowered {
     let x = call.tensor(0)?;
-    let axes = x.shape.len().saturating_sub(2);
-    let Some(kernel) = call.sizes("kernel_shape", axes)? else {
+    let rank = x.shape.len().saturating_sub(2);
+    let Some(kernel) = call.sizes("kernel_shape", rank)? else {
         return refuse("attribute `kernel_shape` is missing", EXPORT_AGAIN);
     };
-    let geometry = geometry(call, &x, &kernel)?;
-    let window = geometry.window;
+    let mut geometry = geometry(call, &x, &kernel)?;
     let includes = call.int("count_include_pad", 0)? != 0;
-    let plain_pads = call.ints("pads")?.is_some_and(|p| p.iter().any(|p| *p != 0));
-    if includes && geometry.overhang && plain_pads {
-        return refuse(
-            "ceil_mode with padding that is counted has no uniform divisor",
-            "export without ceil_mode, or with count_include_pad = 0",
-        );
+    let empty = |a: &Axis| (0..a.outputs()).any(|o| a.inside(o).is_empty());
+    if !includes && geometry.axes.iter().any(empty) {
+        return refuse("one of its windows holds padding only", EXPORT_AGAIN);
     }
-    let span = |k: usize| (window.kernel[k] - 1) * window.dilation[k] + 1;
-    if (0..2).any(|k| window.pad_before[k] >= span(k) || window.pad_after[k] >= span(k)) {
-        return refuse("its padding is as large as its window, so a window may be empty", EXPORT_AGAIN);
+    let mut y = x;
+    let along_first = if uniform(&geometry, includes) { 3 - rank..1 } else { 3 - rank..3 };
+    for k in along_first {
+        let rows = means(&geometry.axes[k], includes);
+        y = along(call.draft, &y, k + rank - 1, &rows)?;
+        geometry.axes[k] = Axis { extent: geometry.axes[k].outputs(), ..Axis::NONE };
+    }
+    let window = geometry.window();
+    if window.kernel == [1; 2] && window.stride == [1; 2] {
+        return Ok(Value::Tensor(y));
     }
     // The part of a window beyond the padding (ceil_mode) is never counted.
     let padded = window.pad_before != [0; 2] || window.pad_after != [0; 2];
-    let count_padding = !padded || includes && !geometry.overhang;
-    let shape = geometry.output(geometry.input[0] as usize);
-    let operator = Operator::AveragePool { input: geometry.input, window, count_padding };
-    Ok(Value::Tensor(call.draft.apply(&x, operator, shape)))
+    let count_padding = !padded || includes && geometry.axes.iter().all(|a| a.overhang == 0);
+    let operator = Operator::AveragePool { input: geometry.image(), window, count_padding };
+    let shape = geometry.output(geometry.channels);
+    Ok(Value::Tensor(call.draft.apply(&y, operator, shape)))
+}
+
+/// Whether height and width are a pool with one rule for its divisors.
+fn uniform(geometry: &Geometry, includes: bool) -> bool {
+    let flat = &geometry.axes[1..];
+    let overhang = flat.iter().any(|a| a.overhang > 0);
+    let pads = flat.iter().any(|a| a.pads != [0; 2]);
+    let outside = |a: &Axis| a.pads[0] >= a.span() || a.pads[1] + a.overhang >= a.span();
+    !(includes && overhang && pads || flat.iter().any(outside))
+}
+
+/// The mean along one axis.
+fn means(axis: &Axis, includes: bool) -> Vec<Row> {
+    let padded = -i64::from(axis.pads[0])..i64::from(axis.extent + axis.pads[1]);
+    let row = |o: u32| {
+        let inside = axis.inside(o);
+        let counted = match includes {
+            true => (0..axis.kernel).filter(|tap| padded.contains(&axis.position(o, *tap))).count(),
+            false => inside.len(),
+        };
+        inside.into_iter().map(|k| (k, 1.0 / counted as f64)).collect()
+    };
+    (0..axis.outputs()).map(row).collect()
 }
 
 /// GlobalAveragePool.
 pub(in crate::frontend) fn global(call: &mut Call<'_>) -> Lowered {
     let x = call.tensor(0)?;
-    image(&x)?;
-    let mut shape = x.shape.clone();
-    shape[2..].fill(1);
-    mean(call, &x, shape)
-}
-
-/// ReduceMean over the spatial axes.
-pub(in crate::frontend) fn reduce_mean(call: &mut Call<'_>) -> Lowered {
-    let x = call.tensor(0)?;
-    image(&x)?;
+    spatial(&x)?;
     let rank = x.shape.len();
-    let listed = match call.ints("axes")? {
-        Some(axes) => axes,
-        None => call.integers(1)?.unwrap_or_default(),
-    };
-    let mut axes = listed.iter().map(|a| call.axis(*a, rank)).collect::<Result<Vec<usize>, _>>()?;
-    axes.sort_unstable();
-    if axes != (2..rank).collect::<Vec<usize>>() {
-        return refuse(
-            format!("it reduces axes {listed:?}; only the mean over all spatial axes is supported"),
-            "reduce the spatial axes, or use GlobalAveragePool",
-        );
-    }
-    let mut shape = x.shape.clone();
-    if call.int("keepdims", 1)? == 0 {
-        shape.truncate(2)
-    } else {
-        shape[2..].fill(1)
-    }
-    mean(call, &x, shape)
-}
-
-fn mean(call: &mut Call<'_>, x: &TensorRef, shape: Vec<usize>) -> Lowered {
-    let input = image(x)?;
-    let window = Window {
-        kernel: [input[1], input[2]],
-        stride: [1; 2],
-        dilation: [1; 2],
-        pad_before: [0; 2],
-        pad_after: [0; 2],
-    };
-    if window.kernel == [1; 2] {
-        return Ok(Value::Tensor(x.reshaped(shape)));
-    }
-    let operator = Operator::AveragePool { input, window, count_padding: true };
-    let pooled = [&x.shape[..2], &vec![1; x.shape.len() - 2]].concat();
-    Ok(Value::Tensor(call.draft.apply(x, operator, pooled).reshaped(shape)))
+    Ok(Value::Tensor(mean_over(call.draft, &x, 2..rank)))
 }

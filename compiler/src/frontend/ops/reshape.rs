@@ -2,7 +2,7 @@
 
 use super::{EXPORT_AGAIN, Lowered};
 use crate::frontend::call::{Call, Value};
-use crate::frontend::error::{Refusal, refuse};
+use crate::frontend::error::refuse;
 use tract_onnx::pb::tensor_proto::DataType;
 
 /// Identity.
@@ -73,19 +73,11 @@ pub(in crate::frontend) fn reshape(call: &mut Call<'_>) -> Lowered {
     Ok(Value::Tensor(x.reshaped(shape)))
 }
 
-fn axes(call: &Call<'_>, rank: usize) -> Result<Option<Vec<usize>>, Refusal> {
-    let listed = match call.ints("axes")? {
-        Some(axes) => Some(axes),
-        None => call.integers(1)?,
-    };
-    listed.map(|list| list.iter().map(|a| call.axis(*a, rank)).collect()).transpose()
-}
-
 /// Squeeze.
 pub(in crate::frontend) fn squeeze(call: &mut Call<'_>) -> Lowered {
     let x = call.tensor(0)?;
     let ones = (0..x.shape.len()).filter(|k| x.shape[*k] == 1).collect();
-    let removed = axes(call, x.shape.len())?.unwrap_or(ones);
+    let removed = call.axes(1, x.shape.len())?.unwrap_or(ones);
     if let Some(k) = removed.iter().find(|k| x.shape[**k] != 1) {
         return refuse(format!("axis {k} of {:?} is not of size 1", x.shape), EXPORT_AGAIN);
     }
@@ -101,7 +93,7 @@ pub(in crate::frontend) fn unsqueeze(call: &mut Call<'_>) -> Lowered {
         None => call.integers(1)?.map_or(0, |a| a.len()),
     };
     let rank = x.shape.len() + count;
-    let mut added = axes(call, rank)?.unwrap_or_default();
+    let mut added = call.axes(1, rank)?.unwrap_or_default();
     added.sort_unstable();
     added.dedup();
     if added.len() != count {

@@ -1,10 +1,12 @@
 //! Operators that move elements: Transpose, Slice, Pad, Expand, Concat.
 
-use super::{EXPORT_AGAIN, Lowered};
+use super::along::{MAX_POSITIONS, Row, along_axes, copies};
+use super::{EXPORT_AGAIN, Lowered, holds};
 use crate::frontend::call::{Call, Value};
 use crate::frontend::draft::linear::is_identity;
-use crate::frontend::draft::{Draft, DraftKind, MAX_ELEMENTS, TensorRef, size, stripped};
+use crate::frontend::draft::{Draft, DraftKind, TensorRef, node_shape, size};
 use crate::frontend::error::{Refusal, refuse};
+use crate::frontend::reference::Constant;
 use crate::graph::Kind;
 use cipherloom_ir::{Operator, ViewAxis};
 
@@ -16,10 +18,7 @@ fn whole(k: usize, extent: usize) -> ViewAxis {
 /// Walks a tensor; `axes` speak of its ONNX shape, batch included. No node where nothing moves.
 pub(super) fn walked(draft: &mut Draft, x: &TensorRef, axes: Vec<ViewAxis>) -> Result<TensorRef, Refusal> {
     let shape: Vec<usize> = axes.iter().map(|a| a.extent as usize).collect();
-    let elements = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
-    if elements.is_none_or(|n| n == 0 || n > MAX_ELEMENTS) {
-        return refuse(format!("its result has shape {shape:?}"), EXPORT_AGAIN);
-    }
+    holds(&shape)?;
     let mut axes = axes;
     if axes.len() > 1 && axes[0].extent == 1 && axes[0].start == 0 {
         axes.remove(0);
@@ -34,6 +33,11 @@ pub(super) fn walked(draft: &mut Draft, x: &TensorRef, axes: Vec<ViewAxis>) -> R
         return Ok(x.reshaped(shape));
     }
     Ok(draft.apply(x, operator, shape))
+}
+
+/// A tensor with its axes in another order.
+pub(super) fn permuted(draft: &mut Draft, x: &TensorRef, order: &[usize]) -> Result<TensorRef, Refusal> {
+    walked(draft, x, order.iter().map(|k| whole(*k, x.shape[*k])).collect())
 }
 
 /// A tensor repeated to a larger shape.
@@ -79,8 +83,7 @@ pub(in crate::frontend) fn transpose(call: &mut Call<'_>) -> Lowered {
     if sorted != (0..rank).collect::<Vec<usize>>() {
         return refuse(format!("its permutation is {perm:?}"), EXPORT_AGAIN);
     }
-    let axes = axes.iter().map(|k| whole(*k, x.shape[*k])).collect();
-    Ok(Value::Tensor(walked(call.draft, &x, axes)?))
+    Ok(Value::Tensor(permuted(call.draft, &x, &axes)?))
 }
 
 /// Slice; bounds are attributes before operator set 10, then operands.
@@ -121,14 +124,10 @@ pub(in crate::frontend) fn slice(call: &mut Call<'_>) -> Lowered {
     Ok(Value::Tensor(walked(call.draft, &x, walks)?))
 }
 
-/// Pad with a constant; `pads` is an attribute before operator set 11, then an operand.
+/// Pad, in every mode; `pads` is an attribute before operator set 11, then an operand. Negative pads crop.
 pub(in crate::frontend) fn pad(call: &mut Call<'_>) -> Lowered {
     let x = call.tensor(0)?;
     let rank = x.shape.len();
-    let mode = call.string("mode", "constant")?;
-    if mode != "constant" {
-        return refuse(format!("padding mode `{mode}` is not supported"), "pad with zeros");
-    }
     let (pads, axes, value) = if call.opset < 11 {
         let pads = call.ints("pads")?.or(call.ints("paddings")?);
         (pads, None, call.float("value", 0.0)?)
@@ -142,40 +141,45 @@ pub(in crate::frontend) fn pad(call: &mut Call<'_>) -> Lowered {
         return refuse(format!("its pads are {pads:?} and its value is {value}"), EXPORT_AGAIN);
     }
     call.bounded("its pads", &pads)?;
-    if pads.iter().any(|p| *p < 0) {
-        return refuse(format!("its pads {pads:?} are negative in part"), "crop with Slice");
-    }
-    let mut walks: Vec<ViewAxis> = (0..rank).map(|k| whole(k, x.shape[k])).collect();
+    let mode = call.string("mode", "constant")?;
+    let mut maps: Vec<(usize, Vec<Row>)> = Vec::new();
     for (k, axis) in axes.iter().enumerate() {
         let axis = call.axis(*axis, rank)?;
         let (before, after) = (pads[k], pads[k + axes.len()]);
-        let extent = x.shape[axis] as i64 + before + after;
-        walks[axis] =
-            ViewAxis { extent: size(extent as usize), input_axis: Some(size(axis)), start: -before, step: 1 };
+        let extent = x.shape[axis] as i64;
+        let total = extent + before + after;
+        if !(1..=MAX_POSITIONS as i64).contains(&total) {
+            return refuse(format!("its pads {pads:?} leave {total} positions of axis {axis}"), EXPORT_AGAIN);
+        }
+        if (before, after) == (0, 0) {
+            continue;
+        }
+        let positions = (0..total).map(|o| padded(&mode, o - before, extent));
+        maps.push((axis, copies(&positions.collect::<Result<Vec<_>, _>>()?)));
     }
-    let inside = |k: &usize| padding_mask(&walks, &x.shape, *k);
-    let total = walks.iter().try_fold(1usize, |n, a| n.checked_mul(a.extent as usize)).unwrap_or(usize::MAX);
-    if value != 0.0 && total <= MAX_ELEMENTS {
-        let fill = (0..total).map(|k| if inside(&k) { 0.0 } else { value }).collect();
-        let y = walked(call.draft, &x, walks.clone())?;
-        return Ok(Value::Tensor(call.draft.shifted(&y, fill)));
-    }
-    Ok(Value::Tensor(walked(call.draft, &x, walks)?))
+    along_axes(call.draft, &x, &maps, value)
 }
 
-/// Whether element `k` of the result comes from the operand.
-fn padding_mask(walks: &[ViewAxis], shape: &[usize], k: usize) -> bool {
-    let mut rest = k;
-    walks.iter().zip(shape).rev().all(|(a, extent)| {
-        let position = a.start + (rest % a.extent as usize) as i64;
-        rest /= a.extent as usize;
-        (0..*extent as i64).contains(&position)
-    })
+/// The position that stands at `p` of an axis padded on both sides; none where the constant stands.
+fn padded(mode: &str, p: i64, extent: i64) -> Result<Option<usize>, Refusal> {
+    let inside = match mode {
+        "constant" => return Ok((0..extent).contains(&p).then_some(p as usize)),
+        "edge" => p.clamp(0, extent - 1),
+        "wrap" => p.rem_euclid(extent),
+        "reflect" if extent == 1 => 0,
+        "reflect" => {
+            let period = 2 * (extent - 1);
+            let q = p.rem_euclid(period);
+            q.min(period - q)
+        }
+        _ => return refuse(format!("padding mode `{mode}` is not known"), "pad with zeros"),
+    };
+    Ok(Some(inside as usize))
 }
 
-/// Concat of tensors along an axis other than the batch.
+/// Concat of tensors along an axis.
 pub(in crate::frontend) fn concat(call: &mut Call<'_>) -> Lowered {
-    let parts = (0..call.operands.len()).map(|k| call.tensor(k)).collect::<Result<Vec<_>, _>>()?;
+    let parts = parts(call)?;
     let Some(first) = parts.first() else { return refuse("it has no operands", EXPORT_AGAIN) };
     let axis = call.axis(call.int("axis", 1)?, first.shape.len())?;
     if parts.len() == 1 {
@@ -187,14 +191,83 @@ pub(in crate::frontend) fn concat(call: &mut Call<'_>) -> Lowered {
     if parts.iter().any(|p| p.shape.len() != first.shape.len() || others(p) != others(first)) {
         return refuse("its operands differ in more than one axis", EXPORT_AGAIN);
     }
-    if axis == 0 || first.shape[0] != 1 {
-        return refuse("it concatenates along the batch", "concatenate along another axis");
-    }
-    let parts: Vec<TensorRef> = parts.iter().map(|p| call.draft.materialised(p)).collect();
     let mut shape = first.shape.clone();
     shape[axis] = parts.iter().map(|p| p.shape[axis]).sum();
-    let operands = parts.iter().map(|p| p.node).collect();
-    let node =
-        call.draft.push(DraftKind::Graph(Kind::Concat { axis: size(axis - 1) }), operands, stripped(&shape));
+    let beside = [first.shape[..axis].iter().product(), first.shape[axis + 1..].iter().product()];
+    let whole = [&shape];
+    let joined = parts.iter().map(|p| &p.shape).chain(whole).map(|s| joint(s, beside));
+    let own = joined.collect::<Option<Vec<usize>>>().filter(|axes| axes.iter().all(|a| *a == axes[0]));
+    // Where the axis is none of the node's, the parts are read as [before, axis, behind].
+    let (axis, node) = match own {
+        Some(axes) => (axes[0], node_shape(&shape)),
+        None => (1, vec![size(beside[0]), size(shape[axis]), size(beside[1])]),
+    };
+    let read = |draft: &mut Draft, part: &TensorRef| {
+        let mut own = node.clone();
+        let others = node.iter().enumerate().filter(|(k, _)| *k != axis).map(|(_, d)| *d as usize);
+        own[axis] = size(part.elements() / others.product::<usize>());
+        draft.read_as(part, own).node
+    };
+    let operands: Vec<usize> = parts.iter().map(|p| read(call.draft, p)).collect();
+    let node = call.draft.push(DraftKind::Graph(Kind::Concat { axis: size(axis) }), operands, node);
     Ok(Value::Tensor(TensorRef { node, shape, shared: false, client: Vec::new() }))
+}
+
+/// The operands of Concat; a constant joins the tensor before it, or behind it where there is none.
+fn parts(call: &mut Call<'_>) -> Result<Vec<TensorRef>, Refusal> {
+    let mut parts: Vec<TensorRef> = Vec::new();
+    let mut leading: Vec<Constant> = Vec::new();
+    for k in 0..call.operands.len() {
+        if !matches!(call.operands[k], Some(Value::Constant(_))) {
+            let mut part = call.tensor(k)?;
+            while let Some(constant) = leading.pop() {
+                part = beside(call, &part, &constant, Side::Before)?;
+            }
+            parts.push(part);
+            continue;
+        }
+        let constant = call.weights(k)?;
+        match parts.pop() {
+            Some(last) => parts.push(beside(call, &last, &constant, Side::Behind)?),
+            None => leading.push(constant),
+        }
+    }
+    Ok(parts)
+}
+
+/// Where a constant stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Before,
+    Behind,
+}
+
+/// A tensor with a constant beside it along the axis of Concat.
+fn beside(call: &mut Call<'_>, x: &TensorRef, c: &Constant, side: Side) -> Result<TensorRef, Refusal> {
+    let axis = call.axis(call.int("axis", 1)?, x.shape.len())?;
+    let fits = |(k, (a, b)): (usize, (&usize, &usize))| k == axis || a == b;
+    if c.shape.len() != x.shape.len() || !x.shape.iter().zip(&c.shape).enumerate().all(fits) {
+        return refuse("its operands differ in more than one axis", EXPORT_AGAIN);
+    }
+    let (own, more) = (x.shape[axis], c.shape[axis]);
+    let start = if side == Side::Before { more } else { 0 };
+    let mut walks: Vec<ViewAxis> = (0..x.shape.len()).map(|k| whole(k, x.shape[k])).collect();
+    walks[axis] = ViewAxis { extent: size(own + more), start: -(start as i64), ..walks[axis] };
+    let y = walked(call.draft, x, walks)?;
+    let inner: usize = x.shape[axis + 1..].iter().product();
+    let first = if side == Side::Before { 0 } else { own };
+    let value = |k: usize| {
+        let (outer, at) = (k / inner / (own + more), k / inner % (own + more));
+        let inside = at.checked_sub(first).filter(|p| *p < more);
+        inside.map_or(0.0, |p| c.values[(outer * more + p) * inner + k % inner])
+    };
+    let fill = (0..y.elements()).map(value).collect();
+    Ok(call.draft.shifted(&y, fill))
+}
+
+/// The axis of a node's shape that has these numbers of elements before and behind it.
+fn joint(shape: &[usize], beside: [usize; 2]) -> Option<usize> {
+    let node: Vec<usize> = node_shape(shape).iter().map(|d| *d as usize).collect();
+    let product = |part: &[usize]| part.iter().product::<usize>();
+    (0..node.len()).find(|k| [product(&node[..*k]), product(&node[k + 1..])] == beside)
 }

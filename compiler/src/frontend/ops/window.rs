@@ -1,132 +1,234 @@
 //! Sliding windows: geometry from attributes (also for pools), and Conv.
 //!
-//! One spatial axis is treated as two with a height of 1. What ONNX counts in a batch of one image stands here
-//! without the batch.
+//! Kernels have two spatial axes and one image. One spatial axis is an image with a height of 1; of three, the depth becomes
+//! part of the channels; so does a batch, in groups of its own. Nothing moves for that: data are row-major.
 
-use super::{EXPORT_AGAIN, Lowered};
+use super::{EXPORT_AGAIN, Lowered, holds};
 use crate::frontend::call::{Call, Value};
 use crate::frontend::draft::{TensorRef, linear::narrow, size};
 use crate::frontend::error::{Refusal, refuse};
-use crate::graph::evaluate::window_output;
 use cipherloom_ir::{Operator, Window};
 
-/// Geometry of a node's windows.
+/// Largest weight that depth or a batch may make, in entries.
+const MAX_WEIGHT: usize = 1 << 24;
+
+/// Positions that all windows read along one axis, at most.
+const MAX_READS: u64 = 1 << 22;
+
+/// Windows along one spatial axis.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Axis {
+    pub extent: u32,
+    pub kernel: u32,
+    pub stride: u32,
+    pub dilation: u32,
+    /// Padding before and after.
+    pub pads: [u32; 2],
+    /// How far the last window reaches beyond the padding (ceil_mode).
+    pub overhang: u32,
+}
+
+impl Axis {
+    /// An axis that nothing slides along.
+    pub const NONE: Axis = Axis { extent: 1, kernel: 1, stride: 1, dilation: 1, pads: [0; 2], overhang: 0 };
+
+    /// Extent of a window.
+    pub fn span(&self) -> u32 {
+        (self.kernel - 1) * self.dilation + 1
+    }
+
+    /// Number of windows.
+    pub fn outputs(&self) -> u32 {
+        (self.extent + self.pads[0] + self.pads[1] + self.overhang - self.span()) / self.stride + 1
+    }
+
+    /// Position that tap `tap` of window `output` reads, counted from the first element.
+    pub fn position(&self, output: u32, tap: u32) -> i64 {
+        i64::from(output) * i64::from(self.stride) + i64::from(tap) * i64::from(self.dilation)
+            - i64::from(self.pads[0])
+    }
+
+    /// Positions inside the operand that window `output` reads.
+    pub fn inside(&self, output: u32) -> Vec<usize> {
+        let all = (0..self.kernel).map(|tap| self.position(output, tap));
+        all.filter(|p| (0..i64::from(self.extent)).contains(p)).map(|p| p as usize).collect()
+    }
+}
+
+/// Geometry of a node's windows over `[batch, channels, depth, height, width]`.
 pub(super) struct Geometry {
-    /// `[channels, height, width]`.
-    pub input: [u32; 3],
-    pub window: Window,
-    /// Whether windows reach beyond the padding (ceil_mode).
-    pub overhang: bool,
-    one_dimensional: bool,
+    pub batch: usize,
+    pub channels: usize,
+    pub axes: [Axis; 3],
+    /// Spatial axes of the operand.
+    pub rank: usize,
 }
 
 impl Geometry {
     /// ONNX shape of the result.
     pub fn output(&self, channels: usize) -> Vec<usize> {
-        let [rows, columns] = window_output(&self.input, &self.window);
-        if self.one_dimensional { vec![1, channels, columns] } else { vec![1, channels, rows, columns] }
+        let spatial = self.axes[3 - self.rank..].iter().map(|a| a.outputs() as usize);
+        [self.batch, channels].into_iter().chain(spatial).collect()
+    }
+
+    /// The operand as an image: batch, channels and depth are its channels.
+    pub fn image(&self) -> [u32; 3] {
+        let [depth, height, width] = self.axes.map(|a| a.extent);
+        [size(self.batch * self.channels) * depth, height, width]
+    }
+
+    /// Windows over height and width.
+    pub fn window(&self) -> Window {
+        let pair = |f: fn(&Axis) -> u32| [f(&self.axes[1]), f(&self.axes[2])];
+        Window {
+            kernel: pair(|a| a.kernel),
+            stride: pair(|a| a.stride),
+            dilation: pair(|a| a.dilation),
+            pad_before: pair(|a| a.pads[0]),
+            pad_after: pair(|a| a.pads[1] + a.overhang),
+        }
     }
 }
 
-/// Channels and spatial sizes of an operand `[1, channels, width]` or `[1, channels, height, width]`.
-pub(super) fn image(x: &TensorRef) -> Result<[u32; 3], Refusal> {
+/// Batch, channels and spatial axes of an operand of three to five axes.
+pub(super) fn spatial(x: &TensorRef) -> Result<(usize, usize, [u32; 3]), Refusal> {
     match x.shape[..] {
-        [1, c, w] => Ok([size(c), 1, size(w)]),
-        [1, c, h, w] => Ok([size(c), size(h), size(w)]),
+        [b, c, w] => Ok((b, c, [1, 1, size(w)])),
+        [b, c, h, w] => Ok((b, c, [1, size(h), size(w)])),
+        [b, c, d, h, w] => Ok((b, c, [size(d), size(h), size(w)])),
         _ => refuse(
-            format!("its operand has shape {:?}; one image with one or two spatial axes is needed", x.shape),
-            "use 1-D or 2-D operators and a batch of 1",
+            format!("its operand has shape {:?}; one to three spatial axes are needed", x.shape),
+            "use operators of one, two or three spatial axes",
         ),
     }
 }
 
+/// Kernel, strides and dilations, without padding.
+pub(super) fn unpadded(call: &Call<'_>, x: &TensorRef, kernel: &[u32]) -> Result<Geometry, Refusal> {
+    let (batch, channels, extents) = spatial(x)?;
+    let rank = x.shape.len() - 2;
+    if kernel.len() != rank {
+        return refuse(format!("its kernel has {} axes, its operand {rank}", kernel.len()), EXPORT_AGAIN);
+    }
+    let ones = || vec![1; rank];
+    let strides = call.sizes("strides", rank)?.unwrap_or_else(ones);
+    let dilations = call.sizes("dilations", rank)?.unwrap_or_else(ones);
+    let mut axes = [Axis::NONE; 3];
+    for k in 0..rank {
+        axes[3 - rank + k] = Axis {
+            extent: extents[3 - rank + k],
+            kernel: kernel[k],
+            stride: strides[k],
+            dilation: dilations[k],
+            ..Axis::NONE
+        };
+    }
+    Ok(Geometry { batch, channels, axes, rank })
+}
+
 /// Reads a node's window attributes.
 pub(super) fn geometry(call: &Call<'_>, x: &TensorRef, kernel: &[u32]) -> Result<Geometry, Refusal> {
-    let input = image(x)?;
-    let axes = x.shape.len() - 2;
-    if kernel.len() != axes {
-        return refuse(format!("its kernel has {} axes, its operand {axes}", kernel.len()), EXPORT_AGAIN);
-    }
-    let pair = |list: Vec<u32>, missing: u32| if axes == 1 { [missing, list[0]] } else { [list[0], list[1]] };
-    let ones = || vec![1; axes];
-    let mut window = Window {
-        kernel: pair(kernel.to_vec(), 1),
-        stride: pair(call.sizes("strides", axes)?.unwrap_or_else(ones), 1),
-        dilation: pair(call.sizes("dilations", axes)?.unwrap_or_else(ones), 1),
-        pad_before: [0; 2],
-        pad_after: [0; 2],
-    };
-    let pads = call.ints("pads")?.unwrap_or_else(|| vec![0; 2 * axes]);
-    call.bounded("attribute `pads`", &pads)?;
-    if pads.len() != 2 * axes || pads.iter().any(|p| *p < 0) {
-        return refuse(format!("attribute `pads` is {pads:?}; {} sizes are needed", 2 * axes), EXPORT_AGAIN);
-    }
+    let mut geometry = unpadded(call, x, kernel)?;
+    let rank = geometry.rank;
+    let pads = explicit_pads(call, rank)?;
     let auto_pad = call.string("auto_pad", "NOTSET")?;
-    match auto_pad.as_str() {
-        "NOTSET" => {
-            window.pad_before = pair(pads[..axes].iter().map(|p| *p as u32).collect(), 0);
-            window.pad_after = pair(pads[axes..].iter().map(|p| *p as u32).collect(), 0);
+    let ceil = call.int("ceil_mode", 0)? != 0;
+    for (k, axis) in geometry.axes[3 - rank..].iter_mut().enumerate() {
+        match auto_pad.as_str() {
+            "NOTSET" => axis.pads = [pads[k], pads[k + rank]],
+            "VALID" => {}
+            "SAME_UPPER" | "SAME_LOWER" => same_padding(axis, auto_pad == "SAME_UPPER"),
+            other => return refuse(format!("auto_pad `{other}` is not known"), EXPORT_AGAIN),
         }
-        "VALID" => {}
-        "SAME_UPPER" | "SAME_LOWER" => same_padding(&mut window, &input, auto_pad == "SAME_UPPER"),
-        other => return refuse(format!("auto_pad `{other}` is not known"), EXPORT_AGAIN),
+        if ceil {
+            round_up(axis);
+        }
+        let padded = [axis.pads[0], axis.pads[1], axis.overhang].iter().map(|p| u64::from(*p)).sum::<u64>();
+        let padded = padded + u64::from(axis.extent);
+        let span = u64::from(axis.kernel - 1) * u64::from(axis.dilation);
+        if padded <= span || padded > u64::from(u32::MAX) {
+            return refuse(
+                format!("its window is larger than its padded operand {:?}", x.shape),
+                EXPORT_AGAIN,
+            );
+        }
+        let reads = u64::from(axis.outputs()) * u64::from(axis.kernel);
+        if reads > MAX_READS {
+            return refuse(
+                format!("its windows read {reads} positions along one axis"),
+                format!("at most {MAX_READS} are taken; use smaller windows or images"),
+            );
+        }
     }
-    let overhang = call.int("ceil_mode", 0)? != 0 && round_up(&mut window, &input);
-    let fits = |k: usize| {
-        let padded =
-            u64::from(input[k + 1]) + u64::from(window.pad_before[k]) + u64::from(window.pad_after[k]);
-        padded > u64::from(window.kernel[k] - 1) * u64::from(window.dilation[k])
-    };
-    if !(fits(0) && fits(1)) {
-        return refuse(format!("its window is larger than its padded operand {:?}", x.shape), EXPORT_AGAIN);
+    holds(&geometry.output(geometry.channels))?;
+    Ok(geometry)
+}
+
+/// The attribute `pads`: before each axis, then after each.
+pub(super) fn explicit_pads(call: &Call<'_>, rank: usize) -> Result<Vec<u32>, Refusal> {
+    let pads = call.ints("pads")?.unwrap_or_else(|| vec![0; 2 * rank]);
+    call.bounded("attribute `pads`", &pads)?;
+    if pads.len() != 2 * rank || pads.iter().any(|p| *p < 0) {
+        return refuse(format!("attribute `pads` is {pads:?}; {} sizes are needed", 2 * rank), EXPORT_AGAIN);
     }
-    Ok(Geometry { input, window, overhang, one_dimensional: axes == 1 })
+    Ok(pads.iter().map(|p| *p as u32).collect())
 }
 
 /// Padding that makes the output `ceil(input / stride)`, the odd row after (upper) or before (lower).
-fn same_padding(window: &mut Window, input: &[u32; 3], upper: bool) {
-    for k in 0..2 {
-        let extent = u64::from(input[k + 1]);
-        let stride = u64::from(window.stride[k]);
-        let span = u64::from(window.kernel[k] - 1) * u64::from(window.dilation[k]) + 1;
-        let total = ((extent.div_ceil(stride) - 1) * stride + span).saturating_sub(extent);
-        let total = u32::try_from(total).unwrap_or(u32::MAX);
-        let (small, large) = (total / 2, total - total / 2);
-        (window.pad_before[k], window.pad_after[k]) = if upper { (small, large) } else { (large, small) };
-    }
+fn same_padding(axis: &mut Axis, upper: bool) {
+    let (extent, stride) = (u64::from(axis.extent), u64::from(axis.stride));
+    let span = u64::from(axis.kernel - 1) * u64::from(axis.dilation) + 1;
+    let total = ((extent.div_ceil(stride) - 1) * stride + span).saturating_sub(extent);
+    let total = u32::try_from(total).unwrap_or(u32::MAX / 4);
+    let (small, large) = (total / 2, total - total / 2);
+    axis.pads = if upper { [small, large] } else { [large, small] };
 }
 
-/// Lets the last, partial window in, if it starts inside the padded image. Whether it changed anything.
-fn round_up(window: &mut Window, input: &[u32; 3]) -> bool {
-    let before = window.pad_after;
-    for k in 0..2 {
-        let span = u64::from(window.kernel[k] - 1) * u64::from(window.dilation[k]) + 1;
-        let (extent, stride) = (u64::from(input[k + 1]), u64::from(window.stride[k]));
-        let padded = extent + u64::from(window.pad_before[k]) + u64::from(window.pad_after[k]);
-        let mut steps = padded.saturating_sub(span).div_ceil(stride);
-        if steps * stride >= extent + u64::from(window.pad_before[k]) {
-            steps = steps.saturating_sub(1);
-        }
-        let missing = (steps * stride + span).saturating_sub(padded);
-        window.pad_after[k] += u32::try_from(missing).unwrap_or(0);
+/// Lets the last, partial window in, if it starts inside the padded image.
+fn round_up(axis: &mut Axis) {
+    let span = u64::from(axis.kernel - 1) * u64::from(axis.dilation) + 1;
+    let (extent, stride) = (u64::from(axis.extent), u64::from(axis.stride));
+    let padded = extent + u64::from(axis.pads[0]) + u64::from(axis.pads[1]);
+    let mut steps = padded.saturating_sub(span).div_ceil(stride);
+    if steps * stride >= extent + u64::from(axis.pads[0]) {
+        steps = steps.saturating_sub(1);
     }
-    window.pad_after != before
+    let missing = (steps * stride + span).saturating_sub(padded);
+    axis.overhang = u32::try_from(missing).unwrap_or(0);
+}
+
+/// The attribute `group`, which must divide the channels.
+pub(super) fn groups(call: &Call<'_>, channels: &[usize]) -> Result<usize, Refusal> {
+    let groups = call.int("group", 1)?;
+    let divides = |n: &usize| groups > 0 && n.is_multiple_of(groups as usize);
+    if !channels.iter().all(divides) {
+        return refuse(format!("{groups} groups do not divide {channels:?} channels"), EXPORT_AGAIN);
+    }
+    Ok(groups as usize)
+}
+
+/// Refuses a weight that depth or a batch makes too large.
+pub(super) fn bounded_weight(entries: &[usize]) -> Result<(), Refusal> {
+    let total = entries.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+    match total.filter(|n| *n <= MAX_WEIGHT) {
+        Some(_) => Ok(()),
+        None => refuse(
+            format!("as a map between images its weight would have shape {entries:?}"),
+            format!("at most {MAX_WEIGHT} entries are taken; use a smaller depth or batch"),
+        ),
+    }
 }
 
 /// Conv.
 pub(in crate::frontend) fn convolution(call: &mut Call<'_>) -> Lowered {
     let x = call.tensor(0)?;
     let weight = call.weights(1)?;
-    let [channels, ..] = image(&x)?;
-    let groups = call.int("group", 1)?;
+    let (_, channels, _) = spatial(&x)?;
     let Some((&[out_channels, group_in], kernel)) = weight.shape.split_first_chunk::<2>() else {
         return refuse(format!("its weight has shape {:?}", weight.shape), EXPORT_AGAIN);
     };
-    let divides = |n: usize| groups > 0 && n.is_multiple_of(groups as usize);
-    if !divides(channels as usize)
-        || !divides(out_channels)
-        || group_in * groups as usize != channels as usize
-    {
+    let groups = groups(call, &[channels, out_channels])?;
+    if group_in * groups != channels {
         return refuse(
             format!("weight {:?} in {groups} groups does not fit {channels} channels", weight.shape),
             EXPORT_AGAIN,
@@ -137,25 +239,53 @@ pub(in crate::frontend) fn convolution(call: &mut Call<'_>) -> Lowered {
         return refuse(format!("kernel_shape contradicts its weight {:?}", weight.shape), EXPORT_AGAIN);
     }
     let geometry = geometry(call, &x, &kernel)?;
-    let shape =
-        vec![size(out_channels), size(group_in), geometry.window.kernel[0], geometry.window.kernel[1]];
+    holds(&geometry.output(out_channels))?;
+    let (window, depth) = (geometry.window(), geometry.axes[0]);
+    let (deep_in, deep_out) = (depth.extent as usize, depth.outputs() as usize);
+    let area = (window.kernel[0] * window.kernel[1]) as usize;
+    let whole = [geometry.batch * out_channels * deep_out, group_in * deep_in, area];
+    let values = if geometry.batch == 1 && geometry.rank < 3 {
+        weight.values
+    } else {
+        bounded_weight(&whole)?;
+        let mut values = vec![0.0; whole.iter().product()];
+        let mut plane = 0;
+        for (out, to) in (0..geometry.batch * out_channels).flat_map(|o| (0..deep_out).map(move |d| (o, d))) {
+            for tap in 0..depth.kernel {
+                let from = depth.position(to as u32, tap);
+                if !(0..deep_in as i64).contains(&from) {
+                    continue;
+                }
+                for i in 0..group_in {
+                    let source =
+                        ((out % out_channels * group_in + i) * depth.kernel as usize + tap as usize) * area;
+                    let target = (plane * group_in * deep_in + i * deep_in + from as usize) * area;
+                    values[target..target + area].copy_from_slice(&weight.values[source..source + area]);
+                }
+            }
+            plane += 1;
+        }
+        values
+    };
+    let shape = vec![size(whole[0]), size(whole[1]), window.kernel[0], window.kernel[1]];
     let name = call.operand_name(1);
-    let weight = call.draft.named_weights(name, shape, narrow(weight.values));
-    let (input, window) = (geometry.input, geometry.window);
-    let operator = Operator::Convolution { input, window, groups: groups as u32, weight };
-    let shape = geometry.output(out_channels);
-    let y = call.draft.apply(&x, operator, shape.clone());
+    let weight = call.draft.named_weights(name, shape, narrow(values));
+    let groups = size(geometry.batch * groups);
+    let operator = Operator::Convolution { input: geometry.image(), window, groups, weight };
+    let y = call.draft.apply(&x, operator, geometry.output(out_channels));
+    Ok(Value::Tensor(biased(call, y, out_channels)?))
+}
+
+/// Adds operand 2, one value per channel, where it is given.
+pub(super) fn biased(call: &mut Call<'_>, y: TensorRef, channels: usize) -> Result<TensorRef, Refusal> {
     if call.optional_constant(2)?.is_none() {
-        return Ok(Value::Tensor(y));
+        return Ok(y);
     }
-    let bias = call.weights(2)?;
-    if bias.values.len() != out_channels {
-        return refuse(
-            format!("its bias has {} values for {out_channels} channels", bias.values.len()),
-            EXPORT_AGAIN,
-        );
+    let bias = call.weights(2)?.values;
+    if bias.len() != channels {
+        return refuse(format!("its bias has {} values for {channels} channels", bias.len()), EXPORT_AGAIN);
     }
-    let inner = y.elements() / out_channels;
-    let full = bias.values.iter().flat_map(|b| std::iter::repeat_n(*b, inner)).collect();
-    Ok(Value::Tensor(call.draft.shifted(&y, full)))
+    let inner = y.shape[2..].iter().product::<usize>();
+    let full = (0..y.elements()).map(|k| bias[k / inner % channels]).collect();
+    Ok(call.draft.shifted(&y, full))
 }

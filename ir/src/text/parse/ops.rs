@@ -4,7 +4,7 @@ use super::super::cursor::Cursor;
 use super::super::{TextProblem, plan};
 use super::{layout_id, value};
 use crate::map::{MapId, TensorId};
-use crate::op::{Activation, KeyId, Op, Plain, Step, ValueId};
+use crate::op::{Activation, FORMS, KeyId, Op, Plain, Step, ValueId};
 use crate::scheme::Level;
 
 /// Reads the operation of a node with this number of results.
@@ -85,19 +85,11 @@ fn plain(c: &mut Cursor<'_>) -> Result<Plain, TextProblem> {
 }
 
 fn activation(c: &mut Cursor<'_>) -> Result<Activation, TextProblem> {
-    if c.eat("leaky_relu") {
-        return Ok(Activation::LeakyRelu(c.float()?));
+    let names = FORMS.each_ref().map(|form| (form.name, form));
+    let form = c.choice("a function", &names)?;
+    let mut parameters = [0.0; 2];
+    for parameter in parameters.iter_mut().take(form.parameters) {
+        *parameter = c.float()?;
     }
-    if c.eat("clip") {
-        return Ok(Activation::Clip(c.float()?, c.float()?));
-    }
-    let functions = [
-        ("relu", Activation::Relu),
-        ("sigmoid", Activation::Sigmoid),
-        ("tanh", Activation::Tanh),
-        ("silu", Activation::Silu),
-        ("gelu", Activation::Gelu),
-        ("softplus", Activation::Softplus),
-    ];
-    c.choice("a function", &functions)
+    Ok((form.make)(parameters))
 }

@@ -1,0 +1,53 @@
+//! How many of the ONNX backend tests pass, by tier and operator.
+//!
+//! `cargo bench --bench conformance -- [--record]`; rows go to `benches/results/conformance.json`: `onnx_linear_pass` and
+//! `onnx_nonpoly_pass` are counts, with the number of tests, how many are judged by the draft circuit's slots, and passes and
+//! tests by operator.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints its rows and stops at the first surprise"
+)]
+
+#[allow(dead_code, reason = "each bench uses its part of the harness")]
+mod harness;
+#[allow(dead_code, reason = "the lists are the test's")]
+#[path = "../compiler/tests/conformance/suite.rs"]
+mod suite;
+
+use harness::{Arguments, Row};
+use serde_json::{Map, json};
+use std::collections::BTreeMap;
+use suite::{Meaning, Tier};
+
+fn main() {
+    let arguments = Arguments::parse();
+    let scratch = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance-bench");
+    let Some(cases) = suite::cases(&scratch) else { return };
+    let verdicts = suite::judge_all(&cases);
+    let row = |tier: Tier| {
+        let judged: Vec<_> = cases.iter().zip(&verdicts).filter(|(c, _)| c.tier == tier).collect();
+        let passes = |v: &suite::Verdict| u32::from(v.is_ok());
+        let mut operators: BTreeMap<&str, [u32; 2]> = BTreeMap::new();
+        for (case, verdict) in &judged {
+            let counts = operators.entry(&case.operators).or_default();
+            *counts = [counts[0] + passes(verdict), counts[1] + 1];
+        }
+        let operators: Map<_, _> = operators
+            .into_iter()
+            .map(|(name, [passed, all])| (name.to_owned(), json!([passed, all])))
+            .collect();
+        let circuits = judged.iter().filter(|(_, v)| **v == Ok(Meaning::Circuit)).count();
+        Row {
+            name: format!("onnx_{}_pass", tier.name()),
+            value: judged.iter().map(|(_, v)| f64::from(passes(v))).sum(),
+            unit: "",
+            threads: rayon::current_num_threads(),
+            more: json!({ "of": judged.len(), "by_circuit": circuits, "operators": operators }),
+        }
+    };
+    let rows = Tier::ALL.map(row);
+    rows.iter().for_each(harness::print);
+    harness::finish(&arguments, "conformance", &rows);
+}
