@@ -7,7 +7,6 @@ use super::network::{about, bar, by_operation, level, steps, values};
 use super::text::{Name, Paragraph, bytes, count, shape, share, time};
 use cipherloom_compiler::stages::Stage;
 use cipherloom_compiler::{EGraph, Report};
-use cipherloom_ir::scheme::KeyKind;
 use cipherloom_ir::{ClientStep, KeyId, Op};
 use std::cmp::Reverse;
 
@@ -104,13 +103,9 @@ pub(super) fn keys(facts: &Facts<'_>) -> String {
         bytes(total)
     );
     for ((key, users), size) in keys.iter().zip(users).zip(&facts.key_bytes).take(KEYS_MAX) {
-        let what = match key.kind {
-            KeyKind::Relinearization => "relinearization".into(),
-            KeyKind::Conjugation => "conjugation".into(),
-            KeyKind::Rotation(step) => format!("rotation by {step}"),
-        };
         out += &format!(
-            "<tr><th scope=row>{what}<td>{}<td class=number>{users}<td class=number>{}",
+            "<tr><th scope=row>{}<td>{}<td class=number>{users}<td class=number>{}",
+            key.kind,
             level(key.level, facts.top()),
             bytes(*size)
         );

@@ -1,6 +1,7 @@
 //! Encryption parameters of a circuit, as plain data.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Smallest and largest log2 of a canonical scale: below, encoding loses everything; above, no prime fits.
 pub const SCALE_BITS: (u32, u32) = (20, 49);
@@ -66,6 +67,19 @@ pub enum KeyKind {
     Encapsulation,
     /// From the ephemeral sparse secret to s.
     Decapsulation,
+}
+
+impl fmt::Display for KeyKind {
+    /// For people; the text form of circuits has its own words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyKind::Relinearization => f.write_str("relinearization"),
+            KeyKind::Rotation(step) => write!(f, "rotation by {step}"),
+            KeyKind::Conjugation => f.write_str("conjugation"),
+            KeyKind::Encapsulation => f.write_str("encapsulation"),
+            KeyKind::Decapsulation => f.write_str("decapsulation"),
+        }
+    }
 }
 
 impl KeyKind {

@@ -151,7 +151,7 @@ pub enum LawError {
         log2_most: f64,
     },
     /// A key switches something else than the operation needs.
-    #[error("key k{key} is for {}, expected {}", shown_kind(.found), shown_kind(.expected))]
+    #[error("key k{key} is for {found}, expected {expected}")]
     KeyKind {
         /// The key.
         key: u32,
@@ -189,7 +189,7 @@ pub enum LawError {
         second: Gadget,
     },
     /// No operation uses the key.
-    #[error("key for {} at level {} is used by no operation", shown_kind(&.0.kind), .0.level.0)]
+    #[error("key for {} at level {} is used by no operation", .0.kind, .0.level.0)]
     UnusedKey(KeySpec),
     /// A list is not sorted, or has an entry twice.
     #[error("{what} must be sorted without duplicates; entry {index} is not above the one before")]
@@ -254,16 +254,6 @@ pub(crate) fn shown(scale: &Scale) -> String {
         .map(|(level, e)| if e == 1 { format!("Δ{}", level.0) } else { format!("Δ{}^{e}", level.0) })
         .collect();
     if factors.is_empty() { "1".into() } else { factors.join("·") }
-}
-
-fn shown_kind(kind: &KeyKind) -> String {
-    match kind {
-        KeyKind::Relinearization => "relinearization".into(),
-        KeyKind::Rotation(step) => format!("rotation by {step}"),
-        KeyKind::Conjugation => "conjugation".into(),
-        KeyKind::Encapsulation => "encapsulation".into(),
-        KeyKind::Decapsulation => "decapsulation".into(),
-    }
 }
 
 fn shown_gadget(gadget: &Gadget) -> String {
