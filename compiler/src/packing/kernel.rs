@@ -29,7 +29,7 @@ pub struct Kernel {
 }
 
 /// Largest total stride whose output stays on the grid of its input: strides in slots stay below 2^31.
-const STRIDE_MAX: u32 = 1 << 14;
+pub const STRIDE_MAX: u32 = 1 << 14;
 
 /// Total stride of operators that keep the two image axes apart; `None` for others, and beyond [`STRIDE_MAX`].
 pub fn image_stride(operators: &[Operator]) -> Option<[u32; 2]> {

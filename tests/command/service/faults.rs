@@ -148,10 +148,12 @@ fn corrupted_requests_leave_the_server_well() {
             assert_eq!(server.get("", "/v1/health").status, 200, "after {k} requests");
         }
     }
+    let panics = std::fs::read_to_string(&server.stderr).unwrap().matches("panicked").count();
     eprintln!(
-        "fuzz_requests {requests}, answered {answered}, dropped {dropped}, fuzz_requests_panics {internal}"
+        "fuzz_requests {requests}, answered {answered}, dropped {dropped}, internal errors {internal}, \
+         fuzz_requests_panics {panics}"
     );
-    assert_eq!(internal, 0);
+    assert_eq!((internal, panics), (0, 0));
     server.register(&token);
     let job = server.submit(&token, 2, "after all").json()["id"].as_str().unwrap().to_owned();
     assert_eq!(server.get(&token, &format!("/v1/jobs/{job}/result?wait=60")).body, case().answers[2]);

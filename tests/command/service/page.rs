@@ -45,7 +45,7 @@ fn the_page_classifies_in_a_browser_and_is_for_this_machine_alone() {
         None => eprintln!("skipped: no chromium is installed; the page was not opened"),
         Some(chromium) => {
             let dump = |more: &[String]| {
-                Command::new(&chromium)
+                Command::new(chromium)
                     .args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=30000"])
                     .arg(format!("--user-data-dir={}", f.join("profile").display()))
                     .args(more)
