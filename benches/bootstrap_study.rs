@@ -5,6 +5,8 @@
 //! exact value plus a Gaussian error of the deviation that `ir/src/scheme/noise.rs` states for it; all else is exact.
 //! Slots-to-coefficients stands first, so that slots are independent: a slot is drawn as its message and the multiple of
 //! `q_0` that a sparse secret of weight 32 leaves, a sum of 33 uniform numbers rounded.
+//!
+//! A little above the soft cap: designs, their arithmetic and their rows are read together.
 
 #![allow(
     clippy::print_stdout,

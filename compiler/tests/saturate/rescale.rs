@@ -1,5 +1,5 @@
 //! The rescale stage on small circuits built by hand: whole results with their costs, laws one by one, and what a
-//! missing law costs.
+//! missing law costs. A little above the soft cap: the cases stand beside the laws that they show.
 
 use crate::nets;
 use cipherloom_compiler::cost::CostModel;
