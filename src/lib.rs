@@ -16,7 +16,7 @@
 //! let secret = client.generate_secret().map_err(|e| session::client_error("lola", &e))?;
 //! let keys = session::evaluation_keys(&client, &secret)?;
 //! let image = data::read("models/samples/digit-3.png".as_ref(), &model.input_shape())?;
-//! let (encrypted, _) = session::encrypt(&client, &secret, &image.samples[0])?;
+//! let (encrypted, _) = session::encrypt(&client, &secret, &image.samples[..1])?;
 //!
 //! // Server: ciphertexts in, ciphertexts out.
 //! let mut server = session::Server::new("lola", compiled.circuit, keys, Default::default())?;
@@ -25,7 +25,7 @@
 //!
 //! // Client: the answer.
 //! let scores = session::decrypt(&client, &secret, answer)?;
-//! assert_eq!(scores.class, 3);
+//! assert_eq!(scores[0].class, 3);
 //! # Ok(()) }
 //! ```
 #![forbid(unsafe_code)]

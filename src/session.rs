@@ -12,7 +12,7 @@ use cipherloom_client::{
     SecretKey,
 };
 use cipherloom_ir::scheme::SecurityPolicy;
-use cipherloom_ir::{Circuit, Digest, Exact, Manifest, Verified};
+use cipherloom_ir::{Circuit, Digest, Exact, Layout, Manifest, Preprocessing, Verified};
 use cipherloom_ring::Path as KernelPath;
 use cipherloom_runtime::files::{FileError, read_keys};
 use cipherloom_runtime::{Evaluator, Options, RuntimeError, Silent, Trace};
@@ -33,65 +33,93 @@ pub fn evaluation_keys(client: &Client, secret: &SecretKey) -> Result<Vec<Evalua
     keys.map(|k| k.map_err(|e| client_error(place, &e))).collect()
 }
 
-/// Encrypts a sample; the second part says which inputs leave the range the circuit was made for.
+/// Encrypts samples, as many as the circuit's batch or fewer (the last one then fills the other places); the second part
+/// says which inputs leave the range the circuit was made for.
 pub fn encrypt(
     client: &Client,
     secret: &SecretKey,
-    sample: &Sample,
+    samples: &[Sample],
 ) -> Result<(EncryptedInput, Vec<String>), Error> {
-    encrypt_by(client, sample, |values| client.encrypt(secret, values))
+    encrypt_by(client, samples, |values| client.encrypt(secret, values))
 }
 
 /// The same under a public key.
 pub fn encrypt_public(
     client: &Client,
     key: &PublicKey,
-    sample: &Sample,
+    samples: &[Sample],
 ) -> Result<(EncryptedInput, Vec<String>), Error> {
-    encrypt_by(client, sample, |values| client.encrypt_public(key, values))
+    encrypt_by(client, samples, |values| client.encrypt_public(key, values))
 }
 
 fn encrypt_by(
     client: &Client,
-    sample: &Sample,
+    samples: &[Sample],
     encrypt: impl FnOnce(&[Vec<f64>]) -> Result<EncryptedInput, ClientError>,
 ) -> Result<(EncryptedInput, Vec<String>), Error> {
     let manifest = client.manifest();
     let input =
         manifest.inputs.first().ok_or_else(|| Error::new(Kind::BadInput, &manifest.name, "has no input"))?;
-    let values = vec![slot_values(sample, &input.preprocessing, &input.layout.shape)];
+    let values = vec![batch_values(&manifest.name, samples, &input.preprocessing, &input.layout)?];
     let outside = client.outside_range(&values);
+    let elements = input.layout.elements();
     let warnings = outside.iter().map(|o| {
+        let (image, index) = (o.index / elements, o.index % elements);
+        let of = if manifest.batch() > 1 { format!(" of image {image}") } else { String::new() };
         format!(
-            "element {} of input {} lies outside [{}, {}]: do not trust the answer",
-            o.index, o.input, o.range[0], o.range[1]
+            "element {index}{of} of input {} lies outside [{}, {}]: do not trust the answer",
+            o.input, o.range[0], o.range[1]
         )
     });
     let encrypted = encrypt(&values).map_err(|e| client_error(&manifest.name, &e))?;
     Ok((encrypted, warnings.collect()))
 }
 
-/// Decrypts an answer to the scores of the first output.
-pub fn decrypt(client: &Client, secret: &SecretKey, answer: Vec<Vec<Ciphertext>>) -> Result<Scores, Error> {
+/// What the circuit reads for samples: their values one after the other, the last sample again in places that are left.
+pub fn batch_values(
+    place: &str,
+    samples: &[Sample],
+    preprocessing: &Preprocessing,
+    layout: &Layout,
+) -> Result<Vec<f64>, Error> {
+    let batch = layout.batch as usize;
+    if samples.is_empty() || samples.len() > batch {
+        let what = format!("takes 1 to {batch} images at once, {} were given", samples.len());
+        return Err(Error::new(Kind::BadInput, place, what));
+    }
+    let places = (0..batch).map(|image| &samples[image.min(samples.len() - 1)]);
+    Ok(places.flat_map(|sample| slot_values(sample, preprocessing, &layout.shape)).collect())
+}
+
+/// Decrypts an answer to the scores of the first output, one for each image of the batch.
+pub fn decrypt(
+    client: &Client,
+    secret: &SecretKey,
+    answer: Vec<Vec<Ciphertext>>,
+) -> Result<Vec<Scores>, Error> {
     let circuit = client.manifest().circuit;
     let ciphertexts = answer.into_iter().flatten().collect();
-    first_scores(client, secret, &EncryptedOutput { circuit, ciphertexts })
+    first_output(client, secret, &EncryptedOutput { circuit, ciphertexts })
 }
 
-fn first_scores(client: &Client, secret: &SecretKey, answer: &EncryptedOutput) -> Result<Scores, Error> {
+fn first_output(client: &Client, secret: &SecretKey, answer: &EncryptedOutput) -> Result<Vec<Scores>, Error> {
     let name = &client.manifest().name;
-    let scores = client.decrypt(secret, answer).map_err(|e| client_error(name, &e))?;
-    scores.into_iter().next().ok_or_else(|| Error::new(Kind::BadInput, name, "has no output"))
+    let mut scores = client.decrypt(secret, answer).map_err(|e| client_error(name, &e))?;
+    scores.truncate(client.manifest().batch() as usize);
+    Ok(scores)
 }
 
-/// Scores of the exact meaning of a circuit on a sample: what encrypted evaluation aims at.
+/// Scores of the exact meaning of a circuit on a sample, which fills the batch: what encrypted evaluation aims at.
 pub fn exact_scores(circuit: &Circuit, exact: &Exact, sample: &Sample) -> Result<Vec<f64>, Error> {
     let name = &circuit.name;
     let input = circuit.inputs.first().ok_or_else(|| Error::new(Kind::BadInput, name, "has no input"))?;
-    let shape = &circuit.layout(input.layout).shape;
-    let values = slot_values(sample, &input.preprocessing, shape);
+    let values =
+        batch_values(name, std::slice::from_ref(sample), &input.preprocessing, circuit.layout(input.layout))?;
     let outputs = exact.run(circuit, &[values]).map_err(|e| Error::new(Kind::Internal, name, e))?;
-    outputs.into_iter().next().ok_or_else(|| Error::new(Kind::BadInput, name, "has no output"))
+    let mut first =
+        outputs.into_iter().next().ok_or_else(|| Error::new(Kind::BadInput, name, "has no output"))?;
+    first.truncate(circuit.layout(circuit.outputs[0].layout).elements());
+    Ok(first)
 }
 
 /// A secret key is lost with its file: an existing one is replaced only on demand.
@@ -158,25 +186,25 @@ pub fn write_input(path: &Path, client: &Client, input: &EncryptedInput) -> Resu
     Ok(whole.get_ref().len() as u64)
 }
 
-/// Reads an encrypted answer and decrypts it.
-pub fn decrypt_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<Scores, Error> {
+/// Reads an encrypted answer and decrypts it, for each image of the batch.
+pub fn decrypt_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<Vec<Scores>, Error> {
     let bytes = files::read(path)?;
     let answer = client.read_output(std::io::Cursor::new(bytes)).map_err(|e| client_error_at(path, &e))?;
-    first_scores(client, secret, &answer).map_err(|e| Error { place: path.display().to_string(), ..e })
+    first_output(client, secret, &answer).map_err(|e| Error { place: path.display().to_string(), ..e })
 }
 
-/// Reads an encrypted answer and decrypts it to scores that may be given away.
+/// Reads an encrypted answer and decrypts it to scores that may be given away, for each image of the batch.
 pub fn release_file(
     path: &Path,
     client: &Client,
     secret: &SecretKey,
     how: Release,
-) -> Result<Released, Error> {
+) -> Result<Vec<Released>, Error> {
     let bytes = files::read(path)?;
     let answer = client.read_output(std::io::Cursor::new(bytes)).map_err(|e| client_error_at(path, &e))?;
-    let released = client.release(secret, &answer, how).map_err(|e| client_error_at(path, &e))?;
-    let none = || Error::new(Kind::BadInput, &client.manifest().name, "has no output");
-    released.into_iter().next().ok_or_else(none)
+    let mut released = client.release(secret, &answer, how).map_err(|e| client_error_at(path, &e))?;
+    released.truncate(client.manifest().batch() as usize);
+    Ok(released)
 }
 
 /// An error of the client at a place.

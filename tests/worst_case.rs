@@ -23,12 +23,12 @@ fn measured(model: &Model, compiled: cipherloom::Compiled) -> [f64; 2] {
         let sample = data::read_one(path.as_ref(), &model.input_shape(), 0).unwrap();
         let wanted = session::exact_scores(&circuit, &exact, &sample).unwrap();
         let sent = [
-            session::encrypt(&client, &secret, &sample).unwrap().0,
-            session::encrypt_public(&client, &public, &sample).unwrap().0,
+            session::encrypt(&client, &secret, std::slice::from_ref(&sample)).unwrap().0,
+            session::encrypt_public(&client, &public, std::slice::from_ref(&sample)).unwrap().0,
         ];
         for (largest, sent) in largest.iter_mut().zip(sent) {
             let (answer, _) = server.run(&server.receive(sent).unwrap(), 1, None).unwrap();
-            let scores = session::decrypt(&client, &secret, answer).unwrap();
+            let scores = session::decrypt(&client, &secret, answer).unwrap().remove(0);
             let errors = scores.values.iter().zip(&wanted).map(|(a, b)| (a - b).abs());
             *largest = errors.fold(*largest, f64::max);
         }
@@ -90,7 +90,7 @@ fn outputs_that_nobody_calibrated_do_not_wrap_around() {
     let sent = client.encrypt(&secret, &[&image]).unwrap();
     let mut server = session::Server::new("test", circuit, keys, Default::default()).unwrap();
     let (answer, _) = server.run(&server.receive(sent).unwrap(), 1, None).unwrap();
-    let scores = session::decrypt(&client, &secret, answer).unwrap();
+    let scores = session::decrypt(&client, &secret, answer).unwrap().remove(0);
     for (x, y) in image.iter().zip(&scores.values) {
         let wanted = (8.0 * x).powi(4);
         assert!((y - wanted).abs() <= bound.min(40.0), "{x}: {y} instead of {wanted} (bound {bound})");

@@ -4,7 +4,8 @@
 //! folds rotate and add one level lower, and the bias is added after the folds (before them every partial sum would
 //! receive it). A square relinearises and rescales in one step; polynomials are nested squares (see
 //! [`form`](crate::activation::form)). Operands that stand too high are dropped where the op's law corrects the scale
-//! (linear maps, products with numbers) and adjusted elsewhere. Needs: packing, levels, parameters. Leaves: a
+//! (linear maps, products with numbers) and adjusted elsewhere. Where the ring has more slots than the packing was made for,
+//! so many images are interleaved: layouts and steps are spread by that factor. Needs: packing, levels, parameters. Leaves: a
 //! circuit without forecast. Why here: everything it writes down has been decided.
 
 mod polynomial;
@@ -17,7 +18,7 @@ use crate::rotation::{Split, SplitProduct};
 use crate::saturate::rotation::{Merged, Rotation};
 use cipherloom_ir::scheme::{Gadget, Level, Parameters};
 use cipherloom_ir::{
-    Circuit, CircuitBuilder, InputSpec, LawError, LayoutId, LinearMap, LinearPlan, MapId, Operator,
+    Circuit, CircuitBuilder, Digit, InputSpec, LawError, LayoutId, LinearMap, LinearPlan, MapId, Operator,
     OutputSpec, Plain, Product, RangeCertificate, Source, Step, TensorId, ValueId,
 };
 
@@ -45,7 +46,9 @@ pub struct Plan<'a> {
 /// Emits the circuit for these parameters; the chain must have the levels that were planned, or more.
 pub fn emit(plan: &Plan<'_>, parameters: &Parameters) -> Result<Circuit, CompileError> {
     let builder = CircuitBuilder::new(&plan.arranged.graph.name, parameters.clone())?;
-    let mut emitter = Emitter { plan: *plan, builder, values: Vec::new() };
+    let slots = plan.arranged.packed.layouts.first().map_or(1, |placed| placed.layout.slots);
+    let batch = parameters.slots() as u32 / slots;
+    let mut emitter = Emitter { plan: *plan, batch, builder, values: Vec::new() };
     for id in plan.arranged.graph.order() {
         emitter.builder.origin(&plan.arranged.graph.node(id).name);
         let values = emitter.node(id)?;
@@ -60,6 +63,8 @@ pub fn emit(plan: &Plan<'_>, parameters: &Parameters) -> Result<Circuit, Compile
 
 struct Emitter<'a> {
     plan: Plan<'a>,
+    /// Images that are interleaved.
+    batch: u32,
     builder: CircuitBuilder,
     values: Vec<Vec<ValueId>>,
 }
@@ -67,7 +72,12 @@ struct Emitter<'a> {
 impl Emitter<'_> {
     fn layout(&mut self, id: NodeId) -> LayoutId {
         let layout = self.plan.arranged.packed.layouts[id.0 as usize].layout.clone();
-        self.builder.layout(layout)
+        self.builder.layout(layout.interleaved(self.batch))
+    }
+
+    /// A step between slots of one image, in the ring.
+    fn step(&self, step: u32) -> Step {
+        Step(step * self.batch)
     }
 
     fn operand(&self, id: NodeId, position: usize) -> Vec<ValueId> {
@@ -183,7 +193,7 @@ impl Emitter<'_> {
             for digit in &choice.kernel.fold {
                 let mut rotated = v;
                 for step in rotation.steps(id.0 as usize, digit.stride) {
-                    rotated = e.builder.rotate(rotated, Step(step), gadget)?;
+                    rotated = e.builder.rotate(rotated, e.step(step), gadget)?;
                 }
                 v = e.builder.add(v, rotated)?;
             }
@@ -197,8 +207,8 @@ impl Emitter<'_> {
             operators: operators.iter().map(|o| self.operator(o)).collect(),
             scale,
             input: self.layout(self.plan.arranged.graph.operands(id)[0]),
-            output: self.builder.layout(choice.kernel.output.clone()),
-            fold: choice.kernel.fold.clone(),
+            output: self.builder.layout(choice.kernel.output.clone().interleaved(self.batch)),
+            fold: choice.kernel.fold.iter().map(|d| Digit { stride: d.stride * self.batch, ..*d }).collect(),
         };
         self.builder.map(map)
     }
@@ -213,9 +223,9 @@ impl Emitter<'_> {
         first_inputs: u32,
     ) -> Result<Vec<ValueId>, CompileError> {
         let level = self.plan.arranged.levels.before(&self.plan.arranged.graph, id);
-        let gadget = self.plan.gadget;
+        let (gadget, batch) = (self.plan.gadget, self.batch);
         let mut keyed = |steps: &[u32]| -> Vec<_> {
-            steps.iter().map(|s| self.builder.keyed_step(Step(*s), level, gadget)).collect()
+            steps.iter().map(|s| self.builder.keyed_step(Step(s * batch), level, gadget)).collect()
         };
         let (babies, giants) = (keyed(&split.babies), keyed(&split.giants));
         let product = |p: &SplitProduct| {
@@ -227,7 +237,8 @@ impl Emitter<'_> {
         products.sort_unstable();
         let outputs = products.iter().map(|p| p.output + 1).max().unwrap_or(0);
         let hoisting = split.hoisting;
-        let pairing = split.pairs.half().map(|half| self.builder.pairing(half, level, gadget));
+        let half = split.pairs.half().map(|half| self.step(half.0));
+        let pairing = half.map(|half| self.builder.pairing(half, level, gadget));
         let plan =
             LinearPlan { sources, babies, giants, products, pairing, outputs, hoisting, rescale: true };
         Ok(self.builder.linear(plan)?)

@@ -61,6 +61,14 @@ pub enum CompileError {
         /// Best found.
         best_bits: f64,
     },
+    /// The batch is none.
+    #[error("a batch of {found} images; remedy: take a power of two of at most {max}")]
+    Batch {
+        /// Images asked for.
+        found: u32,
+        /// Most that there can be.
+        max: u32,
+    },
     /// A stage is to be off that cannot be.
     #[error(transparent)]
     Stage(#[from] crate::stages::StageError),

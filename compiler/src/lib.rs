@@ -27,7 +27,7 @@ mod trail;
 pub use compile::{Compiled, Watched, compile, compile_watched};
 pub use error::CompileError;
 pub use forecast::{Account, MemoryParts, NodeCost, account};
-pub use options::{CompileOptions, Packing, Purpose};
+pub use options::{BATCH_MAX, CompileOptions, Packing, Purpose};
 pub use report::{EGraph, Layer, Report};
 pub use saturate::rotation::curve::{KeyPoint, key_curve};
 pub use trail::{Watch, cost_line};

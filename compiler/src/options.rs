@@ -19,6 +19,9 @@ pub enum Packing {
     Saturated,
 }
 
+/// Most images of one evaluation.
+pub const BATCH_MAX: u32 = 1 << 12;
+
 /// What the circuit is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -39,6 +42,8 @@ pub struct CompileOptions {
     pub activation_degree: u32,
     /// Encrypted or draft.
     pub purpose: Purpose,
+    /// Images that one evaluation classifies, interleaved in the slots: a power of two.
+    pub batch: u32,
     /// Ring degree to use instead of the cheapest secure one (log2 N).
     pub log_n: Option<u32>,
     /// Measured costs, which the choices minimise.
@@ -73,8 +78,11 @@ impl CompileOptions {
         }
     }
 
-    /// Whether all stages that are off can be.
+    /// Whether all stages that are off can be, and the batch is one.
     pub(crate) fn check(&self) -> Result<(), CompileError> {
+        if !self.batch.is_power_of_two() || self.batch > BATCH_MAX {
+            return Err(CompileError::Batch { found: self.batch, max: BATCH_MAX });
+        }
         let refused = self.off.iter().find_map(|s| s.switchable().err());
         refused.map_or(Ok(()), |e| Err(CompileError::Stage(e)))
     }
@@ -87,6 +95,7 @@ impl Default for CompileOptions {
             packing: Packing::Saturated,
             activation_degree: 4,
             purpose: Purpose::Encrypted,
+            batch: 1,
             log_n: None,
             profile: Profile::committed(),
             pairs: true,

@@ -139,7 +139,7 @@ fn input_state(target: &Target<'_>, id: NodeId) -> Result<State, CompileError> {
             stage: "packing",
             tensor: node.name.clone(),
             reason: format!("one channel of shape {:?} does not fit {} slots", node.shape, target.slots),
-            remedy: "use smaller images".into(),
+            remedy: "use smaller images or a smaller batch".into(),
         });
     }
     Ok(State { placed, total: 0, from: vec![], choice: Choice::Keep })

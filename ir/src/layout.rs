@@ -5,6 +5,9 @@
 //! an address `a` is slot `a mod slots` of ciphertext `a / slots`. Replicas are further digits: every copy
 //! `r` adds `Σ part(r, digit) · digit.stride` (modulo the slots of the same ciphertext). Example, 5 channels
 //! of a stride-2 feature map, multiplexed: `c: 2@1024 2@32 2@1`, `h: 14@64`, `w: 14@2`.
+//!
+//! A layout may hold a batch of images, interleaved: all strides are multiples of the batch, and image `b` of it stands `b`
+//! slots behind image 0. Rotations by multiples of the batch then move every image alike, and none into another.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -43,6 +46,8 @@ pub struct Layout {
     pub replicas: Vec<Digit>,
     /// What the remaining slots hold.
     pub gap: Gap,
+    /// Images that are interleaved, a power of two; 1 for a single image.
+    pub batch: u32,
 }
 
 /// Index of a layout in its circuit's table.
@@ -89,6 +94,14 @@ pub enum LayoutError {
         /// Ciphertexts.
         ciphertexts: u32,
     },
+    /// The batch is no power of two, or a stride is no multiple of it.
+    #[error("a batch of {batch} images with digits {stride} slots apart")]
+    Batch {
+        /// Images that are interleaved.
+        batch: u32,
+        /// The stride.
+        stride: u32,
+    },
     /// Two elements or copies share a slot.
     #[error("two elements or copies share slot {slot} of ciphertext {ciphertext}")]
     Overlap {
@@ -116,7 +129,16 @@ impl Digit {
 }
 
 impl Layout {
-    /// Number of elements of the tensor.
+    /// The same for `batch` interleaved images, in as many times the slots.
+    pub fn interleaved(mut self, batch: u32) -> Layout {
+        self.slots *= batch;
+        self.batch *= batch;
+        let digits = self.axes.iter_mut().flatten().chain(&mut self.replicas);
+        digits.for_each(|digit| digit.stride *= batch);
+        self
+    }
+
+    /// Number of elements of the tensor of one image.
     pub fn elements(&self) -> usize {
         self.shape.iter().map(|&d| d as usize).product()
     }
@@ -166,7 +188,23 @@ impl Layout {
             return Err(LayoutError::Beyond { address, slots, ciphertexts });
         }
         Digit::check_all(&self.replicas, slots)?;
+        self.check_batch(self.axes.iter().flatten().chain(&self.replicas))?;
         self.check_overlap(total)
+    }
+
+    /// Checks that digits keep the images of a batch apart.
+    pub(crate) fn check_batch<'a>(
+        &self,
+        mut digits: impl Iterator<Item = &'a Digit>,
+    ) -> Result<(), LayoutError> {
+        let batch = self.batch;
+        if !batch.is_power_of_two() || batch > self.slots {
+            return Err(LayoutError::Batch { batch, stride: self.slots });
+        }
+        match digits.find(|d| d.extent > 1 && !d.stride.is_multiple_of(batch)) {
+            Some(&Digit { stride, .. }) => Err(LayoutError::Batch { batch, stride }),
+            None => Ok(()),
+        }
     }
 
     /// Whether every digit steps over all smaller ones, and none leaves its ciphertext: then no two places are equal.
@@ -218,30 +256,44 @@ impl Layout {
         ((address / slots) as u32, ((address + copy) % slots) as u32)
     }
 
-    /// Slots of one ciphertext: every copy of element `i` holds `value(i)`, the gaps zero. The layout is checked.
-    pub fn fill(&self, ciphertext: u32, value: impl Fn(usize) -> f64) -> Vec<f64> {
+    /// Slots of one ciphertext: every copy of element `i` of image `b` holds `value(b, i)`, the gaps zero. The layout is
+    /// checked.
+    pub fn fill(&self, ciphertext: u32, value: impl Fn(usize, usize) -> f64) -> Vec<f64> {
         let mut slots = vec![0.0; self.slots as usize];
         let copies = self.replica_offsets();
         for (element, address) in self.addresses().into_iter().enumerate() {
             if address / u64::from(self.slots) == u64::from(ciphertext) {
-                copies.iter().for_each(|copy| slots[self.place(address, *copy).1 as usize] = value(element));
+                for copy in &copies {
+                    let first = self.place(address, *copy).1 as usize;
+                    let images = slots[first..first + self.batch as usize].iter_mut().enumerate();
+                    images.for_each(|(image, slot)| *slot = value(image, element));
+                }
             }
         }
         slots
     }
 
-    /// Slot vectors of all ciphertexts for a row-major tensor of [`Layout::elements`] values. Checked layout.
+    /// Slot vectors of all ciphertexts for a batch of row-major tensors of [`Layout::elements`] values, one after the
+    /// other. Checked layout.
     pub fn pack(&self, values: &[f64]) -> Vec<Vec<f64>> {
-        (0..self.ciphertexts).map(|c| self.fill(c, |element| values[element])).collect()
+        let elements = self.elements();
+        let value = |image: usize, element: usize| values[image * elements + element];
+        (0..self.ciphertexts).map(|c| self.fill(c, value)).collect()
     }
 
-    /// The row-major tensor from the slot vectors of all ciphertexts (first copy). Checked layout.
+    /// The row-major tensors of a batch, one after the other, from the slot vectors of all ciphertexts (first copy). Checked
+    /// layout.
     pub fn unpack<V: AsRef<[f64]>>(&self, ciphertexts: &[V]) -> Vec<f64> {
-        let read = |address: u64| {
+        let addresses = self.addresses();
+        let read = |image: usize, address: u64| {
             let (ciphertext, slot) = self.place(address, 0);
-            ciphertexts[ciphertext as usize].as_ref()[slot as usize]
+            ciphertexts[ciphertext as usize].as_ref()[slot as usize + image]
         };
-        self.addresses().into_iter().map(read).collect()
+        let images = 0..self.batch as usize;
+        images
+            .flat_map(|image| addresses.iter().map(move |address| (image, *address)))
+            .map(|(b, a)| read(b, a))
+            .collect()
     }
 }
 

@@ -110,6 +110,11 @@ impl Manifest {
         })
     }
 
+    /// Images that one input holds, and one output.
+    pub fn batch(&self) -> u32 {
+        self.inputs.first().map_or(1, |input| input.layout.batch)
+    }
+
     /// The manifest's file.
     pub fn to_bytes(&self) -> Vec<u8> {
         in_memory(Kind::Manifest, Some(self.circuit), &[(DESCRIPTION, &encode(self))])

@@ -57,6 +57,8 @@ pub struct Port {
     pub shape: Vec<u32>,
     /// Ciphertexts.
     pub ciphertexts: u32,
+    /// Images in them.
+    pub batch: u32,
 }
 
 /// One layer of the model.
@@ -101,7 +103,8 @@ impl Summary {
         }
         let port = |name: &str, layout| {
             let layout = circuit.layout(layout);
-            Port { name: name.to_owned(), shape: layout.shape.clone(), ciphertexts: layout.ciphertexts }
+            let (shape, ciphertexts, batch) = (layout.shape.clone(), layout.ciphertexts, layout.batch);
+            Port { name: name.to_owned(), shape, ciphertexts, batch }
         };
         let n = circuit.parameters.n();
         let galois = |k: &&crate::scheme::KeySpec| k.kind.galois_element(n).is_some();
@@ -157,8 +160,9 @@ impl fmt::Display for Summary {
             self.log_n, self.levels
         )?;
         for (what, ports) in [("input", &self.inputs), ("output", &self.outputs)] {
-            for Port { name, shape, ciphertexts } in ports {
-                writeln!(f, "{what:<12} {name} {shape:?} in {ciphertexts} ciphertexts")?;
+            for Port { name, shape, ciphertexts, batch } in ports {
+                let images = if *batch > 1 { format!(", {batch} images") } else { String::new() };
+                writeln!(f, "{what:<12} {name} {shape:?}{images} in {ciphertexts} ciphertexts")?;
             }
         }
         let operations: Vec<String> = self.operations.iter().map(|(op, n)| format!("{op} {n}")).collect();

@@ -5,7 +5,8 @@
 //! 3. **Keys**: sorted, distinct; level, gadget and step exist (`parameters`).
 //! 4. **Security**: the policy allows ring degree and modulus, counted over the largest key (not for drafts).
 //! 5. **Tensors**: values fill the shape and are finite (`tables`).
-//! 6. **Layouts**: cover their axes, stay inside, no two elements or copies in one slot; slots are the ring's.
+//! 6. **Layouts**: cover their axes, stay inside, no two elements or copies in one slot; slots are the ring's; equally many
+//!    images in all.
 //! 7. **Maps**: operators compose, weights fit, layouts fit.
 //! 8. **Inputs**: layouts exist, preprocessing is finite and divides by no zero.
 //! 9. **Order**: operands stand before their use, values are numbered consecutively, origins exist.

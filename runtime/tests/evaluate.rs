@@ -30,6 +30,7 @@ fn vector(slots: u32) -> Layout {
         axes: vec![vec![Digit { extent: slots, stride: 1 }]],
         replicas: vec![],
         gap: Gap::Zero,
+        batch: 1,
     }
 }
 

@@ -45,8 +45,8 @@ fn answer(
     server: &mut session::Server,
     sample: &Sample,
 ) -> Result<cipherloom_client::Scores, Error> {
-    let (encrypted, _) = session::encrypt(client, secret, sample)?;
+    let (encrypted, _) = session::encrypt(client, secret, std::slice::from_ref(sample))?;
     let input = server.receive(encrypted)?;
     let (answer, _) = server.run(&input, 1, None)?;
-    session::decrypt(client, secret, answer)
+    Ok(session::decrypt(client, secret, answer)?.remove(0))
 }

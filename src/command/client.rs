@@ -4,7 +4,7 @@ use super::decrypt::{Detail, answer_facts, answer_text};
 use super::report::{Output, Report, bytes_text};
 use cipherloom::ir::scheme::SecurityPolicy;
 use cipherloom::remote::{self, Home, Passphrase, Progress, Remote, RemoteError, Server, Setup, Token};
-use cipherloom::{Error, Kind, data, files, slot_values};
+use cipherloom::{Error, Kind, data, files, session};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -207,32 +207,36 @@ fn predict(images: &[PathBuf], place: &Place, target: &Target, output: &Output) 
     let input =
         manifest.inputs.first().ok_or_else(|| Error::new(Kind::BadInput, &manifest.name, "has no input"))?;
     let (mut lines, mut answers) = (Vec::new(), Vec::new());
-    for path in images {
-        let sample = data::read_one(path, &input.layout.shape, 0)?;
-        let values = vec![slot_values(&sample, &input.preprocessing, &input.layout.shape)];
+    for paths in images.chunks(manifest.batch() as usize) {
+        let read = |path: &PathBuf| data::read_one(path, &input.layout.shape, 0);
+        let samples = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let values =
+            vec![session::batch_values(&manifest.name, &samples, &input.preprocessing, &input.layout)?];
         let prediction = remote.predict(&values, &|p| tell(output, p)).map_err(remote_error)?;
         if !prediction.outside.is_empty() {
+            let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
             output.remark(&format!(
                 "warning: {} leaves the range of the model: do not trust the answer",
-                path.display()
+                names.join(", ")
             ));
         }
         let e = &prediction.exchange;
+        for (path, scores) in paths.iter().zip(&prediction.scores) {
+            lines.push(format!("{}: {}", path.display(), answer_text(scores, Detail::Scores)));
+            let mut facts = answer_facts(scores, Detail::Scores);
+            facts["image"] = json!(path);
+            facts["outside_range"] = json!(!prediction.outside.is_empty());
+            facts["exchange"] = json!(e);
+            answers.push(facts);
+        }
         lines.push(format!(
-            "{}: {}\nsent {}, received {}; encrypt {:.3} s, server {:.3} s, decrypt {:.3} s",
-            path.display(),
-            answer_text(&prediction.scores, Detail::Scores),
+            "sent {}, received {}; encrypt {:.3} s, server {:.3} s, decrypt {:.3} s",
             bytes_text(e.upload_bytes),
             bytes_text(e.download_bytes),
             e.encrypt_s,
             e.server_s,
             e.decrypt_s
         ));
-        let mut facts = answer_facts(&prediction.scores, Detail::Scores);
-        facts["image"] = json!(path);
-        facts["outside_range"] = json!(!prediction.outside.is_empty());
-        facts["exchange"] = json!(e);
-        answers.push(facts);
     }
     Ok(Report::new(lines.join("\n"), json!({ "answers": answers })))
 }

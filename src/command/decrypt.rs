@@ -2,7 +2,7 @@
 
 use super::report::Report;
 use cipherloom::client::{Release, Released, Scores};
-use cipherloom::{Error, circuits, files, session};
+use cipherloom::{Error, Kind, circuits, files, session};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -26,6 +26,9 @@ pub(super) struct Arguments {
     /// Print the class and nothing of the scores.
     #[arg(long)]
     label_only: bool,
+    /// Images that were encrypted, for a circuit that takes a batch (default: all its places).
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    images: Option<u32>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -47,21 +50,45 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
         ReleaseName::Flood => Release::Flood { decryptions: arguments.decryptions },
     });
     let released = match how {
-        Some(how) => Some(session::release_file(&arguments.answer, &client, &secret, how)?),
-        None => None,
+        Some(how) => session::release_file(&arguments.answer, &client, &secret, how)?,
+        None => vec![],
     };
-    let scores = match &released {
-        Some(released) => released.scores.clone(),
+    let scores: Vec<Scores> = match how {
+        Some(_) => released.iter().map(|r| r.scores.clone()).collect(),
         None => session::decrypt_file(&arguments.answer, &client, &secret)?,
     };
+    let images = arguments.images.map_or(scores.len(), |n| n as usize);
+    if images > scores.len() {
+        let what = format!("the circuit takes {} image(s) at once, {images} were asked for", scores.len());
+        return Err(Error::new(Kind::Usage, place, what).remedy("give a smaller --images"));
+    }
     let detail = if arguments.label_only { Detail::Label } else { Detail::Scores };
-    let mut facts = answer_facts(&scores, detail);
-    if let Some(Released { bound, step, flood, .. }) = released {
+    let mut facts = batch_facts(&scores[..images], detail);
+    if let Some(Released { bound, step, flood, .. }) = released.first() {
         facts["release"] = json!({ "worst_error": bound, "step": step, "flood": flood });
     }
     facts["seconds"] = json!({ "decrypt": start.elapsed().as_secs_f64() });
     facts["peak_memory_bytes"] = json!(cipherloom::memory::peak_bytes());
-    Ok(Report::new(answer_text(&scores, detail), facts))
+    Ok(Report::new(batch_text(&scores[..images], detail), facts))
+}
+
+/// The answers of a batch for programs; one answer stands alone.
+fn batch_facts(scores: &[Scores], detail: Detail) -> Value {
+    match scores {
+        [one] => answer_facts(one, detail),
+        all => json!({ "images": all.iter().map(|s| answer_facts(s, detail)).collect::<Vec<_>>() }),
+    }
+}
+
+/// The answers of a batch for people; one answer stands alone.
+fn batch_text(scores: &[Scores], detail: Detail) -> String {
+    match scores {
+        [one] => answer_text(one, detail),
+        all => {
+            let answer = |(k, s): (usize, &Scores)| format!("image {k}: {}", answer_text(s, detail));
+            all.iter().enumerate().map(answer).collect::<Vec<_>>().join("\n")
+        }
+    }
 }
 
 /// How much of an answer is shown.

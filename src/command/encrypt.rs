@@ -1,4 +1,4 @@
-//! `encrypt`: one sample for one circuit, under the secret key or a public key.
+//! `encrypt`: one sample, or as many as the circuit takes at once, under the secret key or a public key.
 
 use super::report::{Output, Report, bytes_text};
 use cipherloom::{Error, circuits, data, files, session};
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     /// Public key, in place of the secret key: a larger file and more noise.
     #[arg(long, value_name = "FILE", conflicts_with = "secret")]
     public: Option<PathBuf>,
-    /// Which sample of a file that holds several.
+    /// Which sample of a file that holds several; for a circuit that takes a batch, the first of so many.
     #[arg(long, default_value_t = 0)]
     index: usize,
     /// Encrypted input to write.
@@ -35,16 +35,19 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     files::distinct(&[&arguments.manifest, &arguments.data, key, &arguments.output])?;
     files::one_stream(&[&arguments.manifest, &arguments.data, key])?;
     let shape = client.manifest().inputs.first().map_or(&[][..], |i| &i.layout.shape);
-    let sample = data::read_one(&arguments.data, shape, arguments.index)?;
+    let batch = client.manifest().batch() as usize;
+    let samples = data::read_from(&arguments.data, shape, arguments.index, batch)?;
     let (encrypted, warnings) = match &arguments.public {
-        Some(path) => session::encrypt_public(&client, &session::read_public(path, &client)?, &sample)?,
-        None => session::encrypt(&client, &session::read_secret(&arguments.secret, &client)?, &sample)?,
+        Some(path) => session::encrypt_public(&client, &session::read_public(path, &client)?, &samples)?,
+        None => session::encrypt(&client, &session::read_secret(&arguments.secret, &client)?, &samples)?,
     };
     warnings.iter().for_each(|w| output.remark(&format!("warning: {w}")));
     let bytes = session::write_input(&arguments.output, &client, &encrypted)?;
+    let of = if batch > 1 { format!(", {} of {batch} images", samples.len()) } else { String::new() };
     Ok(Report::new(
-        format!("{} ({})", arguments.output.display(), bytes_text(bytes)),
+        format!("{} ({}{of})", arguments.output.display(), bytes_text(bytes)),
         json!({
+            "images": samples.len(),
             "upload_bytes": bytes,
             "warnings": warnings,
             "seconds": { "encrypt": start.elapsed().as_secs_f64() },

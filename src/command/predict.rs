@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let keys = session::evaluation_keys(&client, &secret)?;
     let keygen = clock.lap();
     output.step(&format!("made {} keys in {keygen:.2} s", keys.len()));
-    let (encrypted, warnings) = session::encrypt(&client, &secret, &sample)?;
+    let (encrypted, warnings) = session::encrypt(&client, &secret, &[sample])?;
     warnings.iter().for_each(|w| output.remark(&format!("warning: {w}")));
     let encrypt = clock.lap();
     let options = arguments.evaluation.options();
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let (answer, run) =
         server.run(&input, arguments.evaluation.repeat, arguments.evaluation.trace.as_deref())?;
     clock.lap();
-    let scores = session::decrypt(&client, &secret, answer)?;
+    let scores = session::decrypt(&client, &secret, answer)?.remove(0);
     let decrypt = clock.lap();
 
     let mut facts = answer_facts(&scores, Detail::Scores);

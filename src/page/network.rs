@@ -216,11 +216,14 @@ fn layout_text(layout: &Layout) -> String {
         format!("{name} {}", digits(axis))
     });
     let copies: u64 = layout.replicas.iter().map(|d| u64::from(d.extent)).product();
-    let used = layout.elements() as u64 * copies;
+    let used = layout.elements() as u64 * copies * u64::from(layout.batch);
     let slots = u64::from(layout.slots) * u64::from(layout.ciphertexts);
     let mut parts: Vec<String> = axes.collect();
     if copies > 1 {
         parts.push(format!("{copies} copies {}", digits(&layout.replicas)));
+    }
+    if layout.batch > 1 {
+        parts.push(format!("{} images 1 apart", layout.batch));
     }
     let gaps = match layout.gap {
         Gap::Zero => "zero",

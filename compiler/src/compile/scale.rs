@@ -46,8 +46,9 @@ impl<'a> Scales<'a> {
         let exact = Exact::new(&circuit).map_err(|e| internal(e.to_string()))?;
         let input = job.graph.input.as_ref().ok_or(CompileError::Incomplete { what: "input" })?;
         let shape = &job.graph.node(input.node).shape;
+        let batch = job.options.batch as usize;
         let samples: Vec<Vec<Vec<f64>>> =
-            drawings(shape, input_range(job.graph)).into_iter().map(|x| vec![x]).collect();
+            drawings(shape, input_range(job.graph)).into_iter().map(|x| vec![x.repeat(batch)]).collect();
         let magnitudes = Magnitudes::measure(&circuit, &exact, &samples, MAGNITUDE_MARGIN)
             .map_err(|e| internal(e.to_string()))?;
         let norms = MapNorms::of(&circuit).map_err(|e| internal(e.to_string()))?;

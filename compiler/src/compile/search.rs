@@ -179,7 +179,8 @@ impl Job<'_> {
     }
 
     fn packed(&self, frame: &Frame) -> Result<Option<Arranged>, CompileError> {
-        let (slots, cost) = (1 << (frame.log_n - 1), frame.cost());
+        // Packing sees the slots of one image; the emission interleaves the images of a batch.
+        let (slots, cost) = ((1 << (frame.log_n - 1)) / self.options.batch, frame.cost());
         match self.packer {
             Packer::Saturation(logical) => Ok(logical.pack(slots, cost, frame.top)?.map(|p| p.0)),
             Packer::Walk(levels) => {

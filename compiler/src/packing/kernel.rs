@@ -170,6 +170,7 @@ fn vectors(shape: &[u32], input: &Layout) -> Vec<Kernel> {
                 axes: vec![digits(&[(chunks, t), (a, 1)])],
                 replicas: copies(slots, used),
                 gap: Gap::Zero,
+                batch: 1,
             };
             let fold = halves(t, a);
             let gap = if fold.is_empty() { Gap::Zero } else { Gap::Junk };

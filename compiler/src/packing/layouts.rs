@@ -53,7 +53,15 @@ pub fn input(shape: &[u32], slots: u32) -> Placed {
                 digits(&[(width, 1)]),
             ];
             let replicas = copies(slots, inside * grid.block);
-            let layout = Layout { shape: shape.to_vec(), slots, ciphertexts, axes, replicas, gap: Gap::Zero };
+            let layout = Layout {
+                shape: shape.to_vec(),
+                slots,
+                ciphertexts,
+                axes,
+                replicas,
+                gap: Gap::Zero,
+                batch: 1,
+            };
             Placed { layout, grid: Some(grid) }
         }
         _ => contiguous(shape, slots),
@@ -99,7 +107,7 @@ fn phased([channels, height, width]: [u32; 3], slots: u32, phases: [u32; 2]) -> 
         ];
         let shape = vec![channels, height, width];
         Placed {
-            layout: Layout { shape, slots, ciphertexts, axes, replicas, gap: Gap::Zero },
+            layout: Layout { shape, slots, ciphertexts, axes, replicas, gap: Gap::Zero, batch: 1 },
             grid: Some(grid),
         }
     };
@@ -136,7 +144,15 @@ pub fn contiguous(shape: &[u32], slots: u32) -> Placed {
         _ => None,
     };
     Placed {
-        layout: Layout { shape: shape.to_vec(), slots, ciphertexts, axes, replicas, gap: Gap::Zero },
+        layout: Layout {
+            shape: shape.to_vec(),
+            slots,
+            ciphertexts,
+            axes,
+            replicas,
+            gap: Gap::Zero,
+            batch: 1,
+        },
         grid,
     }
 }
@@ -196,7 +212,8 @@ pub fn multiplexed(shape: [u32; 3], slots: u32, grid: Grid, pixels: Pixels, gaps
     ];
     let replicas = copies(slots, inside * grid.block);
     let ciphertexts = groups * rows * columns;
-    let layout = Layout { shape: shape.to_vec(), slots, ciphertexts, axes, replicas, gap: Gap::Zero };
+    let layout =
+        Layout { shape: shape.to_vec(), slots, ciphertexts, axes, replicas, gap: Gap::Zero, batch: 1 };
     Placed { layout, grid: Some(grid) }
 }
 

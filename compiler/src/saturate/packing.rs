@@ -249,7 +249,7 @@ impl Logical {
                 "images of shape {:?} do not fit {slots} slots",
                 input.map_or(&[][..], |node| &node.shape)
             ),
-            remedy: "use smaller images".into(),
+            remedy: "use smaller images or a smaller batch".into(),
         }
     }
 

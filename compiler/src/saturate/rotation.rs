@@ -170,7 +170,9 @@ pub fn rotate_by(
     key_bytes_max: Option<u64>,
     rules: &[Rewrite<Term, Tables>],
 ) -> Result<Rotated, CompileError> {
-    let network = Network::of(&arranged, 1 << (cost.log_n - 1), cost);
+    // Of one image: in a batch all steps are multiples of those.
+    let slots = arranged.packed.layouts.first().map_or(1, |placed| placed.layout.slots);
+    let network = Network::of(&arranged, slots, cost);
     let saturated = Saturated::new(network, cost, rules)?;
     let points = saturated.frontier();
     let price = usual_price(cost);

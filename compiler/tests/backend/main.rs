@@ -56,6 +56,37 @@ fn activation_degrees_mean_their_polynomials() {
     }
 }
 
+/// Every image of a batch gets the scores that it gets alone.
+#[test]
+fn batches_mean_their_graphs_image_by_image() {
+    let mut text = String::from("run: cargo test -p cipherloom-compiler --test backend batches_mean\n");
+    for (name, batch) in [("tiny-square", 4), ("tiny-relu", 8), ("residual", 2), ("tiny-square", 64)] {
+        let graph = nets::named(name);
+        let draft = if name == "residual" { Purpose::Draft } else { Purpose::Encrypted };
+        let options = CompileOptions { batch, purpose: draft, ..nets::options() };
+        let compiled = compile(&graph, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let lowered = match draft {
+            Purpose::Encrypted => activation::lower(&graph, options.activation_degree).expect(name).0,
+            Purpose::Draft => graph.clone(),
+        };
+        let image = nets::image(&graph);
+        let images: Vec<Vec<f64>> =
+            (0..batch).map(|b| image.iter().map(|x| x * (1.0 - f64::from(b) / 100.0)).collect()).collect();
+        let expected: Vec<f64> = images.iter().flat_map(|i| evaluate::scores(&lowered, i)).collect();
+        let circuit = &compiled.circuit;
+        let found = Exact::new(circuit).expect(name).run(circuit, &[images.concat()]).expect(name).remove(0);
+        assert_eq!(expected.len(), found.len(), "{name}");
+        let largest = expected.iter().fold(0f64, |m, x| m.max(x.abs()));
+        for (e, f) in expected.iter().zip(&found) {
+            assert!((e - f).abs() <= 1e-5 * largest, "{name}: {expected:?} {found:?}");
+        }
+        text += &figures(&format!("{name} x {batch}"), &compiled);
+    }
+    insta::assert_snapshot!("batches", text);
+    let none = compile(&nets::named("tiny-square"), &CompileOptions { batch: 3, ..nets::options() });
+    assert!(matches!(none, Err(cipherloom_compiler::CompileError::Batch { found: 3, .. })), "{none:?}");
+}
+
 #[test]
 fn residual_drafts_mean_their_graphs() {
     check(

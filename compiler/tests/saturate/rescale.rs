@@ -44,6 +44,7 @@ impl Small {
             axes: vec![vec![digit(ELEMENTS, 1)]],
             replicas: vec![digit(slots / ELEMENTS, ELEMENTS)],
             gap: Gap::Zero,
+            batch: 1,
         });
         let mut inputs = Vec::new();
         for name in ["x", "y", "z"] {

@@ -101,7 +101,8 @@ impl Exact {
         }
         let pack = |(spec, values): (&crate::InputSpec, &T)| {
             let layout = circuit.layout(spec.layout);
-            let (expected, found) = (layout.elements(), values.as_ref().len());
+            let expected = layout.elements() * layout.batch as usize;
+            let found = values.as_ref().len();
             if expected != found {
                 return Err(ExactError::InputSize { name: spec.name.clone(), expected, found });
             }

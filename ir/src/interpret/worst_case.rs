@@ -81,7 +81,7 @@ impl WorstCase {
     ) -> Bounded {
         let spec = &circuit.inputs[input as usize];
         let layout = circuit.layout(spec.layout);
-        let [low, high] = spec.range.map(|bound| layout.fill(ciphertext, |_| bound));
+        let [low, high] = spec.range.map(|bound| layout.fill(ciphertext, |_, _| bound));
         let zero = vec![0.0; low.len()];
         let fresh = [self.noise.fresh_secret_key(), self.noise.fresh_public_key()].map(|e| e / scale);
         let kind = ValueType::canonical(circuit.parameters.top());

@@ -52,9 +52,13 @@ impl PlacedMap<'_> {
         if self.input.slots != self.output.slots {
             return Err(MapError::Slots { input: self.input.slots, output: self.output.slots });
         }
+        if self.input.batch != self.output.batch {
+            return Err(MapError::Batches { input: self.input.batch, output: self.output.batch });
+        }
         self.input.check()?;
         self.output.check()?;
         Digit::check_all(self.fold, self.output.slots)?;
+        self.output.check_batch(self.fold.iter())?;
         Ok(Places::new(&self.input.replica_offsets(), &digit_span(self.fold), self.input.slots))
     }
 }
@@ -145,7 +149,8 @@ impl Diagonals {
         let rows = map.rows(tensors)?;
         let slots = map.input.slots;
         let copies = map.output.replica_offsets();
-        bounded("materialised map", &[rows.entries() as u64, copies.len() as u64])?;
+        let batch = map.output.batch;
+        bounded("materialised map", &[rows.entries() as u64, copies.len() as u64, batch.into()])?;
         let split = |a: u64| ((a / u64::from(slots)) as u32, (a % u64::from(slots)) as u32);
         let columns: Vec<(u32, u32)> = map.input.addresses().into_iter().map(split).collect();
         let mut by_output: Vec<Vec<(usize, u32)>> = vec![vec![]; map.output.ciphertexts as usize];
@@ -171,7 +176,21 @@ impl Diagonals {
             out.places.extend(part.places);
             out.weights.extend(part.weights);
         }
+        if batch > 1 {
+            out.repeat(batch);
+        }
         Ok(out)
+    }
+
+    /// The diagonals of a batch from those of its first image: every image has the same weights.
+    fn repeat(&mut self, batch: u32) {
+        let times = batch as usize;
+        self.places =
+            self.places.iter().flat_map(|place| (0..batch).map(move |image| place + image)).collect();
+        self.weights = self.weights.iter().flat_map(|w| std::iter::repeat_n(*w, times)).collect();
+        for Diagonal { range, .. } in &mut self.diagonals {
+            *range = range.start * times..range.end * times;
+        }
     }
 
     /// The diagonals, sorted by (output, input, step).

@@ -51,6 +51,6 @@ fn tensor_slots(values: &Tensor, layout: &Layout, ciphertext: u32, scale: f64) -
             return Err(MapError::PlainShape { name: values.name.clone(), tensor, layout });
         }
     };
-    let value = |element: usize| scale * f64::from(values.values[element / repeat]);
+    let value = |_image: usize, element: usize| scale * f64::from(values.values[element / repeat]);
     Ok(layout.fill(ciphertext, value))
 }

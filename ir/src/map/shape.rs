@@ -76,6 +76,14 @@ pub enum MapError {
         /// Slots of the output layout.
         output: u32,
     },
+    /// Input and output layout hold different numbers of images.
+    #[error("input layout has a batch of {input}, output layout of {output}")]
+    Batches {
+        /// Batch of the input layout.
+        input: u32,
+        /// Batch of the output layout.
+        output: u32,
+    },
     /// A tensor does not fit the layout that a plaintext puts it into.
     #[error("tensor '{name}' of shape {tensor:?} does not fill a layout of shape {layout:?}")]
     PlainShape {

@@ -227,7 +227,8 @@ fn layout(c: &mut Cursor<'_>) -> Result<Layout, TextProblem> {
     let replicas = c.digits()?;
     c.expect("gaps")?;
     let gap = c.choice("zero or junk", &[("zero", Gap::Zero), ("junk", Gap::Junk)])?;
-    Ok(Layout { shape, slots, ciphertexts, axes, replicas, gap })
+    let batch = if c.eat("batch") { c.number()? } else { 1 };
+    Ok(Layout { shape, slots, ciphertexts, axes, replicas, gap, batch })
 }
 
 fn layout_id(c: &mut Cursor<'_>) -> Result<LayoutId, TextProblem> {

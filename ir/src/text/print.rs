@@ -96,7 +96,11 @@ fn layout(f: &mut fmt::Formatter<'_>, k: usize, layout: &Layout) -> fmt::Result 
         Gap::Zero => "zero",
         Gap::Junk => "junk",
     };
-    writeln!(f, " copies {} gaps {gap}", digits(&layout.replicas))
+    write!(f, " copies {} gaps {gap}", digits(&layout.replicas))?;
+    match layout.batch {
+        1 => writeln!(f),
+        batch => writeln!(f, " batch {batch}"),
+    }
 }
 
 fn map(f: &mut fmt::Formatter<'_>, k: usize, map: &LinearMap) -> fmt::Result {

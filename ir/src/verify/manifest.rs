@@ -18,16 +18,16 @@ impl Manifest {
         parameters::check_scales(&self.parameters, &mut report);
         parameters::check_keys(&self.parameters, &self.keys, &mut report);
         report.check(Place::Parameters, || Ok(policy.check(&self.parameters, &self.keys).map(drop)?));
-        let slots = self.parameters.slots();
+        let (slots, batch) = (self.parameters.slots(), self.batch());
         for (k, input) in self.inputs.iter().enumerate() {
             report.check(Place::Input(k), || {
-                tables::check_layout(&input.layout, slots)?;
+                tables::check_layout(&input.layout, slots, batch)?;
                 tables::check_input(&input.layout, input.range, &input.preprocessing)
             });
         }
         for (k, output) in self.outputs.iter().enumerate() {
             report.check(Place::Output(k), || {
-                tables::check_layout(&output.layout, slots)?;
+                tables::check_layout(&output.layout, slots, batch)?;
                 at_most("level of the output", output.level.0.into(), self.parameters.top().0.into())?;
                 tables::check_output(&output.layout, output.scale, output.range, &output.labels)?;
                 let WorstError { secret_key, public_key } = output.worst_error;

@@ -24,16 +24,18 @@ fn check_tensor(tensor: &Tensor) -> Result<(), LawError> {
 }
 
 /// Law 6: layouts cover their axes, stay inside their ciphertexts, and no two elements or copies share a slot;
-/// their slots are those of the parameters.
+/// their slots are those of the parameters, and all hold equally many images.
 pub(super) fn check_layouts(circuit: &Circuit, report: &mut Report) {
+    let batch = circuit.layouts.first().map_or(1, |layout| layout.batch);
     for (k, layout) in circuit.layouts.iter().enumerate() {
-        report.check(Place::Layout(k), || check_layout(layout, circuit.slots()));
+        report.check(Place::Layout(k), || check_layout(layout, circuit.slots(), batch));
     }
 }
 
-/// One layout is well-formed in a ring of so many slots.
-pub(super) fn check_layout(layout: &Layout, slots: usize) -> Result<(), LawError> {
+/// One layout is well-formed in a ring of so many slots, for so many images.
+pub(super) fn check_layout(layout: &Layout, slots: usize, batch: u32) -> Result<(), LawError> {
     count("slots of the layout", layout.slots.into(), slots as u64)?;
+    count("images of the layout", layout.batch.into(), batch.into())?;
     Ok(layout.check()?)
 }
 

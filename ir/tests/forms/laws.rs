@@ -277,6 +277,7 @@ fn large_maps_cost_their_size_once() {
         axes: vec![vec![], vec![], vec![Digit { extent: size, stride: 1 }]],
         replicas: vec![],
         gap: Gap::Zero,
+        batch: 1,
     };
     let (input, output) = (b.layout(line(1 << 14)), b.layout(line((1 << 14) - (1 << 11) + 1)));
     let (kernel, one) = ([1, 1 << 11], [1, 1]);

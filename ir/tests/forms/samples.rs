@@ -27,18 +27,19 @@ pub fn image_layout() -> Layout {
         axes: vec![vec![digit(1, 16)], vec![digit(4, 4)], vec![digit(4, 1)]],
         replicas: vec![digit(2, 1024)],
         gap: Gap::Zero,
+        batch: 1,
     }
 }
 
 pub fn vector_layout(size: u32, gap: Gap) -> Layout {
     let axes = vec![vec![digit(size, 1)]];
-    Layout { shape: vec![size], slots: SLOTS, ciphertexts: 1, axes, replicas: vec![], gap }
+    Layout { shape: vec![size], slots: SLOTS, ciphertexts: 1, axes, replicas: vec![], gap, batch: 1 }
 }
 
 /// A layout of two ciphertexts.
 pub fn wide_layout() -> Layout {
     let axes = vec![vec![digit(2, SLOTS), digit(2, 1)]];
-    Layout { shape: vec![4], slots: SLOTS, ciphertexts: 2, axes, replicas: vec![], gap: Gap::Junk }
+    Layout { shape: vec![4], slots: SLOTS, ciphertexts: 2, axes, replicas: vec![], gap: Gap::Junk, batch: 1 }
 }
 
 pub fn input_spec(name: &str, layout: LayoutId) -> InputSpec {

@@ -139,7 +139,7 @@ proptest! {
 
 pub fn vector_layout(slots: u32) -> Layout {
     let axes = vec![vec![Digit { extent: slots, stride: 1 }]];
-    Layout { shape: vec![slots], slots, ciphertexts: 1, axes, replicas: vec![], gap: Gap::Zero }
+    Layout { shape: vec![slots], slots, ciphertexts: 1, axes, replicas: vec![], gap: Gap::Zero, batch: 1 }
 }
 
 /// x² · 0.5 − x (adjusted) + 3, then |·| capped by an activation.
@@ -306,7 +306,8 @@ fn a_plaintext_tensor_is_broadcast_and_replicated() {
     let mut b = CircuitBuilder::new("t", parameters(8)).unwrap();
     let axes = vec![vec![Digit { extent: 2, stride: 4 }], vec![Digit { extent: 3, stride: 1 }]];
     let replicas = vec![Digit { extent: 2, stride: 64 }];
-    let layout = Layout { shape: vec![2, 3], slots: 128, ciphertexts: 1, axes, replicas, gap: Gap::Zero };
+    let layout =
+        Layout { shape: vec![2, 3], slots: 128, ciphertexts: 1, axes, replicas, gap: Gap::Zero, batch: 1 };
     let layout = b.layout(layout);
     let bias = cipherloom_ir::Tensor { name: "bias".into(), shape: vec![2], values: vec![1.0, 2.0] };
     let tensor = b.tensor(bias);

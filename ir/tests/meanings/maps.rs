@@ -140,6 +140,7 @@ fn check(seed: u64) {
         let stride = span.next_power_of_two() as u32;
         fold.push(Digit { extent: random.pick(2, slots / stride), stride });
     }
+    check_batch(&operators, &tensors, [&input, &output], &fold, seed);
     let map = LinearMap { operators, scale, input: LayoutId(0), output: LayoutId(1), fold };
     let layouts = [input.clone(), output.clone()];
     let diagonals = Diagonals::materialise(&map, &layouts, &tensors).unwrap();
@@ -154,6 +155,48 @@ fn check(seed: u64) {
     assert_eq!(support, diagonals.support(), "seed {seed}: support");
     let (norm, reach) = (diagonals.norms, x.iter().fold(0f64, |m, v| m.max(v.abs())));
     assert!(y.iter().all(|v| v.abs() <= norm.l1 * reach + 1e-9), "seed {seed}: L1 bounds the output");
+}
+
+/// The diagonals of a batch apply those of one image to each: as many, at steps that are multiples, in its places.
+fn check_batch(operators: &[Operator], tensors: &[Tensor], layouts: [&Layout; 2], fold: &[Digit], seed: u64) {
+    let batch = [2, 4, 8][seed as usize % 3];
+    let of = |layouts: [Layout; 2], fold: Vec<Digit>| {
+        let operators = operators.to_vec();
+        let map = LinearMap { operators, scale: 1.0, input: LayoutId(0), output: LayoutId(1), fold };
+        (
+            Diagonals::materialise(&map, &layouts, tensors).unwrap(),
+            Support::of_map(&map, &layouts, tensors).unwrap(),
+        )
+    };
+    let (one, _) = of(layouts.map(Layout::clone), fold.to_vec());
+    let spread = fold.iter().map(|d| Digit { stride: d.stride * batch, ..*d }).collect();
+    let (many, support) = of(layouts.map(|l| l.clone().interleaved(batch)), spread);
+    assert_eq!(support, many.support(), "seed {seed}: support of a batch");
+    assert_eq!(one.iter().len(), many.iter().len(), "seed {seed}: diagonals of a batch");
+    for (d, e) in one.iter().zip(many.iter()) {
+        assert_eq!((d.output, d.input, d.step.0 * batch), (e.output, e.input, e.step.0), "seed {seed}");
+        let spread = one.entries(d).0.iter().zip(one.entries(d).1);
+        let spread: Vec<(u32, f64)> =
+            spread.flat_map(|(s, w)| (0..batch).map(move |b| (s * batch + b, *w))).collect();
+        let found: Vec<(u32, f64)> =
+            many.entries(e).0.iter().copied().zip(many.entries(e).1.iter().copied()).collect();
+        assert_eq!(spread, found, "seed {seed}: places of a batch");
+    }
+}
+
+#[test]
+fn a_batch_is_packed_image_by_image() {
+    let one = Random(5).layout(&[2, 3, 3], 64, true);
+    let values: Vec<f64> = (0..4 * 18).map(f64::from).collect();
+    let many = one.clone().interleaved(4);
+    many.check().unwrap();
+    let packed = many.pack(&values);
+    assert_eq!(many.unpack(&packed), values);
+    for image in 0..4 {
+        let own: Vec<Vec<f64>> =
+            packed.iter().map(|slots| slots.iter().skip(image).step_by(4).copied().collect()).collect();
+        assert_eq!(own, one.pack(&values[image * 18..][..18]), "image {image} stands as it does alone");
+    }
 }
 
 proptest! {
@@ -178,6 +221,7 @@ fn plain_layout(shape: &[u32], slots: u32) -> Layout {
         axes,
         replicas: vec![],
         gap: Gap::Zero,
+        batch: 1,
     }
 }
 
@@ -233,6 +277,10 @@ fn layouts_that_overlap_or_overflow_are_refused() {
     let bad = [
         Layout { slots: 12, ..good.clone() },
         Layout { ciphertexts: 0, ..good.clone() },
+        Layout { batch: 0, ..good.clone() },
+        Layout { batch: 3, ..good.clone() },
+        Layout { batch: 2, ..good.clone() },
+        Layout { batch: u32::MAX, ..good.clone() },
         Layout { axes: vec![vec![digit(4, 4)]], ..good.clone() },
         Layout { axes: vec![vec![digit(4, 4)], vec![digit(3, 1)]], ..good.clone() },
         Layout { axes: vec![vec![digit(4, 4)], vec![digit(4, 2)]], ..good.clone() },

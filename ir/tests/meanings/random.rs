@@ -70,7 +70,7 @@ impl Random {
             replicas.push(Digit { extent: room, stride: slots / room });
         }
         let ciphertexts = stride.div_ceil(slots);
-        Layout { shape: shape.to_vec(), slots, ciphertexts, axes, replicas, gap: Gap::Zero }
+        Layout { shape: shape.to_vec(), slots, ciphertexts, axes, replicas, gap: Gap::Zero, batch: 1 }
     }
 
     fn window(&mut self, h: u32, w: u32) -> Window {

@@ -150,12 +150,15 @@ impl Client {
         KeyGenerator::new(&self.context, secret)?.public_key(limbs, &mut Randomness::from_system()?)
     }
 
-    /// Slot values of raw elements, one slice per input in row-major order: `(x · scale − mean) / std` by channel.
+    /// Slot values of raw elements, one slice per input in row-major order, the images of a batch one after the other:
+    /// `(x · scale − mean) / std` by channel.
     pub fn preprocess(&self, inputs: &[&[f64]]) -> Result<Vec<Vec<f64>>, ClientError> {
         self.check_inputs(inputs)?;
         let pairs = self.manifest.inputs.iter().zip(inputs);
         let one = |(input, values): (&ManifestInput, &&[f64])| {
-            input.preprocessing.apply(&input.layout.shape, values.iter().copied())
+            let images = values.chunks_exact(input.layout.elements());
+            let one = |image: &[f64]| input.preprocessing.apply(&input.layout.shape, image.iter().copied());
+            images.flat_map(one).collect()
         };
         Ok(pairs.map(one).collect())
     }
@@ -171,7 +174,8 @@ impl Client {
         outside.collect()
     }
 
-    /// Encrypts preprocessed elements, one slice per input in row-major order. Elements outside their range are accepted
+    /// Encrypts preprocessed elements, one slice per input in row-major order, the images of a batch
+    /// ([`Manifest::batch`]) one after the other. Elements outside their range are accepted
     /// (see [`Client::outside_range`]) up to 8 times its largest magnitude; what lies beyond would not decode.
     pub fn encrypt(
         &self,
@@ -210,7 +214,9 @@ impl Client {
             self.check_magnitude(input, values, scale)?;
             check_range(input, values)?;
             for ciphertext in 0..input.layout.ciphertexts {
-                let slots = input.layout.fill(ciphertext, |element| values[element]);
+                let elements = input.layout.elements();
+                let slots =
+                    input.layout.fill(ciphertext, |image, element| values[image * elements + element]);
                 let plaintext = self.context.encoder().encode(&slots, scale, limbs, 0)?;
                 ciphertexts.push(encrypt(&plaintext)?);
             }
@@ -223,7 +229,7 @@ impl Client {
         self.encrypt(secret, &self.preprocess(inputs)?)
     }
 
-    /// Decrypts the outputs, in the manifest's order.
+    /// Decrypts the outputs, in the manifest's order, of each the images of the batch in turn.
     pub fn decrypt(
         &self,
         secret: &SecretKey,
@@ -238,12 +244,13 @@ impl Client {
             return Err(ClientError::Count { what: "ciphertexts", found, expected });
         }
         let mut rest = encrypted.ciphertexts.as_slice();
-        let outputs = self.manifest.outputs.iter().map(|output| {
+        let mut all = Vec::new();
+        for output in &self.manifest.outputs {
             let (own, after) = rest.split_at(output.layout.ciphertexts as usize);
             rest = after;
-            self.decrypt_output(secret, output, own)
-        });
-        outputs.collect()
+            all.extend(self.decrypt_output(secret, output, own)?);
+        }
+        Ok(all)
     }
 
     /// Decrypts the outputs for somebody else's eyes: their errors, which depend on the secret key, are rounded away or
@@ -269,7 +276,7 @@ impl Client {
         secret: &SecretKey,
         output: &ManifestOutput,
         ciphertexts: &[Ciphertext],
-    ) -> Result<Scores, ClientError> {
+    ) -> Result<Vec<Scores>, ClientError> {
         let scale = Scale::canonical(output.level).value(&self.manifest.parameters);
         let mut slots = Vec::new();
         for ciphertext in ciphertexts {
@@ -281,8 +288,9 @@ impl Client {
             check_real(output, &all)?;
             slots.push(all[..output.layout.slots as usize].iter().map(|z| z.re).collect::<Vec<_>>());
         }
-        let values = output.layout.unpack(&slots).into_iter().map(|x| x * output.scale).collect();
-        Ok(scores(output, values))
+        let values: Vec<f64> = output.layout.unpack(&slots).into_iter().map(|x| x * output.scale).collect();
+        let images = values.chunks_exact(output.layout.elements());
+        Ok(images.map(|image| scores(output, image.to_vec())).collect())
     }
 
     /// Scale of the inputs: the canonical one of the top level.
@@ -297,10 +305,10 @@ impl Client {
             return Err(ClientError::Count { what: "input tensors", found, expected });
         }
         for (input, values) in self.manifest.inputs.iter().zip(inputs) {
-            let (found, shape) = (values.len(), &input.layout.shape);
-            if found != input.layout.elements() {
-                let (tensor, shape) = (input.name.clone(), shape.clone());
-                return Err(ClientError::InputShape { tensor, found, shape });
+            let (found, layout) = (values.len(), &input.layout);
+            if found != layout.elements() * layout.batch as usize {
+                let (tensor, shape, batch) = (input.name.clone(), layout.shape.clone(), layout.batch);
+                return Err(ClientError::InputShape { tensor, found, shape, batch });
             }
             if let Some(index) = values.iter().position(|v| !v.is_finite()) {
                 return Err(ClientError::NotFinite { tensor: input.name.clone(), index });

@@ -81,7 +81,7 @@ pub enum ClientError {
         expected: usize,
     },
     /// An input has the wrong number of elements.
-    #[error("input {tensor:?} has {found} elements, its shape is {shape:?}")]
+    #[error("input {tensor:?} has {found} elements, its shape is {shape:?} in a batch of {batch}")]
     InputShape {
         /// Name of the input.
         tensor: String,
@@ -89,6 +89,8 @@ pub enum ClientError {
         found: usize,
         /// Shape that the circuit takes.
         shape: Vec<u32>,
+        /// Images that it takes.
+        batch: u32,
     },
     /// The parameters are not secure.
     #[error(transparent)]

@@ -70,7 +70,8 @@ pub(crate) fn release(manifest: &Manifest, own: Scores, how: Release) -> Result<
     let (values, step, flood) = match how {
         Release::Round => (own.values, power_of_two_above(STEP_BOUNDS * bound), 0.0),
         Release::Flood { decryptions } => {
-            let released = own.values.len() as f64 * f64::from(decryptions.max(1));
+            let values = own.values.len() as f64 * f64::from(output.layout.batch);
+            let released = values * f64::from(decryptions.max(1));
             let ratio = (24.0 * released).sqrt() * f64::from(STATISTICAL_BITS / 2).exp2();
             let flood = 2.0 * ratio * bound;
             let grid = flood / WIDE_DEVIATION;

@@ -70,8 +70,8 @@ pub struct Exchange {
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Prediction {
-    /// Decrypted scores of the first output.
-    pub scores: Scores,
+    /// Decrypted scores of the first output, for each image of the batch.
+    pub scores: Vec<Scores>,
     /// Where the input left the range that the circuit was made for.
     pub outside: Vec<OutsideRange>,
     /// What it took.
@@ -183,7 +183,7 @@ impl Remote {
         Ok(own.iter().any(|k| k["digest"] == wanted.as_str() && k["complete"] == true))
     }
 
-    /// Encrypts preprocessed elements (one slice an input, row-major), has the server evaluate, decrypts.
+    /// Encrypts preprocessed elements (one slice an input, row-major, the images of a batch one after the other), has the server evaluate, decrypts.
     pub fn predict(&self, inputs: &[Vec<f64>], listener: Listener<'_>) -> Result<Prediction, RemoteError> {
         let wrong = |e| RemoteError::client("input", &e);
         let outside = self.client.outside_range(inputs);
@@ -208,8 +208,8 @@ impl Remote {
         let wrong = |e| RemoteError::client("answer", &e);
         let download_bytes = answer.len() as u64;
         let answer = self.client.read_output(Cursor::new(answer)).map_err(wrong)?;
-        let scores = self.client.decrypt(&self.secret, &answer).map_err(wrong)?.into_iter().next();
-        let scores = scores.ok_or_else(|| RemoteError::new(Kind::BadInput, "answer", "has no output"))?;
+        let mut scores = self.client.decrypt(&self.secret, &answer).map_err(wrong)?;
+        scores.truncate(self.client.manifest().batch() as usize);
         let exchange = Exchange {
             job,
             upload_bytes: input.len() as u64,

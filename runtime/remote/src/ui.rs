@@ -143,18 +143,25 @@ async fn predict(State(page): Shared, body: Body) -> Response {
     }
     let work = tokio::task::spawn_blocking(move || {
         let start = Instant::now();
-        let raw: Vec<f64> = bytes.iter().map(|b| f64::from(*b)).collect();
-        let inputs =
-            page.remote.client().preprocess(&[&raw]).map_err(|e| RemoteError::client("picture", &e))?;
+        let client = page.remote.client();
+        // One picture in every place of a batch.
+        let raw: Vec<f64> = bytes
+            .iter()
+            .map(|b| f64::from(*b))
+            .collect::<Vec<_>>()
+            .repeat(client.manifest().batch() as usize);
+        let inputs = client.preprocess(&[&raw]).map_err(|e| RemoteError::client("picture", &e))?;
         let prediction = page.remote.predict(&inputs, &|_| {})?;
-        Ok((prediction, start.elapsed().as_secs_f64()))
+        let scores = prediction.scores.into_iter().next();
+        let scores = scores.ok_or_else(|| RemoteError::new(Kind::BadInput, "answer", "has no output"))?;
+        Ok((scores, prediction.outside, prediction.exchange, start.elapsed().as_secs_f64()))
     });
     match work.await {
-        Ok(Ok((p, seconds))) => Json(json!({
-            "class": p.scores.class, "label": p.scores.label, "scores": p.scores.values,
-            "probabilities": p.scores.probabilities, "outside": !p.outside.is_empty(),
-            "warning": p.scores.alarm.as_ref().map(ToString::to_string),
-            "exchange": p.exchange, "seconds": seconds,
+        Ok(Ok((scores, outside, exchange, seconds))) => Json(json!({
+            "class": scores.class, "label": scores.label, "scores": scores.values,
+            "probabilities": scores.probabilities, "outside": !outside.is_empty(),
+            "warning": scores.alarm.as_ref().map(ToString::to_string),
+            "exchange": exchange, "seconds": seconds,
         }))
         .into_response(),
         Ok(Err(e)) => problem(&e),

@@ -19,6 +19,7 @@ fn image_layout(slots: u32) -> Layout {
         axes: vec![vec![digit(2, 16)], vec![digit(2, 4)], vec![digit(3, 1)]],
         replicas: vec![digit(2, slots / 2)],
         gap: Gap::Zero,
+        batch: 1,
     }
 }
 
