@@ -193,9 +193,13 @@ fn read_folder(path: &Path, wanted: &[u32]) -> Result<Dataset, DataError> {
 }
 
 fn read_file(path: &Path, wanted: &[u32]) -> Result<Dataset, DataError> {
-    let bytes = read_bounded(path)?;
+    read_bytes(path, &read_bounded(path)?, wanted)
+}
+
+/// Reads every sample of a file's bytes; `path` names them in errors.
+pub fn read_bytes(path: &Path, bytes: &[u8], wanted: &[u32]) -> Result<Dataset, DataError> {
     let wanted: Vec<usize> = wanted.iter().map(|&d| d as usize).collect();
-    let dataset = decode(path, &bytes, &wanted)?;
+    let dataset = decode(path, bytes, &wanted)?;
     for (sample, s) in dataset.samples.iter().enumerate() {
         if let Values::Floats(values) = &s.values
             && let Some(element) = values.iter().position(|v| !v.is_finite())
@@ -251,12 +255,17 @@ fn decode(path: &Path, bytes: &[u8], wanted: &[usize]) -> Result<Dataset, DataEr
 
 /// Reads sample `index` of a file in the shape that the model wants.
 pub fn read_one(path: &Path, wanted: &[u32], index: usize) -> Result<Sample, DataError> {
-    let mut samples = read(path, wanted)?.samples;
+    read_from(path, wanted, index, 1).map(|mut samples| samples.swap_remove(0))
+}
+
+/// Up to `count` samples of a file from one of them on, at least one.
+pub fn read_from(path: &Path, wanted: &[u32], index: usize, count: usize) -> Result<Vec<Sample>, DataError> {
+    let samples = read(path, wanted)?.samples;
     if index >= samples.len() {
         let what = format!("holds {} sample(s), index {index} was asked for", samples.len());
         return Err(DataError::Malformed { path: path.into(), what });
     }
-    Ok(samples.swap_remove(index))
+    Ok(samples.into_iter().skip(index).take(count.max(1)).collect())
 }
 
 /// Reads class labels from an IDX or npy file.

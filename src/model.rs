@@ -44,10 +44,15 @@ pub struct Draft {
 impl Model {
     /// Loads an ONNX file; `-` is standard input, where the model has the name of its graph.
     pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
+        Model::open_cut(path, None)
+    }
+
+    /// The same with a tensor of the network as its only output, in place of the model's own.
+    pub fn open_cut(path: impl AsRef<Path>, tensor: Option<&str>) -> Result<Model, Error> {
         let start = Instant::now();
         let path = path.as_ref();
         let place = path.display().to_string();
-        let options = LoadOptions::default();
+        let options = LoadOptions { output: tensor.map(str::to_owned), ..LoadOptions::default() };
         let inner = match path.as_os_str() == "-" {
             true => frontend::load_bytes(&files::read(path)?, &options),
             false => frontend::load(path, &options),

@@ -12,6 +12,7 @@ mod draft;
 mod error;
 mod fold;
 mod growth;
+mod legacy;
 mod lower;
 mod metadata;
 mod ops;
@@ -119,10 +120,14 @@ pub fn load_bytes(bytes: &[u8], options: &LoadOptions) -> Result<Model, Frontend
         return Err(FrontendError::TooLarge { bytes: size, limit_bytes: options.max_bytes });
     }
     let mut source = proto::read(bytes, &options.bound)?;
+    let mut metadata = Metadata::read(&source.model)?;
     if let Some(tensor) = &options.output {
+        if source.graph().output.iter().all(|own| own.name != *tensor) {
+            // They name the classes of the model's own output.
+            metadata.labels.clear();
+        }
         source.cut(tensor)?;
     }
-    let metadata = Metadata::read(&source.model)?;
     let shape = input_shape(&source, &metadata, options)?;
     source.fix_input(&shape);
     let analysis = Analysis::of(&source)?;

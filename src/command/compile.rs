@@ -4,7 +4,9 @@ use super::explain;
 use super::report::{Output, Report, bytes_text};
 use cipherloom::compiler::cost::Profile;
 use cipherloom::compiler::stages::{Stage, StageError};
-use cipherloom::compiler::{CompileOptions, EGraph, Packing, Purpose, Report as CompileReport, Watch};
+use cipherloom::compiler::{
+    BATCH_MAX, CompileOptions, EGraph, Packing, Purpose, Report as CompileReport, Watch,
+};
 use cipherloom::page::{self, Page};
 use cipherloom::{Access, Compiled, Draft, Error, Kind, Model, data, files};
 use serde_json::{Value, json};
@@ -18,8 +20,12 @@ pub(super) struct Arguments {
     /// ONNX model (`-`: standard input, and model.loom is written).
     model: PathBuf,
     /// Circuit to write (default: the model's name with .loom, in this folder).
-    #[arg(short, long)]
-    output: Option<PathBuf>,
+    #[arg(short = 'o', long, value_name = "FILE")]
+    circuit: Option<PathBuf>,
+    /// Tensor that the circuit yields in place of the model's outputs: the network is cut there (features for another
+    /// classifier, which the client decrypts as scores).
+    #[arg(long, value_name = "TENSOR")]
+    output: Option<String>,
     /// Manifest to write (default: beside the circuit, with .manifest).
     #[arg(long)]
     manifest: Option<PathBuf>,
@@ -31,7 +37,7 @@ pub(super) struct Arguments {
     html: Option<PathBuf>,
     /// Only a draft, for looking at with --html or --print-after: exact activations, as many levels as it takes. No files
     /// are written that could be run.
-    #[arg(long, conflicts_with_all = ["output", "manifest"])]
+    #[arg(long, conflicts_with_all = ["circuit", "manifest"])]
     draft: bool,
     /// Print what a stage leaves, as text (docs/passes.md lists the stages).
     #[arg(long, value_name = "STAGE")]
@@ -42,8 +48,17 @@ pub(super) struct Arguments {
     /// Explain a choice and end there, without writing files.
     #[arg(long, value_name = "WHAT", value_enum)]
     explain: Option<explain::Subject>,
+    /// Images that one evaluation classifies, side by side in the slots: a power of two. Together they take longer than one,
+    /// and each of them less.
+    #[arg(long, value_name = "IMAGES", default_value_t = 1, value_parser = batch)]
+    batch: u32,
     #[command(flatten)]
     choices: Choices,
+}
+
+fn batch(text: &str) -> Result<u32, String> {
+    let batch = text.parse().ok().filter(|b: &u32| b.is_power_of_two() && *b <= BATCH_MAX);
+    batch.ok_or_else(|| format!("a power of two up to {BATCH_MAX} is wanted"))
 }
 
 /// What the user may choose about a compilation.
@@ -116,7 +131,12 @@ fn bytes(text: &str) -> Result<u64, String> {
 impl Choices {
     /// Loads the model with the preprocessing that was chosen.
     pub(super) fn open(&self, path: &Path) -> Result<Model, Error> {
-        let mut model = Model::open(path)?;
+        self.open_cut(path, None)
+    }
+
+    /// The same, cut at a tensor.
+    fn open_cut(&self, path: &Path, tensor: Option<&str>) -> Result<Model, Error> {
+        let mut model = Model::open_cut(path, tensor)?;
         let mut preprocessing = model.preprocessing();
         let Choices { input_scale, input_mean, input_std, .. } = self;
         preprocessing.scale = input_scale.unwrap_or(preprocessing.scale);
@@ -154,7 +174,7 @@ pub(super) fn read_profile(path: Option<&Path>) -> Result<Arc<Profile>, Error> {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     files::one_stream(&[&arguments.model, arguments.calibrate.as_deref().unwrap_or("".as_ref())])?;
-    let mut model = arguments.choices.open(&arguments.model)?;
+    let mut model = arguments.choices.open_cut(&arguments.model, arguments.output.as_deref())?;
     let calibration = match &arguments.calibrate {
         Some(path) => Some(data::read(path, &model.input_shape())?),
         None => None,
@@ -163,7 +183,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
         output.step(&format!("measuring ranges on {} samples", dataset.samples.len()));
         model.calibrate(&dataset.samples)?;
     }
-    let options = arguments.choices.options()?;
+    for note in &model.frontend().notes {
+        output.remark(&format!("note: {note}"));
+    }
+    let options = CompileOptions { batch: arguments.batch, ..arguments.choices.options()? };
     if let Some(explain::Subject::Activations) = arguments.explain {
         return explain::activations(&model, options.activation_degree, calibration.as_ref());
     }
@@ -177,9 +200,6 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let Some(compiled) = compiled else {
         return Ok(Report::new(texts.trim_end().to_owned(), json!({ "stages": stages })));
     };
-    for note in &model.frontend().notes {
-        output.remark(&format!("note: {note}"));
-    }
     for warning in &compiled.report.warnings {
         output.remark(&format!("warning: {warning}"));
     }
@@ -187,7 +207,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
         true => "model".as_ref(),
         false => arguments.model.file_stem().unwrap_or_default(),
     };
-    let circuit = arguments.output.clone().unwrap_or_else(|| Path::new(stem).with_extension("loom"));
+    let circuit = arguments.circuit.clone().unwrap_or_else(|| Path::new(stem).with_extension("loom"));
     let manifest = arguments.manifest.clone().unwrap_or_else(|| circuit.with_extension("manifest"));
     let page = arguments.html.as_deref();
     let paths = || [arguments.model.as_path(), circuit.as_path(), manifest.as_path()].into_iter().chain(page);
@@ -284,6 +304,7 @@ pub(super) fn facts(compiled: &Compiled, file_bytes: usize, manifest_bytes: usiz
     let (c, r) = (&compiled.circuit, &compiled.report);
     json!({
         "model": c.name,
+        "batch": compiled.manifest.batch(),
         "file_bytes": file_bytes,
         "manifest_bytes": manifest_bytes,
         "log_n": c.parameters.log_n,
@@ -305,9 +326,13 @@ pub(super) fn summary(compiled: &Compiled) -> String {
     let (c, r) = (&compiled.circuit, &compiled.report);
     let f = &c.forecast;
     let told = told(r);
+    let batch = match compiled.manifest.batch() {
+        1 => String::new(),
+        batch => format!(" for {batch} images, {:.4} s each", f.seconds / f64::from(batch)),
+    };
     format!(
         "{}: N = 2^{}, log QP {:.1} of at most {:.0} for 128 bits (ePrint 2024/463), {} levels, {} rotations, {} rotation keys\n\
-         forecast: {:.3} s on one thread, {} memory, {} keys, {} up, {} down, {:.1} bits of precision ({:.1} under a public key){told}",
+         forecast: {:.3} s on one thread{batch}, {} memory, {} keys, {} up, {} down, {:.1} bits of precision ({:.1} under a public key){told}",
         c.name,
         c.parameters.log_n,
         r.log_qp,

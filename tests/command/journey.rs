@@ -117,6 +117,57 @@ fn standard_streams_carry_models_and_keys() {
 }
 
 #[test]
+fn a_batch_is_classified_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let compiled = done(f, &["compile", &shipped("lola.onnx"), "-o", "m.loom", "--batch", "4"]);
+    assert_eq!(compiled["batch"], 4, "{compiled}");
+    done(f, &["keygen", "m.manifest", "--secret", "s.key", "--keys", "e.keys"]);
+    // The folder holds the digits 0 to 9: of the last places of a batch none is left empty.
+    for (index, digits) in [("0", vec![0, 1, 2, 3]), ("7", vec![7, 8, 9])] {
+        let count = digits.len().to_string();
+        let sent = ["encrypt", "m.manifest", &shipped("samples"), "--secret", "s.key", "--index", index];
+        let sent = done(f, &[&sent[..], &["-o", "x.ct"]].concat());
+        assert_eq!(sent["images"], digits.len(), "{sent}");
+        done(f, &["run", "m.loom", "--keys", "e.keys", "x.ct", "-o", "y.ct"]);
+        let answer = ["decrypt", "m.manifest", "y.ct", "--secret", "s.key", "--images", &count];
+        let answer = done(f, &answer);
+        let classes: Vec<i64> =
+            answer["images"].as_array().unwrap().iter().map(|i| i["class"].as_i64().unwrap()).collect();
+        assert_eq!(classes, digits, "{answer}");
+    }
+    let more = cipherloom(f, &["decrypt", "m.manifest", "y.ct", "--secret", "s.key", "--images", "5"]);
+    assert_eq!(more.status.code(), Some(2), "no more images than there are places");
+    let odd = cipherloom(f, &["compile", &shipped("lola.onnx"), "--batch", "3"]);
+    assert_eq!(odd.status.code(), Some(2), "a batch is a power of two");
+}
+
+#[test]
+fn a_network_cut_at_a_tensor_yields_features() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let (model, image) = (shipped("cryptonets.onnx"), shipped("samples/digit-5.png"));
+    let unknown = cipherloom(f, &["compile", &model, "--output", "nowhere"]);
+    assert_eq!(unknown.status.code(), Some(3));
+    let message = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(message.contains("there are") && message.contains("bn2"), "{message}");
+    done(f, &["compile", &model, "--output", "bn2", "-o", "m.loom"]);
+    done(f, &["keygen", "m.manifest", "--secret", "s.key", "--keys", "e.keys"]);
+    done(f, &["encrypt", "m.manifest", &image, "--secret", "s.key", "-o", "x.ct"]);
+    done(f, &["run", "m.loom", "--keys", "e.keys", "x.ct", "-o", "y.ct"]);
+    let answer = done(f, &["decrypt", "m.manifest", "y.ct", "--secret", "s.key"]);
+    let found: Vec<f64> = answer["scores"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+    let clear = cipherloom::Model::open_cut(&model, Some("bn2")).unwrap();
+    let sample = cipherloom::data::read_one(image.as_ref(), &clear.input_shape(), 0).unwrap();
+    let wanted = clear.clear_scores(&sample).unwrap();
+    assert_eq!((found.len(), &answer["label"]), (100, &Value::Null), "features have no labels");
+    let largest = wanted.iter().fold(0f32, |m, x| m.max(x.abs()));
+    for (x, y) in found.iter().zip(wanted) {
+        assert!((x - f64::from(y)).abs() < 0.01 * f64::from(largest), "{x} instead of {y}");
+    }
+}
+
+#[test]
 fn compiling_twice_gives_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let f = folder.path();

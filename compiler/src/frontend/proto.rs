@@ -4,6 +4,7 @@
 //! dimensions, one float32 input. What is checked here cannot make tract panic.
 
 use super::error::{BadTensor, FrontendError};
+use super::legacy::modernise;
 use super::tensor::TensorFile;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
@@ -13,6 +14,9 @@ use tract_onnx::prelude::Framework;
 
 /// Elements of one tensor, at most: 1 GiB of float32.
 const MAX_ELEMENTS: u64 = 1 << 28;
+
+/// Tensors that a message lists.
+const NAMED_MAX: usize = 40;
 
 /// Operators whose result can dwarf their operands; tract evaluates them on constants while it reads.
 pub(super) const GROWING: &[&str] =
@@ -61,6 +65,7 @@ pub(super) fn read(mut bytes: &[u8], bound: &[(usize, TensorFile)]) -> Result<So
     let (input, dims) = the_input(graph)?;
     let mut source = Source { opset, input, dims, model };
     mend(&mut source);
+    modernise(&mut source);
     Ok(source)
 }
 
@@ -70,7 +75,7 @@ impl Source {
         self.model.graph.as_ref().expect("invariant: read() accepts models with a graph only")
     }
 
-    fn graph_mut(&mut self) -> &mut GraphProto {
+    pub(super) fn graph_mut(&mut self) -> &mut GraphProto {
         self.model.graph.as_mut().expect("invariant: read() accepts models with a graph only")
     }
 
@@ -86,7 +91,13 @@ impl Source {
             }
         }
         if kept.is_empty() {
-            let reason = format!("no node computes a tensor `{tensor}`, which is asked for as the output");
+            let names = graph.node.iter().flat_map(|n| &n.output).filter(|o| !o.is_empty());
+            let names: Vec<&str> = names.map(String::as_str).take(NAMED_MAX).collect();
+            let more = if names.len() == NAMED_MAX { " …" } else { "" };
+            let reason = format!(
+                "no node computes a tensor `{tensor}`, which is asked for as the output; there are {}{more}",
+                names.join(", ")
+            );
             return Err(FrontendError::Interface { reason });
         }
         kept.reverse();
@@ -327,7 +338,7 @@ fn mend(source: &mut Source) {
 }
 
 /// The tensor behind a name: an initializer, or the value of a Constant node.
-fn constant<'a>(graph: &'a GraphProto, name: &str) -> Option<&'a TensorProto> {
+pub(super) fn constant<'a>(graph: &'a GraphProto, name: &str) -> Option<&'a TensorProto> {
     let held = graph.node.iter().filter(|n| n.op_type == "Constant" && n.output.iter().any(|o| o == name));
     let mut values =
         held.flat_map(|n| &n.attribute).filter(|a| a.name == "value").filter_map(|a| a.t.as_ref());

@@ -136,7 +136,10 @@ const REMEDIES: &[(&str, &str)] = &[
     ("MaxPool", "train with AveragePool, or a convolution of stride 2, in its place"),
     ("LpPool", "train with AveragePool in its place"),
     ("GroupNormalization", "train with BatchNormalization in its place"),
-    ("Upsample", "convert the model to operator set 10 or later, where it is Resize"),
+    (
+        "Upsample",
+        "convert the model to operator set 10 or later, where it is Resize; beside Slice this must be done by hand",
+    ),
     ("Log", "take the logarithm after decryption"),
     ("Where", "train with Relu or Clip in its place"),
 ];

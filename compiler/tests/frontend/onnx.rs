@@ -6,6 +6,7 @@ pub enum Attribute {
     Float(f32),
     Text(&'static str),
     Ints(Vec<i64>),
+    Floats(Vec<f32>),
 }
 
 /// One node.
@@ -57,6 +58,10 @@ impl Node {
 
     pub fn ints(self, key: &str, value: &[i64]) -> Node {
         self.with(key, Attribute::Ints(value.to_vec()))
+    }
+
+    pub fn floats(self, key: &str, value: &[f32]) -> Node {
+        self.with(key, Attribute::Floats(value.to_vec()))
     }
 
     pub fn text(self, key: &str, value: &'static str) -> Node {
@@ -252,6 +257,13 @@ fn node(node: &Node) -> Vec<u8> {
             Attribute::Ints(list) => {
                 list.iter().for_each(|i| number(&mut a, 8, *i as u64));
                 7
+            }
+            Attribute::Floats(list) => {
+                for value in list {
+                    varint(&mut a, 7 << 3 | 5);
+                    a.extend_from_slice(&value.to_le_bytes());
+                }
+                6
             }
         };
         number(&mut a, 20, kind);

@@ -332,3 +332,44 @@ fn operator_sets_of_all_ages_are_read() {
         check(&file.node(Node::new("Flatten", "p", "y")), "y");
     }
 }
+
+#[test]
+fn old_operator_sets_align_constants_at_an_axis() {
+    let file = |op: &str| {
+        File::new(6, &[1, 3, 4, 5])
+            .node(Node::new("Conv", "x w", "c"))
+            .node(Node::new(op, "c b", "y").int("broadcast", 1).int("axis", 1))
+            .random("w", &[2, 3, 1, 1])
+            .positive("b", &[2])
+    };
+    for op in ["Add", "Sub", "Mul", "Div"] {
+        let old = check(&file(op), "y");
+        let new = File::new(7, &[1, 3, 4, 5])
+            .node(Node::new("Conv", "x w", "c"))
+            .node(Node::new(op, "c b", "y"))
+            .random("w", &[2, 3, 1, 1])
+            .positive("b", &[2, 1, 1]);
+        let new = check(&new, "y");
+        let x = input(&old, 1);
+        assert_eq!(old.reference.run(&x).unwrap(), new.reference.run(&x).unwrap(), "{op}");
+    }
+}
+
+#[test]
+fn upsampling_is_resizing() {
+    let scales = [1.0, 1.0, 2.0, 3.0];
+    for mode in ["nearest", "linear"] {
+        let node = |inputs: &str| Node::new("Upsample", inputs, "y").text("mode", mode);
+        let given = File::new(9, &[1, 2, 3, 4]).node(node("x s")).floats("s", &[4], &scales);
+        let kept = File::new(7, &[1, 2, 3, 4]).node(node("x").floats("scales", &scales));
+        let new = File::new(10, &[1, 2, 3, 4])
+            .node(Node::new("Resize", "x s", "y").text("mode", mode))
+            .floats("s", &[4], &scales);
+        let new = check(&new, "y");
+        for old in [given, kept] {
+            let old = check(&old, "y");
+            let x = input(&old, 1);
+            assert_eq!(old.reference.run(&x).unwrap(), new.reference.run(&x).unwrap(), "{mode}");
+        }
+    }
+}
