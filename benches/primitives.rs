@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p cipherloom-client --bench primitives -- [NAME..] [--threads 1] [--record]`; rows go to
 //! `benches/results/primitives.json`. Values are milliseconds, medians of calls that alternate between one thread and
-//! two; a row on two threads is named `.._threads2` and says by what it is faster. It needs no compiler to build.
+//! two; a row on two threads is named `.._threads2` and says by what it is faster. Rows `tier_OPERATION_PATH` are N = 2^14 on
+//! every kernel path of the processor in turn. It needs no compiler to build.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its rows")]
 
@@ -42,6 +43,8 @@ const RINGS: [Ring; 3] = [
 
 /// An operation, whose result is dropped.
 type Call<'a> = Box<dyn Fn() + Sync + Send + 'a>;
+/// A call, and where it runs.
+type Take<'a> = (&'a ThreadPool, &'a (dyn Fn() + Sync + Send + 'a));
 
 /// Baby and giant steps of the linear transformation.
 const STEPS: u32 = 8;
@@ -59,14 +62,140 @@ fn main() {
         .collect();
     let mut rows = Vec::new();
     for ring in &RINGS {
-        Operands::new(ring).measure(&arguments, &pools, &mut rows);
+        Operands::new(ring, Path::best()).measure(&arguments, &pools, &mut rows);
     }
+    tiers(&arguments, &mut rows);
     harness::finish(&arguments, "primitives", &rows);
+}
+
+/// What is measured, by the word that its rows' names begin with.
+const OPERATIONS: [(&str, for<'a> fn(&'a Made) -> Call<'a>); 7] = [
+    ("rotate", rotate),
+    ("multiply", multiply),
+    ("rotate8", rotate8),
+    ("multiply_plain", multiply_plain),
+    ("rescale", |made| Box::new(|| drop(made.context.rescale(&made.x).expect("a value")))),
+    ("encode", encode),
+    ("linear64", linear64),
+];
+
+fn rotate(made: &Made) -> Call<'_> {
+    let key = made.rotation_key(1);
+    Box::new(move || drop(made.context.rotate(&made.x, &key).expect("a rotation")))
+}
+
+fn multiply(made: &Made) -> Call<'_> {
+    let key = made.key(KeyTarget::Relinearization);
+    Box::new(move || {
+        let product = made.context.mul(&made.x, &made.x).expect("a product");
+        drop(made.context.relinearize_rescale(&product, &key).expect("a value"));
+    })
+}
+
+fn rotate8(made: &Made) -> Call<'_> {
+    let keys: Vec<_> = (1..=8).map(|step| made.rotation_key(step)).collect();
+    Box::new(move || {
+        let hoisted = made.context.hoist(&made.x, made.gadget).expect("digits");
+        let rotated = |key| made.context.rotate_hoisted(&hoisted, &made.x, key).expect("a rotation");
+        keys.iter().for_each(|key| drop(rotated(key)));
+    })
+}
+
+fn multiply_plain(made: &Made) -> Call<'_> {
+    Box::new(|| {
+        let product = made.context.mul_plain(&made.x, &made.plaintext).expect("a product");
+        drop(made.context.rescale(&product).expect("a value"));
+    })
+}
+
+fn encode(made: &Made) -> Call<'_> {
+    let limbs = Limbs(made.context.chain().len());
+    Box::new(move || drop(made.context.encoder().encode(&made.values, SCALE, limbs, 0).expect("an encoding")))
+}
+
+fn linear64(made: &Made) -> Call<'_> {
+    let steps = (1..STEPS).flat_map(|i| [i, i * STEPS]);
+    let keys: BTreeMap<u32, EvaluationKey> = steps.map(|step| (step, made.rotation_key(step))).collect();
+    let plaintexts: Vec<Arc<Plaintext>> = (0..(STEPS * STEPS) as usize)
+        .map(|i| {
+            let values: Vec<f64> = made.values.iter().map(|v| v + i as f64 / 64.0).collect();
+            let limbs = Limbs(made.context.chain().len());
+            let special = made.gadget.special_limbs;
+            Arc::new(made.context.encoder().encode(&values, SCALE, limbs, special).expect("an encoding"))
+        })
+        .collect();
+    Box::new(move || {
+        let step = |i: u32| -> SweepStep<'_> { (RotationStep(i), keys.get(&i)) };
+        let product = |i: usize| SweepProduct {
+            output: 0,
+            giant: i / STEPS as usize,
+            input: 0,
+            baby: i % STEPS as usize,
+        };
+        let sweep = LinearSweep {
+            inputs: vec![&made.x],
+            babies: (0..STEPS).map(step).collect(),
+            giants: (0..STEPS).map(|i| step(i * STEPS)).collect(),
+            products: (0..plaintexts.len()).map(product).collect(),
+            outputs: 1,
+            hoisting: Hoisting::Double,
+            rescale: true,
+            plaintext: &|i| Ok(plaintexts[i].clone().into()),
+        };
+        drop(made.context.linear(&sweep).expect("a sweep"));
+    })
+}
+
+/// The operations of one ring by every path of this processor, on one thread: what the kernels are worth.
+fn tiers(arguments: &Arguments, rows: &mut Vec<Row>) {
+    let ring = RINGS.iter().find(|ring| ring.log_n == 14).expect("2^14 is among the rings");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    let paths: Vec<Operands<'_>> =
+        Path::available().into_iter().map(|path| Operands::new(ring, path)).collect();
+    for (operation, call) in OPERATIONS {
+        let name = |operands: &Operands<'_>| format!("tier_{operation}_{}", operands.path);
+        if !paths.iter().any(|operands| arguments.wants(&name(operands))) {
+            continue;
+        }
+        let calls: Vec<Call<'_>> = paths.iter().map(|operands| call(operands.made())).collect();
+        let takes: Vec<Take<'_>> = calls.iter().map(|call| (&pool, &**call)).collect();
+        let medians = medians(&takes);
+        let best = medians[0];
+        for (operands, value) in paths.iter().zip(medians) {
+            let more = json!({ "path": operands.path.name(), "times_best": rounded(value / best), "log_n": ring.log_n });
+            let row = Row { name: name(operands), value, unit: "ms", threads: 1, more };
+            harness::print(&row);
+            rows.push(row);
+        }
+    }
+}
+
+/// Medians of calls that take turns, ms.
+fn medians(takes: &[Take<'_>]) -> Vec<f64> {
+    let time = |(pool, call): &Take<'_>| {
+        pool.install(|| {
+            let start = Instant::now();
+            call();
+            start.elapsed().as_secs_f64() * 1e3
+        })
+    };
+    let once: f64 = takes.iter().map(|take| time(take).min(time(take))).sum();
+    let calls = ((ROW_S * 1e3 / once) as usize).clamp(CALLS_MIN, CALLS_MAX);
+    let mut samples: Vec<Vec<f64>> = vec![vec![]; takes.len()];
+    for _ in 0..calls {
+        samples.iter_mut().zip(takes).for_each(|(samples, take)| samples.push(time(take)));
+    }
+    samples.into_iter().map(harness::median).collect()
+}
+
+fn rounded(ratio: f64) -> f64 {
+    (ratio * 1e3).round() / 1e3
 }
 
 /// What the operations of a ring work on, made when a row asks for it.
 struct Operands<'a> {
     ring: &'a Ring,
+    path: Path,
     made: OnceCell<Made>,
 }
 
@@ -84,123 +213,27 @@ struct Made {
 const SCALE: f64 = (1u64 << 40) as f64;
 
 impl Operands<'_> {
-    fn new(ring: &Ring) -> Operands<'_> {
-        Operands { ring, made: OnceCell::new() }
+    fn new(ring: &Ring, path: Path) -> Operands<'_> {
+        Operands { ring, path, made: OnceCell::new() }
     }
 
     fn measure(&self, arguments: &Arguments, pools: &[ThreadPool], rows: &mut Vec<Row>) {
-        let named = |operation: &str| {
+        for (operation, call) in OPERATIONS {
             let name = format!("{operation}_{}", self.ring.suffix);
-            arguments.wants(&name).then_some(name)
-        };
-        if let Some(name) = named("rotate") {
-            let (made, key) = (self.made(), self.made().rotation_key(1));
-            rows.extend(self.rows(
-                &name,
-                pools,
-                Box::new(|| drop(made.context.rotate(&made.x, &key).expect("a rotation"))),
-            ));
+            if arguments.wants(&name) {
+                rows.extend(self.rows(&name, pools, &call(self.made())));
+            }
         }
-        if let Some(name) = named("multiply") {
-            let (made, key) = (self.made(), self.made().key(KeyTarget::Relinearization));
-            let call = || {
-                let product = made.context.mul(&made.x, &made.x).expect("a product");
-                drop(made.context.relinearize_rescale(&product, &key).expect("a value"));
-            };
-            rows.extend(self.rows(&name, pools, Box::new(call)));
-        }
-        if let Some(name) = named("rotate8") {
-            let made = self.made();
-            let keys: Vec<_> = (1..=8).map(|step| made.rotation_key(step)).collect();
-            let call = || {
-                let hoisted = made.context.hoist(&made.x, made.gadget).expect("digits");
-                let rotated = |key| made.context.rotate_hoisted(&hoisted, &made.x, key).expect("a rotation");
-                keys.iter().for_each(|key| drop(rotated(key)));
-            };
-            rows.extend(self.rows(&name, pools, Box::new(call)));
-        }
-        if let Some(name) = named("multiply_plain") {
-            let made = self.made();
-            let call = || {
-                let product = made.context.mul_plain(&made.x, &made.plaintext).expect("a product");
-                drop(made.context.rescale(&product).expect("a value"));
-            };
-            rows.extend(self.rows(&name, pools, Box::new(call)));
-        }
-        if let Some(name) = named("rescale") {
-            let made = self.made();
-            rows.extend(self.rows(
-                &name,
-                pools,
-                Box::new(|| drop(made.context.rescale(&made.x).expect("a value"))),
-            ));
-        }
-        if let Some(name) = named("encode") {
-            let (made, limbs) = (self.made(), Limbs(self.ring.primes));
-            let call =
-                || drop(made.context.encoder().encode(&made.values, SCALE, limbs, 0).expect("an encoding"));
-            rows.extend(self.rows(&name, pools, Box::new(call)));
-        }
-        if let Some(name) = named("linear64") {
-            rows.extend(self.linear(&name, pools));
-        }
-    }
-
-    fn linear(&self, name: &str, pools: &[ThreadPool]) -> Vec<Row> {
-        let made = self.made();
-        let steps = (1..STEPS).flat_map(|i| [i, i * STEPS]);
-        let keys: BTreeMap<u32, EvaluationKey> = steps.map(|step| (step, made.rotation_key(step))).collect();
-        let plaintexts: Vec<Arc<Plaintext>> = (0..(STEPS * STEPS) as usize)
-            .map(|i| {
-                let values: Vec<f64> = made.values.iter().map(|v| v + i as f64 / 64.0).collect();
-                let limbs = Limbs(made.context.chain().len());
-                let special = made.gadget.special_limbs;
-                Arc::new(made.context.encoder().encode(&values, SCALE, limbs, special).expect("an encoding"))
-            })
-            .collect();
-        let step = |i: u32| -> SweepStep<'_> { (RotationStep(i), keys.get(&i)) };
-        let call = || {
-            let product = |i: usize| SweepProduct {
-                output: 0,
-                giant: i / STEPS as usize,
-                input: 0,
-                baby: i % STEPS as usize,
-            };
-            let sweep = LinearSweep {
-                inputs: vec![&made.x],
-                babies: (0..STEPS).map(step).collect(),
-                giants: (0..STEPS).map(|i| step(i * STEPS)).collect(),
-                products: (0..plaintexts.len()).map(product).collect(),
-                outputs: 1,
-                hoisting: Hoisting::Double,
-                rescale: true,
-                plaintext: &|i| Ok(plaintexts[i].clone().into()),
-            };
-            drop(made.context.linear(&sweep).expect("a sweep"));
-        };
-        self.rows(name, pools, Box::new(call))
     }
 
     fn made(&self) -> &Made {
-        self.made.get_or_init(|| Made::new(self.ring))
+        self.made.get_or_init(|| Made::new(self.ring, self.path))
     }
 
-    /// One row per pool: medians of calls that take turns.
-    fn rows(&self, name: &str, pools: &[ThreadPool], call: Call<'_>) -> Vec<Row> {
-        let time = |pool: &ThreadPool| {
-            pool.install(|| {
-                let start = Instant::now();
-                call();
-                start.elapsed().as_secs_f64() * 1e3
-            })
-        };
-        let once: f64 = pools.iter().map(|pool| time(pool).min(time(pool))).sum();
-        let calls = ((ROW_S * 1e3 / once) as usize).clamp(CALLS_MIN, CALLS_MAX);
-        let mut samples: Vec<Vec<f64>> = vec![vec![]; pools.len()];
-        for _ in 0..calls {
-            samples.iter_mut().zip(pools).for_each(|(samples, pool)| samples.push(time(pool)));
-        }
-        let medians: Vec<f64> = samples.into_iter().map(harness::median).collect();
+    /// One row per pool.
+    fn rows(&self, name: &str, pools: &[ThreadPool], call: &Call<'_>) -> Vec<Row> {
+        let takes: Vec<Take<'_>> = pools.iter().map(|pool| (pool, &**call)).collect();
+        let medians = medians(&takes);
         let row = |(&value, pool): (&f64, &ThreadPool)| self.row(name, value, medians[0], pool);
         medians.iter().zip(pools).map(row).collect()
     }
@@ -215,7 +248,7 @@ impl Operands<'_> {
             "digit_limbs": self.ring.digit_limbs,
         });
         if threads > 1 {
-            more["speedup"] = json!((first / value * 1e3).round() / 1e3);
+            more["speedup"] = json!(rounded(first / value));
         }
         let row = Row { name, value, unit: "ms", threads, more };
         harness::print(&row);
@@ -224,14 +257,14 @@ impl Operands<'_> {
 }
 
 impl Made {
-    fn new(ring: &Ring) -> Made {
+    fn new(ring: &Ring, path: Path) -> Made {
         let mut chain = Vec::new();
         for _ in 0..ring.primes {
             let wanted = ring.prime_bits.exp2() as u64 - (1 << 22);
             chain.push(nearest_prime(wanted, ring.log_n, &chain).expect("a prime"));
         }
         let special = special_primes(ring.log_n, &chain, ring.digit_limbs as u32).expect("special primes");
-        let context = Context::new(ring.log_n, &chain, &special, Path::best()).expect("a context");
+        let context = Context::new(ring.log_n, &chain, &special, path).expect("a context");
         let mut randomness = Randomness::from_system().expect("randomness");
         let secret = SecretKey::generate(context.degree(), &mut randomness);
         let values: Vec<f64> = (0..context.slots()).map(|i| (i % 7) as f64 / 7.0).collect();
