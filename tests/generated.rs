@@ -1,0 +1,109 @@
+//! Networks that nobody here wrote by hand: twenty styles of exporters and model zoos, and random ones. They compile, circuits
+//! mean what the files mean up to their polynomials, and encrypted answers are those of the circuits.
+
+#[path = "generated/judge.rs"]
+mod judge;
+#[allow(dead_code, reason = "the writer of the compiler's tests writes more kinds of files")]
+#[path = "../compiler/tests/frontend/onnx.rs"]
+mod onnx;
+#[path = "../models/generate/small.rs"]
+mod small;
+
+use judge::{Way, is_too_deep, judge};
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use small::{Layer, Network, conv};
+
+/// Distance of encrypted scores from the circuit's that is allowed, as a share of their span.
+const ENCRYPTED_MAX: f64 = 0.01;
+
+#[test]
+fn twenty_styles_compile_and_run_encrypted() {
+    let networks = small::all();
+    assert_eq!(networks.len(), 20);
+    for network in networks {
+        let verdict = judge(&network, Way::Encrypted).unwrap_or_else(|e| panic!("{}: {e}", network.name));
+        println!("{}: {verdict:?}", network.name);
+        let found = verdict.from_circuit.expect("it was encrypted");
+        assert!(found <= ENCRYPTED_MAX, "{}: {found} of the span from the circuit", network.name);
+        assert!(verdict.from_model.is_finite(), "{}: {verdict:?}", network.name);
+    }
+}
+
+/// A linear layer that keeps the size of the image.
+fn kept() -> impl Strategy<Value = Layer> {
+    let kernel = prop_oneof![Just(1i64), Just(3)];
+    let conv = |(maps, kernel, dilation)| Layer::Conv { maps, kernel, stride: 1, dilation, groups: 1 };
+    prop_oneof![(1..5i64, kernel, 1..3i64).prop_map(conv), Just(Layer::Norm)]
+}
+
+/// Any layer that an image of one or two spatial axes can go through.
+fn layer() -> impl Strategy<Value = Layer> {
+    let functions = vec!["Relu", "Square", "Silu", "LeakyRelu", "Sigmoid", "HardSwish"];
+    prop_oneof![
+        3 => kept(),
+        1 => Just(Layer::Conv { maps: 4, kernel: 3, stride: 2, dilation: 1, groups: 1 }),
+        2 => prop::sample::select(functions).prop_map(Layer::Act),
+        1 => Just(Layer::Residual(vec![Layer::Norm, Layer::Act("Relu")])),
+        1 => kept().prop_map(|inner| Layer::Branches(vec![vec![], vec![Layer::Norm, inner]])),
+        1 => Just(Layer::Upsample),
+        1 => (1..3i64).prop_map(Layer::Transposed),
+    ]
+}
+
+fn network() -> impl Strategy<Value = Network> {
+    let input = prop_oneof![
+        prop::collection::vec(1..9i64, 2..=2).prop_map(|s| vec![s[0] % 3 + 1, s[1] + 4]),
+        prop::collection::vec(1..6i64, 3..=3).prop_map(|s| vec![s[0] % 3 + 1, s[1] + 3, s[2] + 3]),
+    ];
+    let dense = prop::option::of(1..6i64);
+    (input, prop::collection::vec(layer(), 1..4), dense, any::<bool>()).prop_map(
+        |(input, mut layers, dense, last)| {
+            // An activation alone has nothing to be fitted to; a convolution in front gives it a range.
+            layers.insert(0, conv(2, 3));
+            layers.extend(dense.map(Layer::Dense));
+            let channels_last = last && input.len() == 3;
+            Network { name: "random".into(), input, channels_last, layers }
+        },
+    )
+}
+
+/// Distance from tract without activations that need polynomials.
+const LINEAR_MAX: f64 = 1e-4;
+
+/// A network that has only products and linear layers is met exactly.
+fn has_polynomials(layers: &[Layer]) -> bool {
+    layers.iter().any(|layer| match layer {
+        Layer::Act(op) => *op != "Square",
+        Layer::Residual(inner) => has_polynomials(inner),
+        Layer::Branches(lists) => lists.iter().any(|inner| has_polynomials(inner)),
+        _ => false,
+    })
+}
+
+fn check(network: &Network, way: Way) {
+    match judge(network, way) {
+        Ok(verdict) => {
+            let limit = if has_polynomials(&network.layers) { f64::INFINITY } else { LINEAR_MAX };
+            assert!(verdict.from_model <= limit, "{network:?}: {verdict:?}");
+            assert!(verdict.from_circuit.is_none_or(|d| d <= ENCRYPTED_MAX), "{network:?}: {verdict:?}");
+        }
+        Err(e) => assert!(is_too_deep(&e), "{network:?}: {e}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 24, failure_persistence: None, max_shrink_iters: 200, ..Config::default() })]
+    #[test]
+    fn random_networks_mean_what_their_files_mean(network in network()) {
+        check(&network, Way::Exact);
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 6, failure_persistence: None, max_shrink_iters: 20, ..Config::default() })]
+    #[test]
+    fn random_networks_run_encrypted(network in network()) {
+        check(&network, Way::Encrypted);
+    }
+}
