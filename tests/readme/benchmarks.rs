@@ -29,11 +29,72 @@ pub fn tables(rows: &[Value]) -> Vec<(&'static str, String)> {
     vec![
         ("primitives", primitives(rows)),
         ("networks", plain(rows, &["_run_s", "_run_gib"])),
+        ("batches", batches(rows)),
+        ("tiers", tiers(rows)),
         ("accuracy", plain(rows, &["_accuracy", "_agree", "_precision_bits"])),
         ("peers", peers(rows)),
         ("peers per level", peers_per_level(rows)),
         ("peers parameters", parameters(rows)),
     ]
+}
+
+/// One line per model: an image alone and as one of a batch.
+fn batches(rows: &[Value]) -> String {
+    let mut out =
+        String::from("| model | images | alone | each of the batch | gain |\n|---|---|---|---|---|\n");
+    for (row, model) in
+        rows.iter().filter_map(|r| Some((r, r["name"].as_str()?.strip_suffix("_batch_image_s")?)))
+    {
+        let ms = |seconds: f64| format!("{:.2} ms", seconds * 1e3);
+        let (alone, each) = (ms(number(row, "alone_s")), ms(number(row, "value")));
+        let (batch, gain) = (number(row, "batch"), number(row, "gain"));
+        out += &format!("| {} | {batch} | {alone} | {each} | {gain:.2} |\n", model.replace('_', "-"));
+    }
+    out + &machine_line(rows, "_batch_image_s")
+}
+
+/// One line per operation: every kernel path in milliseconds, and how many times as long as the fastest it takes.
+fn tiers(rows: &[Value]) -> String {
+    const PATHS: [(&str, &str); 3] = [("ifma", "AVX-512 IFMA"), ("avx2", "AVX2"), ("scalar", "scalar")];
+    let titles = PATHS.map(|(_, title)| title).join(" | ");
+    let mut out = format!("| operation, N = 2^14 | {titles} |\n|---|---|---|---|\n");
+    for (operation, what) in OPERATIONS {
+        let cell = |(path, _)| {
+            let row = find(rows, &format!("tier_{operation}_{path}"))?;
+            Some(format!("{:.2} ms ({:.2}x)", number(row, "value"), number(row, "times_best")))
+        };
+        let cells = PATHS.map(|path| cell(path).unwrap_or("–".into()));
+        if cells.iter().any(|c| c != "–") {
+            out += &format!("| {what} | {} |\n", cells.join(" | "));
+        }
+    }
+    out + &machine_line(rows, "_scalar")
+}
+
+/// Where and when the rows with this suffix were measured.
+fn machine_line(rows: &[Value], suffix: &str) -> String {
+    let row = rows.iter().find(|r| r["name"].as_str().is_some_and(|name| name.ends_with(suffix)));
+    row.map_or(String::new(), |r| {
+        let text = |field: &str| r[field].as_str().unwrap_or("unknown").to_owned();
+        format!("\n{}, {}, commit {}.\n", text("machine"), text("date"), text("commit"))
+    })
+}
+
+/// Marker and table, for each table of docs/fuzzing.md.
+pub fn fuzz_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
+    let mut out = String::from(
+        "| target | executions | edges | seconds | peak memory | findings |\n|---|---|---|---|---|---|\n",
+    );
+    for row in rows
+        .iter()
+        .filter(|r| r["name"].as_str().is_some_and(|n| n.starts_with("fuzz_")) && r["edges"].is_number())
+    {
+        let name = row["name"].as_str().unwrap_or_default().trim_start_matches("fuzz_");
+        let [executions, edges, seconds, peak, findings] =
+            ["executions", "edges", "seconds", "peak_mb", "findings"].map(|field| number(row, field));
+        out += &format!("| `{name}` | {executions} | {edges} | {seconds} | {peak} MB | {findings} |\n");
+    }
+    vec![("fuzz", out + &machine_line(rows, "fuzz_executions"))]
 }
 
 /// Marker and table, for each table of docs/kernels.md.
