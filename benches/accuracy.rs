@@ -16,10 +16,9 @@ mod harness;
 use cipherloom::compiler::CompileOptions;
 use cipherloom::ir::{Circuit, Exact};
 use cipherloom::{Compiled, Model, data, session, slot_values};
-use harness::{Arguments, Row, root};
+use harness::{Arguments, MODELS, Row, root};
 use serde_json::json;
 
-const MODELS: [&str; 5] = ["lola", "mlp", "cryptonets", "lenet", "lenet5-relu"];
 const IMAGES: usize = 100;
 
 fn main() {

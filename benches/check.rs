@@ -16,12 +16,11 @@ use cipherloom::check::{Wanted, check};
 use cipherloom::compiler::CompileOptions;
 use cipherloom::ir::{Draw, Encryption, Noisy};
 use cipherloom::{Model, data, slot_values};
-use harness::{Arguments, Row, root};
+use harness::{Arguments, MODELS, Row, root};
 use rayon::prelude::*;
 use serde_json::json;
 use std::time::Instant;
 
-const MODELS: [&str; 5] = ["lola", "mlp", "cryptonets", "lenet", "lenet5-relu"];
 const IMAGES: usize = 1000;
 const ENCRYPTED: usize = 20;
 const TIMED: usize = 200;

@@ -45,6 +45,9 @@ impl Arguments {
     }
 }
 
+/// The shipped models.
+pub const MODELS: [&str; 6] = ["lola", "mlp", "cryptonets", "lenet1", "lenet", "lenet5-relu"];
+
 /// The middle value (of an even number, the lower of the two).
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

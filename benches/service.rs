@@ -1,7 +1,9 @@
-//! The service on loopback: what it adds to an evaluation, and many clients at once.
+//! The service on loopback: what it adds to an evaluation, LeNet-1 from image to class, many clients at once, kills and
+//! corrupted requests, features for another classifier.
 //!
-//! `cargo bench --bench service -- [overhead|load] [--record]`; rows go to `benches/results/service.json`.
-//! `CIPHERLOOM_LOAD_S` shortens the load (default 300 s).
+//! `cargo bench --bench service -- [overhead|lenet1|load|fault|transfer] [--record]`; rows go to `benches/results/service.json`.
+//! `CIPHERLOOM_LOAD_S` shortens the load (default 300 s), `CIPHERLOOM_FAULT_RUNS` (100) and `CIPHERLOOM_FUZZ_REQUESTS` (100,000) the
+//! faults, which are the tests' own, run by cargo. `PYTHON` names a python with numpy, onnx and onnxruntime for the transfer.
 
 #![allow(
     clippy::print_stdout,
@@ -36,6 +38,15 @@ fn main() {
     let mut rows = Vec::new();
     if arguments.wants("overhead") {
         rows.extend(overhead(folder.path()));
+    }
+    if arguments.wants("lenet1") {
+        rows.extend(lenet1(folder.path()));
+    }
+    if arguments.wants("fault") {
+        rows.extend(faults());
+    }
+    if arguments.wants("transfer") {
+        rows.extend(transfer());
     }
     if arguments.wants("load") {
         rows.push(load(folder.path()));
@@ -125,6 +136,90 @@ fn overhead(folder: &Path) -> Vec<Row> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let value = (through - case.run_s) * 1e3;
     vec![Row { name: "service_overhead_ms".into(), value, unit: "ms", threads, more }]
+}
+
+/// One image through the service, keys registered: from its pixels to the decrypted class.
+fn lenet1(folder: &Path) -> Vec<Row> {
+    let case = case(folder, "lenet1");
+    let server = start(folder);
+    let data = folder.join("data").display().to_string();
+    let made = command(&["serve", "token", "add", "lenet1", "--data", &data]);
+    std::fs::write(folder.join("token"), made["token"].as_str().unwrap()).unwrap();
+    let images = (0..10).map(|d| root().join(format!("models/samples/digit-{d}.png")).display().to_string());
+    let [home, token] = ["home", "token"].map(|name| folder.join(name).display().to_string());
+    let words =
+        ["client", "predict", "--server", &server.1, "--token", &token, "--home", &home, "--model", "lenet1"];
+    let words: Vec<String> = words.map(str::to_owned).into_iter().chain(images).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    // The first call makes and registers the keys; the answers of the second are counted.
+    command(&words);
+    let answers = command(&words);
+    let answers = answers["answers"].as_array().unwrap();
+    let part = |answer: &Value, name: &str| answer["exchange"][name].as_f64().unwrap();
+    let whole =
+        |a: &Value| ["encrypt_s", "server_s", "decrypt_s"].iter().map(|name| part(a, name)).sum::<f64>();
+    let right = answers.iter().enumerate().filter(|(digit, a)| a["class"] == *digit).count();
+    let (seconds, bytes) = (median(answers.iter().map(whole).collect()), part(&answers[0], "upload_bytes"));
+    let more = json!({ "images": answers.len(), "right": right, "run_s": case.run_s });
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let row = |name: &str, value, unit| Row { name: name.into(), value, unit, threads, more: more.clone() };
+    vec![row("lenet1_service_s", seconds, "s"), row("lenet1_upload_bytes", bytes, "")]
+}
+
+/// The long form of the tests that kill the server and send it nonsense; the counts are those that they print.
+fn faults() -> Vec<Row> {
+    let long = |name: &str, usual: &str| std::env::var(name).unwrap_or(usual.to_owned());
+    let out = Command::new(env!("CARGO"))
+        .args(["test", "--locked", "--test", "command", "service::faults", "--", "--nocapture"])
+        .env("CIPHERLOOM_FAULT_RUNS", long("CIPHERLOOM_FAULT_RUNS", "100"))
+        .env("CIPHERLOOM_FUZZ_REQUESTS", long("CIPHERLOOM_FUZZ_REQUESTS", "100000"))
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{said}");
+    let count = |name: &str| -> f64 {
+        let after = said.split(&format!("{name} ")).nth(1).unwrap_or_else(|| panic!("{name} in {said}"));
+        after.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).unwrap()
+    };
+    let kills = json!({ "kills": count("kills"), "in_flight_at_least": count("in flight at least"), "right": count("right") });
+    let requests = json!({ "answered": count("answered"), "dropped": count("dropped") });
+    let row = |name: &str, more: &Value| Row {
+        name: name.into(),
+        value: count(name),
+        unit: "",
+        threads: 1,
+        more: more.clone(),
+    };
+    vec![
+        row("fault_kill9_runs", &kills),
+        row("fault_lost_jobs", &kills),
+        row("fuzz_requests", &requests),
+        row("fuzz_requests_panics", &requests),
+    ]
+}
+
+/// Features of clothes by a network for digits (docs/examples/transfer.py): accuracies in the clear and by ciphertexts.
+fn transfer() -> Vec<Row> {
+    let Some(data) = harness::data() else {
+        println!("skipped: no data folder (set CIPHERLOOM_DATA)");
+        return vec![];
+    };
+    let out = Command::new(std::env::var("PYTHON").unwrap_or("python3".into()))
+        .arg(root().join("docs/examples/transfer.py"))
+        .args(["--cipherloom", env!("CARGO_BIN_EXE_cipherloom"), "--model"])
+        .arg(root().join("models/cryptonets.onnx"))
+        .arg("--data")
+        .arg(data.join("fashion-mnist"))
+        .output()
+        .expect("python starts");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let facts: Value = serde_json::from_slice(&out.stdout).expect("the example prints one object");
+    let row = |name: &str| {
+        let value = facts[name].as_f64().expect("an accuracy");
+        Row { name: name.into(), value, unit: "%", threads: 1, more: facts.clone() }
+    };
+    vec![row("transfer_accuracy_clear"), row("transfer_accuracy_encrypted")]
 }
 
 fn load(folder: &Path) -> Row {

@@ -22,11 +22,12 @@ fn twenty_styles_compile_and_run_encrypted() {
     let networks = small::all();
     assert_eq!(networks.len(), 20);
     for network in networks {
-        let verdict = judge(&network, Way::Encrypted).unwrap_or_else(|e| panic!("{}: {e}", network.name));
+        let verdict = judge(&network, Way::Encrypted(16)).unwrap_or_else(|e| panic!("{}: {e}", network.name));
         println!("{}: {verdict:?}", network.name);
         let found = verdict.from_circuit.expect("it was encrypted");
         assert!(found <= ENCRYPTED_MAX, "{}: {found} of the span from the circuit", network.name);
         assert!(verdict.from_model.is_finite(), "{}: {verdict:?}", network.name);
+        assert!(verdict.levels > 0 && verdict.log_n >= 12, "{}: {verdict:?}", network.name);
     }
 }
 
@@ -104,6 +105,6 @@ proptest! {
     #![proptest_config(Config { cases: 6, failure_persistence: None, max_shrink_iters: 20, ..Config::default() })]
     #[test]
     fn random_networks_run_encrypted(network in network()) {
-        check(&network, Way::Encrypted);
+        check(&network, Way::Encrypted(14));
     }
 }

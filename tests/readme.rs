@@ -115,6 +115,7 @@ fn the_tables_of_benches_are_what_was_measured() {
     keep("docs/accuracy.md", &benchmarks::check_tables(&results()));
     keep("docs/saturation.md", &benchmarks::saturation_tables(&results()));
     keep("docs/bootstrapping.md", &bootstrapping::tables(&results()));
+    keep("docs/operations.md", &benchmarks::service_tables(&results()));
     keep("docs/fuzzing.md", &benchmarks::fuzz_tables(&results()));
     keep("docs/conformance.md", &benchmarks::conformance_tables(&results()));
 }

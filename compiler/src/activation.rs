@@ -2,7 +2,7 @@
 //!
 //! Does: replaces every exact activation by a polynomial fitted on its calibrated range, in a variable scaled so that
 //! the leading coefficient is ±1; the scaling becomes a linear node before it, which [`compose`](crate::compose)
-//! merges into the layer that produces the tensor. Needs: ranges (calibrated, else interval bounds with a warning).
+//! merges into the layer that produces the tensor. A function that is a line on its range becomes a linear node. Needs: ranges (calibrated, else interval bounds with a warning).
 //! Leaves: a graph without [`Function::Exact`]. Why here: ranges belong to the tensors of the model, before any
 //! linear map is merged.
 
@@ -14,12 +14,13 @@ use crate::error::CompileError;
 use crate::graph::{Function, Kind, NodeId, TensorGraph, TensorNode};
 use crate::outputs::Assumed;
 use crate::stages::Stage;
-use cipherloom_ir::{Activation, RangeCertificate, matrix_rows};
+use cipherloom_ir::{Activation, RangeCertificate, Tensor, matrix_rows};
 use fit::{Density, fit, to_powers};
 use std::collections::BTreeMap;
 
-/// Leading coefficients whose term stays below this share of the polynomial's largest value are taken as zero.
-const NEGLIGIBLE_SHARE: f64 = 1e-3;
+/// Leading coefficients whose term stays below this share of the polynomial's largest value are taken as zero: scaled to ±1 they
+/// make the other terms larger than the result by the inverse of the share, and as many bits are lost where these cancel.
+const NEGLIGIBLE_SHARE: f64 = 1.0 / 64.0;
 
 /// What the stage hands on beside the graph.
 #[derive(Clone, Debug, Default)]
@@ -107,18 +108,16 @@ fn add_polynomial(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wan
         4..=7 => &[4, 3, 2],
         _ => &[8, 4, 3, 2],
     };
-    let mut chosen = None;
-    for &degree in degrees {
+    let found = degrees.iter().find_map(|&degree| {
         let (coefficients, max_error) = fit(wanted.function, wanted.range, wanted.density, degree);
         let lead = to_powers(&coefficients, wanted.range)[degree as usize];
         let largest = coefficients.iter().fold(0.0f64, |m, c| m.max(c.abs()));
         let term = lead.abs() * libm::pow(bound, f64::from(degree));
-        chosen = Some((coefficients, max_error, lead, degree));
-        if term > NEGLIGIBLE_SHARE * largest {
-            break;
-        }
-    }
-    let (coefficients, max_error, lead, degree) = chosen.expect("the list of degrees is not empty");
+        (term > NEGLIGIBLE_SHARE * largest).then_some((coefficients, max_error, lead, degree))
+    });
+    let Some((coefficients, max_error, lead, degree)) = found else {
+        return line(out, node, operand, &wanted);
+    };
     let factor = libm::pow(lead.abs(), 1.0 / f64::from(degree));
     let source = out.node(operand).clone();
     let scaled = TensorNode {
@@ -136,6 +135,20 @@ fn add_polynomial(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wan
         of: wanted.function.clone(),
     };
     out.add(TensorNode { kind: Kind::Elementwise(function), ..node.clone() }, &[scaled])
+}
+
+/// A function that no polynomial of higher degree meets better than its line.
+fn line(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wanted: &Fit<'_>) -> NodeId {
+    let (coefficients, _) = fit(wanted.function, wanted.range, wanted.density, 1);
+    let powers = to_powers(&coefficients, wanted.range);
+    let channels = node.shape.first().copied().unwrap_or(1);
+    let bias = Some(out.add_tensor(Tensor {
+        name: format!("{}.constant", node.name),
+        shape: vec![channels],
+        values: vec![powers[0] as f32; channels as usize],
+    }));
+    let kind = Kind::Linear { operators: vec![], scale: powers[1], bias };
+    out.add(TensorNode { kind, ..node.clone() }, &[operand])
 }
 
 /// Calibrated range of a tensor, else interval bounds.

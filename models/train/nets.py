@@ -1,4 +1,4 @@
-"""The five architectures, each written once, and their meaning in jax.
+"""The six architectures, each written once, and their meaning in jax.
 
 Relies on: nothing but jax. Promises: `NETS` is the only place that lists layers; training, export and
 checks all read it. Images are NHWC inside; `Flatten` emits the NCHW order that the ONNX file has.
@@ -71,6 +71,11 @@ NETS = {
         Conv("conv1", 5, 5, 2, 1), BatchNorm("bn1"), Square("act1"), Flatten("flat"),
         Dense("fc1", 100), BatchNorm("bn2"), Square("act2"),
         Dense("fc2", 10),
+    ],
+    "lenet1": [
+        Conv("conv1", 4, 5, 1, 0), AvgPool("pool1"),
+        Conv("conv2", 12, 5, 1, 0), BatchNorm("bn1"), Square("act1"), AvgPool("pool2"), Flatten("flat"),
+        Dense("fc1", 10),
     ],
     "lenet": [
         Conv("conv1", 32, 5, 2, 2), BatchNorm("bn1"), Square("act1"),

@@ -45,6 +45,7 @@ RECIPES = {
     "lola": Recipe(epochs=40, augment=0.6),
     "mlp": Recipe(epochs=40, augment=0.6),
     "cryptonets": Recipe(epochs=40, augment=0.6),
+    "lenet1": Recipe(epochs=14, rate=5e-3, decay=1e-3, smoothing=0.02, augment=0.1),
     "lenet": Recipe(epochs=12, augment=0.8, decay=5e-2),
     "lenet5-relu": Recipe(epochs=12, tune_epochs=12, limit=3.5),
 }

@@ -9,6 +9,8 @@ use cipherloom_ir::Exact;
 /// Images of which ranges are measured, and on which circuit and file are compared.
 const CALIBRATED: u64 = 24;
 const COMPARED: u64 = 8;
+/// Bits of precision: an error of 1 % of the span is between 6 and 7.
+const PRECISION_BITS: f64 = 8.0;
 
 /// How far apart the scores are, as shares of the span of the circuit's exact scores over all images.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +30,8 @@ pub struct Verdict {
 pub enum Way {
     /// The exact meaning alone.
     Exact,
-    /// Encrypted as well, one image.
-    Encrypted,
+    /// Encrypted as well, one image, where the ring degree is at most two to this.
+    Encrypted(u32),
 }
 
 /// Compiles a network and compares; an error where it does not compile.
@@ -44,7 +46,8 @@ pub fn judge(network: &Network, way: Way) -> Result<Verdict, Error> {
         Sample { values: Values::Floats(values) }
     };
     model.calibrate(&(1..=CALIBRATED).map(sample).collect::<Vec<_>>())?;
-    let compiled = model.compile(&CompileOptions { precision_bits: 12.0, ..CompileOptions::default() })?;
+    let compiled =
+        model.compile(&CompileOptions { precision_bits: PRECISION_BITS, ..CompileOptions::default() })?;
     let circuit = compiled.circuit.clone();
     let exact = Exact::new(&circuit).expect("a verified circuit has a meaning");
     let images: Vec<Sample> = (1..=COMPARED).map(|k| sample(1000 + k)).collect();
@@ -62,8 +65,7 @@ pub fn judge(network: &Network, way: Way) -> Result<Verdict, Error> {
         from_model = from_model.max(apart(&clear, scores));
     }
     let from_circuit = match way {
-        Way::Exact => None,
-        Way::Encrypted => {
+        Way::Encrypted(log_n_max) if circuit.parameters.log_n <= log_n_max => {
             let client = session::client(&network.name, compiled.manifest.clone())?;
             let secret = client.generate_secret().expect("randomness");
             let keys = session::evaluation_keys(&client, &secret)?;
@@ -73,6 +75,7 @@ pub fn judge(network: &Network, way: Way) -> Result<Verdict, Error> {
             let (answer, _) = server.run(&input, 1, None)?;
             Some(apart(&session::decrypt(&client, &secret, answer)?.remove(0).values, &scores[0]))
         }
+        _ => None,
     };
     let (log_n, levels) = (circuit.parameters.log_n, circuit.parameters.top().0);
     Ok(Verdict { log_n, levels, from_model, from_circuit })

@@ -80,6 +80,16 @@ fn machine_line(rows: &[Value], suffix: &str) -> String {
     })
 }
 
+/// Marker and table, for each table of docs/operations.md.
+pub fn service_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
+    let names = ["service_", "lenet1_", "fault_", "fuzz_requests", "transfer_"];
+    let own =
+        |name: &str| names.iter().any(|start| name.starts_with(start)) && !name.starts_with("lenet1_run");
+    let own: Vec<Value> = rows.iter().filter(|r| r["name"].as_str().is_some_and(own)).cloned().collect();
+    let machine = own.first().map_or(String::new(), |_| machine_line(&own, ""));
+    vec![("service", plain(&own, &[""]) + &machine)]
+}
+
 /// Marker and table, for each table of docs/fuzzing.md.
 pub fn fuzz_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
     let mut out = String::from(
@@ -109,7 +119,22 @@ pub fn saturation_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
 
 /// Marker and table, for each table of docs/accuracy.md.
 pub fn check_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
-    vec![("check", check(rows))]
+    vec![("check", check(rows)), ("generated", generated(rows))]
+}
+
+/// One line per generated network.
+fn generated(rows: &[Value]) -> String {
+    let mut out = String::from(
+        "| network | N | levels | circuit from file | encrypted from circuit |\n|---|---|---|---|---|\n",
+    );
+    for row in rows.iter().filter(|r| r["encrypted_percent"].is_number()) {
+        let name =
+            row["name"].as_str().unwrap_or_default().trim_start_matches("generated_").replace('_', "-");
+        let [log_n, levels, file, circuit] =
+            ["log_n", "levels", "value", "encrypted_percent"].map(|field| number(row, field));
+        out += &format!("| {name} | 2^{log_n} | {levels} | {file:.4} % | {circuit:.4} % |\n");
+    }
+    out
 }
 
 /// One line per model that `check` was measured on.

@@ -10,6 +10,7 @@ use crate::error::CompileError;
 use crate::graph::{Function, Kind, NodeId, TensorGraph};
 use crate::levels::Levels;
 use cipherloom_ir::Activation;
+use std::collections::BTreeMap;
 
 /// Degrees that are compared; all that a polynomial can have.
 pub const DEGREES: [u32; 4] = [2, 3, 4, 8];
@@ -53,15 +54,19 @@ pub struct Fitted {
 /// A range that cannot be bounded.
 pub fn explain(graph: &TensorGraph, degree: u32) -> Result<Vec<Explained>, CompileError> {
     let (lowered, _) = lower(graph, degree)?;
-    let chosen = lowered.order().filter_map(|id| match &lowered.node(id).kind {
-        Kind::Elementwise(Function::Polynomial { coefficients, .. }) => Some(coefficients.len() as u32 - 1),
+    // A function that is a line on its range has become a linear node.
+    let polynomials = lowered.order().filter_map(|id| match &lowered.node(id).kind {
+        Kind::Elementwise(Function::Polynomial { coefficients, .. }) => {
+            Some((lowered.node(id).name.as_str(), coefficients.len() as u32 - 1))
+        }
         _ => None,
     });
+    let degrees: BTreeMap<&str, u32> = polynomials.collect();
     let exact = graph.order().filter_map(|id| match &graph.node(id).kind {
         Kind::Elementwise(Function::Exact(function)) => Some((id, function)),
         _ => None,
     });
-    let one = |((id, function), degree): ((NodeId, &Activation), u32)| {
+    let one = |(id, function): (NodeId, &Activation)| {
         let source = graph.operands(id)[0];
         let range = range_of(graph, source, &mut vec![])?;
         let moments = graph.node(source).moments;
@@ -71,11 +76,11 @@ pub fn explain(graph: &TensorGraph, degree: u32) -> Result<Vec<Explained>, Compi
             function: function.clone(),
             range,
             calibrated: graph.node(source).range.is_some(),
-            degree,
+            degree: degrees.get(graph.node(id).name.as_str()).copied().unwrap_or(1),
             fits: DEGREES.map(|degree| fitted(function, range, density, degree)).to_vec(),
         })
     };
-    exact.zip(chosen).map(one).collect()
+    exact.map(one).collect()
 }
 
 /// Fewest levels of a model whose activations have at most this degree.

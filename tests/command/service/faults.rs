@@ -3,6 +3,7 @@
 use super::{Answer, Running, case, local_token, token};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn number(name: &str, short: u64) -> u64 {
@@ -180,4 +181,93 @@ fn stalled_clients_hold_nobody_up() {
     assert_eq!(server.get(&token, &format!("/v1/jobs/{job}/result?wait=30")).body, case().answers[1]);
     assert!(start.elapsed() < Duration::from_secs(25), "served before any stalled client is given up");
     drop(stalled);
+}
+
+/// A file system of its own with so many MiB, unmounted when dropped; `None` where this user may not mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(mib: u32) -> Option<SmallDisk> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={mib}m");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
+        mounted.is_ok_and(|out| out.status.success()).then_some(SmallDisk(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_and_loses_nothing() {
+    let keys_mib = case().keys.len().div_ceil(1 << 20) as u32;
+    let Some(disk) = SmallDisk::new(keys_mib + 24) else {
+        eprintln!("skipped: a small file system cannot be mounted here");
+        return;
+    };
+    let data = disk.0.path().join("data");
+    let server = Running::start(&case().path("models"), &data, &[]);
+    let token = local_token(&data);
+    server.register(&token);
+    let first = server.submit(&token, 0, "before").json()["id"].as_str().unwrap().to_owned();
+    let filler = disk.0.path().join("filler");
+    let full = std::io::copy(&mut std::io::repeat(0), &mut std::fs::File::create(&filler).unwrap());
+    assert!(full.is_err(), "the disk is full");
+    // What is refused says so, and nothing that was accepted is lost.
+    let refused: Vec<Answer> = (0..3).map(|k| server.submit(&token, 1, &format!("full-{k}"))).collect();
+    for answer in &refused {
+        assert_eq!((answer.status, answer.json()["kind"].as_str()), (507, Some("resources")), "{answer:?}");
+    }
+    assert_eq!(server.get(&token, "/v1/health").status, 200);
+    std::fs::remove_file(filler).unwrap();
+    for (name, input) in [("before", 0), ("full-0", 1), ("after", 2)] {
+        let job = server.submit(&token, input, name);
+        assert_eq!(job.status, 202, "{name}: {job:?}");
+        let id = job.json()["id"].as_str().unwrap().to_owned();
+        assert!(name != "before" || id == first, "the job of before is still that job");
+        let answer = server.get(&token, &format!("/v1/jobs/{id}/result?wait=60"));
+        assert!(answer.status == 200 && answer.body == case().answers[input], "{name}: {answer:?}");
+    }
+}
+
+#[test]
+fn replayed_and_reordered_requests_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(&case().path("models"), folder.path(), &[]);
+    let token = local_token(folder.path());
+    let (keys, digest) = (&case().keys, case().keys_digest());
+    let path = format!("/v1/keys/{digest}");
+    let send = |from: usize, to: usize| {
+        server.ask(&token, "PATCH", &path, &[("upload-offset", &*from.to_string())], &keys[from..to])
+    };
+    // A job before its keys, pieces before they are announced, the last piece first.
+    assert_eq!(server.submit(&token, 0, "job").status, 404);
+    assert_eq!(send(0, 100).status, 404);
+    let text = format!(r#"{{"model":"{}","digest":"{digest}","bytes":{}}}"#, case().model, keys.len());
+    let announce = || server.ask(&token, "POST", "/v1/keys", &[], text.as_bytes()).json();
+    announce();
+    let half = keys.len() / 2;
+    assert_eq!(send(half, keys.len()).status, 409);
+    assert_eq!(send(0, half).status, 200);
+    assert_eq!(send(0, half).status, 409, "the same piece again");
+    assert_eq!(announce()["offset"], half, "announced again, nothing is lost");
+    assert_eq!(send(half, keys.len()).json()["complete"], true);
+    assert_ne!(send(half, keys.len()).status, 500);
+    assert_eq!(announce()["complete"], true);
+    // The same job twice is one; after its end it is that answer still.
+    let id = server.submit(&token, 2, "job").json()["id"].clone();
+    let result = format!("/v1/jobs/{}/result?wait=60", id.as_str().unwrap());
+    for _ in 0..2 {
+        assert_eq!(server.submit(&token, 2, "job").json()["id"], id);
+        assert!(server.get(&token, &result).body == case().answers[2]);
+    }
+    // Everything is deleted; the deletion again finds nothing, and what is replayed afterwards is refused.
+    assert_eq!(server.ask(&token, "DELETE", "/v1/me", &[], b"").json()["jobs"], 1);
+    assert_eq!(server.ask(&token, "DELETE", "/v1/me", &[], b"").json()["jobs"], 0);
+    assert_eq!(server.get(&token, &result).status, 404);
+    assert_eq!(server.submit(&token, 2, "job").status, 404, "its keys are gone");
 }
