@@ -12,9 +12,9 @@ fn has(value: &Value, names: &[&str]) {
 #[test]
 fn predict_classifies_an_encrypted_digit() {
     let folder = tempfile::tempdir().unwrap();
-    for digit in [3, 7] {
+    for (model, digit) in [("lola.onnx", 3), ("lola.onnx", 7), ("lenet1.onnx", 5)] {
         let image = shipped(&format!("samples/digit-{digit}.png"));
-        let answer = done(folder.path(), &["predict", &shipped("lola.onnx"), &image]);
+        let answer = done(folder.path(), &["predict", &shipped(model), &image]);
         assert_eq!(answer["class"], digit, "{answer}");
         assert_eq!(answer["label"], digit.to_string());
         assert_eq!(answer["scores"].as_array().unwrap().len(), 10);

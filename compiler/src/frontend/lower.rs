@@ -210,7 +210,8 @@ impl Walk<'_> {
                 Value::Tensor(tensor)
             }
             Value::Unknown => match self.analysis.shape(name) {
-                Some(shape) if shape.iter().product::<usize>() <= MAX_ELEMENTS => {
+                // Shapes that tract tells of what is refused may be those of no tensor: negative sizes wrap around.
+                Some(shape) if elements(&shape).is_some_and(|n| n <= MAX_ELEMENTS) => {
                     let mut tensor = self.draft.tensor(DraftKind::Unsupported, vec![0], shape);
                     tensor.shared = true;
                     Value::Tensor(tensor)
@@ -265,6 +266,11 @@ impl Walk<'_> {
         check_folded(&graph)?;
         Ok(Lowered { graph, scores, notes })
     }
+}
+
+/// Elements of a shape, if they can be counted.
+fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |n, extent| n.checked_mul(*extent))
 }
 
 /// Marks a tensor as read by several.
