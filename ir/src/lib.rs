@@ -74,6 +74,7 @@ pub mod scheme;
 mod summary;
 mod text;
 mod verify;
+pub mod wire;
 
 pub use builder::CircuitBuilder;
 pub use circuit::{

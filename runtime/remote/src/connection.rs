@@ -5,6 +5,7 @@
 
 use crate::error::{Kind, RemoteError};
 use cipherloom_ir::Digest;
+use cipherloom_ir::wire::{JobState, Problem};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -83,8 +84,8 @@ pub struct KeyFacts {
 pub struct JobFacts {
     /// Its name.
     pub id: String,
-    /// "queued", "running", "done", "failed" or "cancelled".
-    pub state: String,
+    /// Where it stands.
+    pub state: JobState,
     /// The model.
     pub model: Digest,
     /// The keys.
@@ -291,7 +292,7 @@ impl Connection {
             return Ok(());
         }
         let text = bytes(&self.base, response).unwrap_or_default();
-        Err(serde_json::from_slice(&text).unwrap_or_else(|_| {
+        Err(serde_json::from_slice(&text).map(Problem::into).unwrap_or_else(|_| {
             RemoteError::new(Kind::Resources, &self.base, format!("answers {status}"))
                 .remedy("is this a Cipherloom server?")
         }))

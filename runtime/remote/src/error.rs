@@ -2,39 +2,29 @@
 
 use cipherloom_client::ClientError;
 use cipherloom_ir::container::ContainerError;
-use serde::Deserialize;
+pub use cipherloom_ir::wire::Kind;
+use cipherloom_ir::wire::Problem;
 use std::path::Path;
 
-/// Kind of a failure; the command's exit code follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Arguments or credentials.
-    Usage,
-    /// Bytes that are not what they should be.
-    BadInput,
-    /// Things that do not belong together.
-    Mismatch,
-    /// Network, disk, load.
-    Resources,
-    /// A bug of the server.
-    Internal,
-}
-
 /// A failure with its place and remedy.
-#[derive(Clone, Debug, PartialEq, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{place}: {what}")]
 pub struct RemoteError {
     /// Kind.
     pub kind: Kind,
     /// File, address or part of a request.
-    #[serde(rename = "where")]
     pub place: String,
     /// What is wrong.
     pub what: String,
     /// What to do about it; may be empty.
-    #[serde(default)]
     pub remedy: String,
+}
+
+impl From<Problem> for RemoteError {
+    /// A refusal in the server's words.
+    fn from(Problem { kind, place, what, remedy }: Problem) -> RemoteError {
+        RemoteError { kind, place, what, remedy }
+    }
 }
 
 impl RemoteError {

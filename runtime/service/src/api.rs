@@ -1,7 +1,7 @@
 //! The REST interface, version 1. Every route stands once: its attribute makes the router and the OpenAPI description.
 //!
 //! Promises: a caller reaches its own data alone; another client's names are answered like unknown ones; every refusal is a
-//! [`Problem`](crate::error::Problem).
+//! [`Problem`](cipherloom_ir::wire::Problem).
 
 mod data;
 mod jobs;

@@ -4,51 +4,63 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+pub(crate) use cipherloom_ir::wire::Kind;
+use cipherloom_ir::wire::{self, JobState};
 use serde::Serialize;
-use utoipa::ToSchema;
+use std::borrow::Cow;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
-/// Kind of a refusal; the command's exit code follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Credentials or arguments.
-    Usage,
-    /// Bytes that are not what they should be.
-    BadInput,
-    /// Things that do not belong together, or that this client does not have.
-    Mismatch,
-    /// Memory, disk, quota, load.
-    Resources,
-    /// A bug of the server.
-    Internal,
+/// Describes [`wire::Problem`] in OpenAPI, which the contract knows nothing of.
+pub(crate) struct Problem;
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        let text = |about| ObjectBuilder::new().schema_type(Type::String).description(Some(about));
+        let properties = [
+            ("kind", words(&Kind::ALL, "Kind of the refusal.")),
+            ("where", text("Which part of the request.").build()),
+            ("what", text("What is wrong.").build()),
+            ("remedy", text("What to do about it; may be empty.").build()),
+        ];
+        let problem = ObjectBuilder::new().description(Some("Body of every answer that is not a success."));
+        let all = properties
+            .into_iter()
+            .fold(problem, |all, (name, schema)| all.property(name, schema).required(name));
+        all.build().into()
+    }
 }
 
-/// Body of every answer that is not a success.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Problem {
-    /// Kind.
-    pub kind: Kind,
-    /// Which part of the request.
-    #[serde(rename = "where")]
-    pub place: String,
-    /// What is wrong.
-    pub what: String,
-    /// What to do about it; may be empty.
-    pub remedy: String,
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        "Problem".into()
+    }
+}
+
+/// Describes [`JobState`] in OpenAPI.
+pub(crate) fn job_state() -> Object {
+    words(&JobState::ALL, "Where the job stands.")
+}
+
+/// One of these words, as they are written on the wire.
+fn words<T: Serialize>(all: &[T], about: &str) -> Object {
+    let written = all.iter().filter_map(|word| serde_json::to_value(word).ok());
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(written)).description(Some(about)).build()
 }
 
 /// A refused request.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
-    pub(crate) problem: Problem,
+    pub(crate) problem: wire::Problem,
     retry_after_s: Option<u32>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, kind: Kind, place: &str, what: impl ToString) -> Refusal {
         let problem =
-            Problem { kind, place: place.to_owned(), what: what.to_string(), remedy: String::new() };
+            wire::Problem { kind, place: place.to_owned(), what: what.to_string(), remedy: String::new() };
         Refusal { status, problem, retry_after_s: None }
     }
 

@@ -8,8 +8,9 @@
 
 use crate::clock::now_ms;
 use crate::queue::FairQueue;
-use crate::record::{Accepted, Job, JobId, JobState, KeyRecord, Outcome, QueueLimits, Request, Work};
+use crate::record::{Accepted, Job, JobId, KeyRecord, Outcome, QueueLimits, Request, Work};
 use cipherloom_ir::Digest;
+use cipherloom_ir::wire::JobState;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -34,7 +34,6 @@ mod tokens;
 
 pub use api::openapi;
 pub use models::ModelError;
-pub use record::JobState;
 pub use server::{Options, StartError, Tls, serve};
 pub use service::Settings;
 pub use tokens::{Scope, TokenError, TokenFile, TokenRecord};

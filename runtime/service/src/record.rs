@@ -4,6 +4,7 @@
 
 use crate::ledger::LedgerError;
 use cipherloom_ir::Digest;
+use cipherloom_ir::wire::JobState;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -38,29 +39,6 @@ impl FromStr for JobId {
         let padded = format!("{text}{:032}", 0);
         let digest: Digest = if text.len() == 32 { padded.parse()? } else { return Err(()) };
         digest.0.first_chunk().map(|id| JobId(*id)).ok_or(())
-    }
-}
-
-/// Where a job stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum JobState {
-    /// Accepted and on disk.
-    Queued,
-    /// Being evaluated.
-    Running,
-    /// The result can be fetched.
-    Done,
-    /// It cannot be evaluated; the reason stands beside it.
-    Failed,
-    /// The client does not want it any more.
-    Cancelled,
-}
-
-impl JobState {
-    /// Whether nothing will change any more.
-    pub(crate) fn is_final(self) -> bool {
-        !matches!(self, JobState::Queued | JobState::Running)
     }
 }
 

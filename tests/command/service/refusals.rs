@@ -12,6 +12,11 @@ fn the_description_is_that_of_the_running_server() {
     let text = server.get("", "/openapi.json").json();
     assert_eq!(text, done(folder.path(), &["serve", "openapi"]), "the command prints what is served");
     assert!(text["openapi"].as_str().unwrap().starts_with("3.1"), "{}", text["openapi"]);
+    let described = |name: &str| &text["components"]["schemas"][name];
+    let kinds = described("Problem")["properties"]["kind"]["enum"].as_array().unwrap();
+    let fields = described("Problem")["required"].as_array().unwrap();
+    let states = described("JobFacts")["properties"]["state"]["enum"].as_array().unwrap();
+    assert_eq!((kinds.len(), fields.len(), states.len()), (5, 4, 5), "{text}");
     let mut operations = 0;
     for (path, methods) in text["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap().iter().filter(|(m, _)| m.len() <= 6) {
@@ -28,8 +33,12 @@ fn the_description_is_that_of_the_running_server() {
             assert!(operation["operationId"].is_string(), "{method} {path}");
             if asked.status >= 400 {
                 let problem = asked.json();
-                let fields = ["kind", "where", "what", "remedy"];
-                assert!(fields.iter().all(|f| problem[*f].is_string()), "{method} {path}: {problem}");
+                let all = fields.iter().all(|f| problem[f.as_str().unwrap()].is_string());
+                assert!(
+                    all && problem.as_object().unwrap().len() == fields.len(),
+                    "{method} {path}: {problem}"
+                );
+                assert!(kinds.contains(&problem["kind"]), "{method} {path}: {problem}");
             }
         }
     }

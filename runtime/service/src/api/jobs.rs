@@ -3,10 +3,10 @@
 use super::{Asked, Caller, Named, Shared, blocking, digest, octets, text_header};
 use crate::disk::Partial;
 use crate::engine::TRIES_MAX;
-use crate::error::{Kind, Problem, Refusal};
+use crate::error::{Kind, Problem, Refusal, job_state};
 use crate::limits::{drain, receive};
 use crate::models::Model;
-use crate::record::{Accepted, Job, JobId, JobState, Outcome, Request};
+use crate::record::{Accepted, Job, JobId, Outcome, Request};
 use crate::service::Service;
 use crate::tokens::Scope;
 use axum::Json;
@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use cipherloom_ir::Digest;
 use cipherloom_ir::container::{ContainerReader, Kind as FileKind};
+use cipherloom_ir::wire::JobState;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) struct JobFacts {
     /// Names it.
     id: String,
     /// Where it stands.
+    #[schema(schema_with = job_state)]
     state: JobState,
     /// Digest of the model.
     model: String,
