@@ -5,6 +5,8 @@
 
 #[path = "service/faults.rs"]
 mod faults;
+#[path = "service/hosts.rs"]
+mod hosts;
 #[path = "service/journey.rs"]
 mod journey;
 #[path = "service/page.rs"]
@@ -85,14 +87,20 @@ struct Running {
 }
 
 impl Running {
-    /// Starts a server of these models on a free port; `more` are further arguments.
+    /// Starts a server of these models on a free port of loopback; `more` are further arguments.
     fn start(models: &Path, data: &Path, more: &[&str]) -> Running {
+        let command = Command::new(env!("CARGO_BIN_EXE_cipherloom"));
+        Running::start_by(command, models, data, &[&["--listen", "127.0.0.1:0"], more].concat())
+    }
+
+    /// The same by a command that starts `cipherloom`, perhaps elsewhere.
+    fn start_by(mut command: Command, models: &Path, data: &Path, more: &[&str]) -> Running {
         std::fs::create_dir_all(data).unwrap();
         let stderr = data.join("stderr.log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cipherloom"))
+        let mut child = command
             .stderr(std::fs::OpenOptions::new().create(true).append(true).open(&stderr).unwrap())
             .args(["serve", &models.display().to_string(), "--data", &data.display().to_string()])
-            .args(["--listen", "127.0.0.1:0", "--json", "-q"])
+            .args(["--json", "-q"])
             .args(more)
             .stdout(Stdio::piped())
             .spawn()

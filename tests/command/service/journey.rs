@@ -65,7 +65,7 @@ fn two_commands_serve_a_shipped_model_and_predict() {
 fn two_clients_over_tls_reach_their_own_data_alone() {
     let folder = tempfile::tempdir().unwrap();
     let f = folder.path();
-    if !certificates(f) {
+    if !certificates(f, "127.0.0.1") {
         eprintln!("skipped: openssl is not installed");
         return;
     }
@@ -112,15 +112,15 @@ fn two_clients_over_tls_reach_their_own_data_alone() {
     assert_eq!(open.status.code(), Some(2), "plain HTTP is for loopback");
 }
 
-/// An authority and a server's certificate in this folder; `false` where openssl is not installed.
-fn certificates(f: &Path) -> bool {
+/// An authority and a certificate of the server at this address in a folder; `false` where openssl is not installed.
+pub(super) fn certificates(f: &Path, address: &str) -> bool {
     let openssl = |arguments: &str| {
         Command::new("openssl").args(arguments.split(' ')).current_dir(f).output().is_ok_and(|o| {
             assert!(o.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&o.stderr));
             true
         })
     };
-    std::fs::write(f.join("ext"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").unwrap();
+    std::fs::write(f.join("ext"), format!("subjectAltName=IP:{address},DNS:localhost\n")).unwrap();
     let new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(&format!("req -x509 {new} -keyout ca.key -out ca.pem -days 2 -subj /CN=test"))
         && openssl(&format!("req {new} -keyout server.key -out server.csr -subj /CN=localhost"))
