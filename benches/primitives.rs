@@ -68,8 +68,11 @@ fn main() {
     harness::finish(&arguments, "primitives", &rows);
 }
 
+/// Makes a call from the operands of a ring.
+type Maker = for<'a> fn(&'a Made) -> Call<'a>;
+
 /// What is measured, by the word that its rows' names begin with.
-const OPERATIONS: [(&str, for<'a> fn(&'a Made) -> Call<'a>); 7] = [
+const OPERATIONS: [(&str, Maker); 7] = [
     ("rotate", rotate),
     ("multiply", multiply),
     ("rotate8", rotate8),
