@@ -11,7 +11,7 @@ mod small;
 
 use judge::{Way, is_too_deep, judge};
 use proptest::prelude::*;
-use proptest::test_runner::Config;
+use proptest::test_runner::{Config, RngSeed};
 use small::{Layer, Network, conv};
 
 /// Distance of encrypted scores from the circuit's that is allowed, as a share of their span.
@@ -29,6 +29,15 @@ fn twenty_styles_compile_and_run_encrypted() {
         assert!(verdict.from_model.is_finite(), "{}: {verdict:?}", network.name);
         assert!(verdict.levels > 0 && verdict.log_n >= 12, "{}: {verdict:?}", network.name);
     }
+}
+
+/// So many networks, the same in every run: one may be beyond what the default options reach, which is for a person to judge.
+/// `CIPHERLOOM_NETWORKS=500` and `CIPHERLOOM_NETWORKS_SEED=2` draw more and others.
+fn config(cases: u32) -> Config {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
+    let cases = number("CIPHERLOOM_NETWORKS").map_or(cases, |n| n as u32);
+    let rng_seed = RngSeed::Fixed(number("CIPHERLOOM_NETWORKS_SEED").unwrap_or(1));
+    Config { cases, rng_seed, failure_persistence: None, max_shrink_iters: 50, ..Config::default() }
 }
 
 /// A linear layer that keeps the size of the image.
@@ -94,7 +103,7 @@ fn check(network: &Network, way: Way) {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 24, failure_persistence: None, max_shrink_iters: 200, ..Config::default() })]
+    #![proptest_config(config(24))]
     #[test]
     fn random_networks_mean_what_their_files_mean(network in network()) {
         check(&network, Way::Exact);
@@ -102,7 +111,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 6, failure_persistence: None, max_shrink_iters: 20, ..Config::default() })]
+    #![proptest_config(config(6))]
     #[test]
     fn random_networks_run_encrypted(network in network()) {
         check(&network, Way::Encrypted(14));
