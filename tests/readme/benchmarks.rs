@@ -1,4 +1,5 @@
-//! The tables of docs/benchmarks.md, made from the rows of `benches/results/`. Nothing in them is typed by hand.
+//! The tables of the documents, made from the rows of `benches/results/`. Nothing in them is typed by hand. Above the soft
+//! cap: one function a table, all of them short, over the same few readers of rows.
 
 use super::ablation::{Variant, WHOLE, WITHOUT};
 use super::shown;

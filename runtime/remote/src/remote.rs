@@ -183,7 +183,8 @@ impl Remote {
         Ok(own.iter().any(|k| k["digest"] == wanted.as_str() && k["complete"] == true))
     }
 
-    /// Encrypts preprocessed elements (one slice an input, row-major, the images of a batch one after the other), has the server evaluate, decrypts.
+    /// Encrypts preprocessed elements (one slice an input, row-major, the images of a batch one after the other), has the
+    /// server evaluate, decrypts.
     pub fn predict(&self, inputs: &[Vec<f64>], listener: Listener<'_>) -> Result<Prediction, RemoteError> {
         let wrong = |e| RemoteError::client("input", &e);
         let outside = self.client.outside_range(inputs);
