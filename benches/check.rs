@@ -1,5 +1,5 @@
 //! `check` on MNIST for every shipped model: accuracies and agreement side by side, how well the simulation foretells
-//! encrypted errors, and how many images it takes a minute.
+//! encrypted errors, and how many images it takes a minute; and a third-party network with max pools.
 //!
 //! `cargo bench --bench check -- [MODEL] [--record]` (needs the data folder); rows go to `benches/results/check.json`.
 
@@ -14,16 +14,21 @@ mod harness;
 
 use cipherloom::check::{Wanted, check};
 use cipherloom::compiler::CompileOptions;
-use cipherloom::ir::{Draw, Encryption, Noisy};
+use cipherloom::ir::{Draw, Encryption, Noisy, Preprocessing};
 use cipherloom::{Model, data, slot_values};
 use harness::{Arguments, MODELS, Row, root};
 use rayon::prelude::*;
 use serde_json::json;
+use std::path::Path;
 use std::time::Instant;
 
 const IMAGES: usize = 1000;
 const ENCRYPTED: usize = 20;
 const TIMED: usize = 200;
+/// The third-party network with max pools, its training images that give the ranges, and images that are encrypted.
+const MAX_POOLS: &str = "opt-mnist";
+const CALIBRATED: usize = 1000;
+const ENCRYPTED_MAX_POOLS: usize = 100;
 
 fn main() {
     let arguments = Arguments::parse();
@@ -34,15 +39,47 @@ fn main() {
     let mut rows = Vec::new();
     for name in MODELS.into_iter().filter(|m| arguments.wants(m)) {
         let model = Model::open(root().join(format!("models/{name}.onnx"))).expect("a shipped model");
-        let images = folder.join("mnist/t10k-images-idx3-ubyte.gz");
-        let mut dataset = data::read(&images, &model.input_shape()).expect("MNIST");
-        let labels = folder.join("mnist/t10k-labels-idx1-ubyte.gz");
-        dataset.label(data::read_labels(&labels).expect("labels"), &labels).expect("one label per image");
-        dataset.truncate(IMAGES);
-        rows.extend(measure(name, &model, &dataset));
+        rows.extend(measure(name, &model, &test_images(&folder, &model)));
+    }
+    if arguments.wants(MAX_POOLS) {
+        rows.push(max_pools(&folder));
     }
     rows.iter().for_each(harness::print);
     harness::finish(&arguments, "check", &rows);
+}
+
+fn test_images(folder: &Path, model: &Model) -> data::Dataset {
+    let images = folder.join("mnist/t10k-images-idx3-ubyte.gz");
+    let mut dataset = data::read(&images, &model.input_shape()).expect("MNIST");
+    let labels = folder.join("mnist/t10k-labels-idx1-ubyte.gz");
+    dataset.label(data::read_labels(&labels).expect("labels"), &labels).expect("one label per image");
+    dataset.truncate(IMAGES);
+    dataset
+}
+
+/// A network that nobody here trained, with eight maxima in a row.
+fn max_pools(folder: &Path) -> Row {
+    let mut model = Model::open(folder.join("models/wonnx_opt-mnist.onnx")).expect("a third-party model");
+    let bytes = Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] };
+    model.set_preprocessing(bytes).expect("its input is bytes");
+    let training =
+        data::read(&folder.join("mnist/train-images-idx3-ubyte.gz"), &model.input_shape()).expect("MNIST");
+    model.calibrate(&training.samples[..CALIBRATED]).expect("ranges");
+    let options = CompileOptions { activation_degree: 8, precision_bits: 7.0, ..CompileOptions::default() };
+    let wanted = Wanted { encrypted: ENCRYPTED_MAX_POOLS, draw: Draw(0) };
+    let found = check(&model, &options, &test_images(folder, &model), &wanted).expect("findings");
+    let encrypted = found.encrypted.expect("encrypted images were wanted");
+    Row {
+        name: "opt_mnist_agreement".into(),
+        value: 100.0 * encrypted.agree as f64 / encrypted.images as f64,
+        unit: "%",
+        threads: rayon::current_num_threads(),
+        more: json!({
+            "images": found.images, "clear_accuracy": found.clear_accuracy,
+            "polynomial_accuracy": found.polynomial_accuracy, "simulated_accuracy": found.simulated_accuracy,
+            "encrypted": encrypted, "problems": found.problems.len(),
+        }),
+    }
 }
 
 fn measure(name: &str, model: &Model, dataset: &data::Dataset) -> Vec<Row> {

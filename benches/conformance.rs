@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench conformance -- [--record]`; rows go to `benches/results/conformance.json`: `onnx_linear_pass` and
 //! `onnx_nonpoly_pass` are counts, with the number of tests, how many are judged by the draft circuit's slots, and passes and
-//! tests by operator.
+//! tests by operator. `onnx_encrypted_pass` counts the tests of a sample whose encrypted answer is right (`tests/generated/sampled.rs`).
 
 #![allow(
     clippy::print_stdout,
@@ -10,8 +10,12 @@
     reason = "a bench prints its rows and stops at the first surprise"
 )]
 
+#[path = "../tests/generated/answer.rs"]
+mod answer;
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
+#[path = "../tests/generated/sampled.rs"]
+mod sampled;
 #[allow(dead_code, reason = "the lists are the test's")]
 #[path = "../compiler/tests/conformance/suite.rs"]
 mod suite;
@@ -47,7 +51,19 @@ fn main() {
             more: json!({ "of": judged.len(), "by_circuit": circuits, "operators": operators }),
         }
     };
-    let rows = Tier::ALL.map(row);
+    let errors: Vec<f64> = sampled::sample(&cases)
+        .into_iter()
+        .map(|case| sampled::error(case).unwrap_or(f64::INFINITY))
+        .collect();
+    let passes = errors.iter().filter(|e| **e <= sampled::ERROR_MAX).count();
+    let encrypted = Row {
+        name: "onnx_encrypted_pass".into(),
+        value: passes as f64,
+        unit: "",
+        threads: rayon::current_num_threads(),
+        more: json!({ "of": errors.len(), "largest_error": errors.iter().fold(0f64, |m, e| m.max(*e)) }),
+    };
+    let rows: Vec<Row> = Tier::ALL.map(row).into_iter().chain([encrypted]).collect();
     rows.iter().for_each(harness::print);
     harness::finish(&arguments, "conformance", &rows);
 }

@@ -1,13 +1,20 @@
 //! Networks that nobody here wrote by hand: twenty styles of exporters and model zoos, and random ones. They compile, circuits
-//! mean what the files mean up to their polynomials, and encrypted answers are those of the circuits.
+//! mean what the files mean up to their polynomials, and encrypted answers are those of the circuits. Also a sample of the ONNX backend tests.
 
+#[path = "generated/answer.rs"]
+mod answer;
 #[path = "generated/judge.rs"]
 mod judge;
 #[allow(dead_code, reason = "the writer of the compiler's tests writes more kinds of files")]
 #[path = "../compiler/tests/frontend/onnx.rs"]
 mod onnx;
+#[path = "generated/sampled.rs"]
+mod sampled;
 #[path = "../models/generate/small.rs"]
 mod small;
+#[allow(dead_code, reason = "the lists are the compiler's test's to write")]
+#[path = "../compiler/tests/conformance/suite.rs"]
+mod suite;
 
 use judge::{Way, is_too_deep, judge};
 use proptest::prelude::*;
@@ -29,6 +36,23 @@ fn twenty_styles_compile_and_run_encrypted() {
         assert!(verdict.from_model.is_finite(), "{}: {verdict:?}", network.name);
         assert!(verdict.levels > 0 && verdict.log_n >= 12, "{}: {verdict:?}", network.name);
     }
+}
+
+#[test]
+fn a_sample_of_the_backend_tests_runs_encrypted() {
+    let scratch = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance-encrypted");
+    let Some(cases) = suite::cases(&scratch) else { return };
+    let sample = sampled::sample(&cases);
+    assert!(sample.len() >= 40, "{} of {} tests", sample.len(), cases.len());
+    let mut wrong = Vec::new();
+    for case in sample {
+        match sampled::error(case) {
+            Ok(error) if error <= sampled::ERROR_MAX => println!("{}: {error:.1e}", case.name),
+            Ok(error) => wrong.push(format!("{}: {error} of the largest value", case.name)),
+            Err(why) => wrong.push(format!("{}: {why}", case.name)),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// So many networks, the same in every run: one may be beyond what the default options reach, which is for a person to judge.

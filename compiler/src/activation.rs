@@ -12,11 +12,11 @@ pub mod fit;
 pub mod form;
 
 use crate::error::CompileError;
-use crate::graph::{Function, Kind, NodeId, TensorGraph, TensorNode};
+use crate::graph::{Density, Function, Kind, NodeId, TensorGraph, TensorNode};
 use crate::outputs::Assumed;
 use crate::stages::Stage;
 use cipherloom_ir::{Activation, RangeCertificate, Tensor, matrix_rows};
-use fit::{Density, fit, to_powers};
+use fit::{fit, to_powers};
 use std::collections::BTreeMap;
 
 /// Leading coefficients whose term stays below this share of the polynomial's largest value are taken as zero: scaled to ±1 they
@@ -48,7 +48,7 @@ pub fn lower(graph: &TensorGraph, degree: u32) -> Result<(TensorGraph, Lowered),
                 let range = range_of(graph, graph.operands(id)[0], &mut lowered.warnings)?;
                 positive(function, range, &source.name)?;
                 lowered.certificate.push(RangeCertificate { tensor: source.name.clone(), range });
-                let density = source.moments.map(|m| Density { mean: m.mean, std: m.std });
+                let density = source.density.as_ref();
                 add_polynomial(&mut out, &node, operands[0], Fit { function, range, density, degree })
             }
             _ => out.add(node, &operands),
@@ -97,7 +97,7 @@ pub(crate) fn relink(graph: &TensorGraph, out: &mut TensorGraph, renamed: &[Node
 struct Fit<'a> {
     function: &'a Activation,
     range: [f64; 2],
-    density: Option<Density>,
+    density: Option<&'a Density>,
     degree: u32,
 }
 
@@ -125,7 +125,7 @@ fn add_polynomial(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wan
         kind: Kind::Linear { operators: vec![], scale: factor, bias: None },
         name: source.name.clone(),
         range: source.range.map(|r| r.map(|x| x * factor)),
-        moments: None,
+        density: None,
         ..source
     };
     let scaled = out.add(scaled, &[operand]);

@@ -64,8 +64,8 @@ fn squares_balanced(graph: &TensorGraph) -> TensorGraph {
         if !between_linear_maps(graph, source, id) {
             continue;
         }
-        let rms = match graph.node(source).moments {
-            Some(m) => libm::sqrt(m.mean * m.mean + m.std * m.std),
+        let rms = match &graph.node(source).density {
+            Some(d) => libm::sqrt(d.mean * d.mean + d.std * d.std),
             None => measured.get_or_insert_with(|| root_mean_squares(graph))[source.0 as usize],
         };
         let exponent = libm::round(libm::log2(TARGET_RMS / rms));
@@ -103,7 +103,7 @@ fn scale_output(graph: &mut TensorGraph, id: NodeId, factor: f64) {
     });
     let node = graph.node_mut(id);
     node.range = node.range.map(|r| r.map(|x| x * factor));
-    node.moments = None;
+    node.density = None;
     if let Kind::Linear { scale: s, bias: b, .. } = &mut node.kind {
         *s = scale * factor;
         *b = scaled;

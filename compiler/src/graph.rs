@@ -66,13 +66,15 @@ pub enum Kind {
     },
 }
 
-/// Mean and standard deviation of a tensor's values over the calibration data.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Moments {
+/// How a tensor's values are distributed over the calibration data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Density {
     /// Mean.
     pub mean: f64,
     /// Standard deviation.
     pub std: f64,
+    /// Shares of the values in equal parts of the tensor's range; empty where only the moments are known.
+    pub histogram: Vec<f64>,
 }
 
 /// One tensor of the model.
@@ -86,8 +88,8 @@ pub struct TensorNode {
     pub shape: Vec<u32>,
     /// Calibrated `[min, max]`, where known.
     pub range: Option<[f64; 2]>,
-    /// Calibrated moments, where known.
-    pub moments: Option<Moments>,
+    /// Calibrated distribution, where known.
+    pub density: Option<Density>,
 }
 
 /// The model's input as the client sees it.

@@ -1,5 +1,6 @@
 //! What becomes of a generated network: its circuit beside the file in tract, and the encrypted answer beside the circuit.
 
+use crate::answer::encrypted;
 use crate::small::Network;
 use cipherloom::compiler::{CompileError, CompileOptions};
 use cipherloom::data::{Sample, Values};
@@ -66,14 +67,8 @@ pub fn judge(network: &Network, way: Way) -> Result<Verdict, Error> {
     }
     let from_circuit = match way {
         Way::Encrypted(log_n_max) if circuit.parameters.log_n <= log_n_max => {
-            let client = session::client(&network.name, compiled.manifest.clone())?;
-            let secret = client.generate_secret().expect("randomness");
-            let keys = session::evaluation_keys(&client, &secret)?;
-            let (encrypted, _) = session::encrypt(&client, &secret, &images[..1])?;
-            let mut server = session::Server::new(&network.name, compiled.circuit, keys, Default::default())?;
-            let input = server.receive(encrypted)?;
-            let (answer, _) = server.run(&input, 1, None)?;
-            Some(apart(&session::decrypt(&client, &secret, answer)?.remove(0).values, &scores[0]))
+            let found = encrypted(&network.name, compiled.circuit, &images[0])?;
+            Some(apart(&found, &scores[0]))
         }
         _ => None,
     };

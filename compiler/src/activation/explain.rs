@@ -2,12 +2,12 @@
 //!
 //! Relies on the same fits as the stage itself. Promises: the chosen degree and its error are those of the circuit.
 
-use super::fit::{Density, chebyshev, fit};
+use super::fit::{chebyshev, fit, frequency};
 use super::form::Form;
 use super::{lower, range_of};
 use crate::compose::{Merge, compose};
 use crate::error::CompileError;
-use crate::graph::{Function, Kind, NodeId, TensorGraph};
+use crate::graph::{Density, Function, Kind, NodeId, TensorGraph};
 use crate::levels::Levels;
 use cipherloom_ir::Activation;
 use std::collections::BTreeMap;
@@ -69,8 +69,7 @@ pub fn explain(graph: &TensorGraph, degree: u32) -> Result<Vec<Explained>, Compi
     let one = |(id, function): (NodeId, &Activation)| {
         let source = graph.operands(id)[0];
         let range = range_of(graph, source, &mut vec![])?;
-        let moments = graph.node(source).moments;
-        let density = moments.map(|m| Density { mean: m.mean, std: m.std });
+        let density = graph.node(source).density.as_ref();
         Ok(Explained {
             tensor: graph.node(id).name.clone(),
             function: function.clone(),
@@ -92,16 +91,13 @@ pub fn levels(graph: &TensorGraph, degree: u32) -> Result<u32, CompileError> {
     Ok(Levels::of(&compose(&lowered, Merge::All)?).top().0)
 }
 
-fn fitted(function: &Activation, range: [f64; 2], density: Option<Density>, degree: u32) -> Fitted {
+fn fitted(function: &Activation, range: [f64; 2], density: Option<&Density>, degree: u32) -> Fitted {
     let (coefficients, worst_error) = fit(function, range, density, degree);
     let (mut total, mut weights) = (0.0, 0.0);
     for k in 0..=POINTS {
         let t = 2.0 * f64::from(k) / f64::from(POINTS) - 1.0;
         let x = range[0] + (t + 1.0) / 2.0 * (range[1] - range[0]);
-        let weight = density.filter(|d| d.std > 0.0).map_or(1.0, |d| {
-            let z = (x - d.mean) / d.std;
-            libm::exp(-z * z / 2.0)
-        });
+        let weight = frequency(density, range, t);
         let error = chebyshev(&coefficients, t) - function.value(x);
         total += weight * error * error;
         weights += weight;

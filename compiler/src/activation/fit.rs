@@ -4,29 +4,29 @@
 //! Promises: [`fit`] returns the coefficients that minimise the weighted square error on [`SAMPLES`] points, and the
 //! largest error on them.
 
+use crate::graph::Density;
 use cipherloom_ir::Activation;
 
 /// Points of the discrete least-squares problem.
 pub const SAMPLES: usize = 2001;
 
 /// Weight that every point of the range keeps, relative to the peak, so that rare values stay bounded.
-const WEIGHT_FLOOR: f64 = 1e-4;
+const GAUSSIAN_FLOOR: f64 = 1e-4;
 
 /// Width of the Gaussian weight in standard deviations of the calibrated values: wider than the data itself, because
 /// errors of rare large values hurt more than their number says.
-const WEIGHT_WIDTH: f64 = 1.5;
+const GAUSSIAN_WIDTH: f64 = 1.5;
 
-/// Where values are dense: mean and standard deviation; `None` weighs the whole range alike.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Density {
-    /// Mean of the values.
-    pub mean: f64,
-    /// Standard deviation of the values.
-    pub std: f64,
-}
+/// Weight that every point of the range keeps where a histogram is known, relative to the mean weight.
+const HISTOGRAM_FLOOR: f64 = 1e-3;
 
 /// Chebyshev coefficients on `range` (lowest degree first) and the largest error on the sampled range.
-pub fn fit(function: &Activation, range: [f64; 2], density: Option<Density>, degree: u32) -> (Vec<f64>, f64) {
+pub fn fit(
+    function: &Activation,
+    range: [f64; 2],
+    density: Option<&Density>,
+    degree: u32,
+) -> (Vec<f64>, f64) {
     let size = degree as usize + 1;
     let points: Vec<(f64, f64)> = (0..SAMPLES)
         .map(|k| {
@@ -36,11 +36,7 @@ pub fn fit(function: &Activation, range: [f64; 2], density: Option<Density>, deg
         .collect();
     let mut normal = vec![vec![0.0; size + 1]; size];
     for &(t, y) in &points {
-        let x = range[0] + (t + 1.0) / 2.0 * (range[1] - range[0]);
-        let weight = density.map_or(1.0, |d| {
-            let z = (x - d.mean) / (WEIGHT_WIDTH * d.std).max(f64::MIN_POSITIVE);
-            WEIGHT_FLOOR + libm::exp(-z * z / 2.0)
-        });
+        let weight = weight(density, range, t);
         let basis = chebyshev_values(t, size);
         for (i, row) in normal.iter_mut().enumerate() {
             for (cell, b) in row.iter_mut().zip(&basis) {
@@ -52,6 +48,35 @@ pub fn fit(function: &Activation, range: [f64; 2], density: Option<Density>, deg
     let coefficients = solve(normal);
     let error = points.iter().map(|&(t, y)| (chebyshev(&coefficients, t) - y).abs()).fold(0.0, f64::max);
     (coefficients, error)
+}
+
+/// What an error at `t` of [-1, 1] counts: the histogram of the values, else a Gaussian of their moments, else the same everywhere.
+fn weight(density: Option<&Density>, range: [f64; 2], t: f64) -> f64 {
+    match density {
+        None => 1.0,
+        Some(d) if !d.histogram.is_empty() => HISTOGRAM_FLOOR + share(d, t) * d.histogram.len() as f64,
+        Some(d) => GAUSSIAN_FLOOR + gaussian(d, GAUSSIAN_WIDTH, range, t),
+    }
+}
+
+/// How many values are near `t` of [-1, 1], in proportion.
+pub fn frequency(density: Option<&Density>, range: [f64; 2], t: f64) -> f64 {
+    match density {
+        None => 1.0,
+        Some(d) if !d.histogram.is_empty() => share(d, t),
+        Some(d) => gaussian(d, 1.0, range, t),
+    }
+}
+
+fn share(density: &Density, t: f64) -> f64 {
+    let parts = density.histogram.len();
+    density.histogram[(((t + 1.0) / 2.0 * parts as f64) as usize).min(parts - 1)]
+}
+
+fn gaussian(density: &Density, width: f64, range: [f64; 2], t: f64) -> f64 {
+    let x = range[0] + (t + 1.0) / 2.0 * (range[1] - range[0]);
+    let z = (x - density.mean) / (width * density.std).max(f64::MIN_POSITIVE);
+    libm::exp(-z * z / 2.0)
 }
 
 /// T_0(t) … T_{count−1}(t).
@@ -124,8 +149,25 @@ mod tests {
     }
 
     #[test]
+    fn errors_fall_where_the_values_are() {
+        let parts = 128;
+        let histogram = (0..parts).map(|k| if (60..=68).contains(&k) { 1.0 / 9.0 } else { 0.0 }).collect();
+        let density = Density { mean: 0.0, std: 0.15, histogram };
+        let typical = |c: &[f64]| {
+            let points = (0..=400).map(|k| f64::from(k) / 200.0 - 1.0);
+            let square = |t: f64| chebyshev(c, t) - Activation::Relu.value(4.0 * t);
+            points.map(|t| frequency(Some(&density), [-4.0, 4.0], t) * square(t) * square(t)).sum::<f64>()
+        };
+        let (alike, worst) = fit(&Activation::Relu, [-4.0, 4.0], None, 8);
+        let (weighted, bounded) = fit(&Activation::Relu, [-4.0, 4.0], Some(&density), 8);
+        assert!(typical(&weighted) < typical(&alike) / 16.0, "{} {}", typical(&weighted), typical(&alike));
+        assert!(worst < bounded && bounded < 4.0, "{worst} {bounded}");
+    }
+
+    #[test]
     fn powers_agree_with_the_series() {
-        let (c, _) = fit(&Activation::Silu, [-4.0, 7.0], Some(Density { mean: 0.3, std: 1.0 }), 8);
+        let density = Density { mean: 0.3, std: 1.0, histogram: Vec::new() };
+        let (c, _) = fit(&Activation::Silu, [-4.0, 7.0], Some(&density), 8);
         let p = to_powers(&c, [-4.0, 7.0]);
         for k in 0..12 {
             let x = -4.0 + k as f64;

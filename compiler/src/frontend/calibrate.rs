@@ -1,20 +1,23 @@
-//! Ranges and moments of every tensor from sample images.
+//! Ranges and distributions of every tensor from sample images.
 //!
-//! The graph is evaluated in f64 on each image; ranges get a margin and are rounded outward, so that they are short
-//! and the same on every machine.
+//! The graph is evaluated in f64 on each image, twice: for the ranges, which get a margin and are rounded outward, so that they are
+//! short and the same on every machine, and for the histograms on them.
 
 use super::Model;
 use super::error::FrontendError;
-use crate::graph::{Moments, evaluate};
+use crate::graph::{Density, evaluate};
 use ndarray::ArrayD;
 use rayon::prelude::*;
 
-/// Part of a bound that is added to it.
+/// Part of the width between the smallest and the largest value that is added at both ends, but to an end of zero: approximations
+/// before a tensor carry it beyond what the model's own activations give.
 const MARGIN: f64 = 0.1;
 /// Significant digits of a range.
 const RANGE_DIGITS: i32 = 3;
 /// Significant digits of a moment.
 const MOMENT_DIGITS: i32 = 6;
+/// Parts of a range whose values are counted.
+const PARTS: usize = 128;
 
 /// What one image (or several) shows of one tensor.
 #[derive(Clone, Copy)]
@@ -47,10 +50,18 @@ impl Seen {
             count: self.count + other.count,
         }
     }
+
+    /// Smallest and largest value with the margin, rounded outward.
+    fn range(&self) -> [f64; 2] {
+        let margin = MARGIN * (self.max - self.min);
+        let moved =
+            |end: f64, by: f64, round| if end == 0.0 { 0.0 } else { rounded(end + by, RANGE_DIGITS, round) };
+        [moved(self.min, -margin, f64::floor), moved(self.max, margin, f64::ceil)]
+    }
 }
 
 impl Model {
-    /// Fills range and moments of every tensor from input tensors (already preprocessed, shaped as the input).
+    /// Fills range and density of every tensor from input tensors (already preprocessed, shaped as the input).
     /// What the metadata said is replaced.
     ///
     /// # Errors
@@ -65,30 +76,43 @@ impl Model {
                 return Err(FrontendError::NotFinite { image, index });
             }
         }
-        let seen: Vec<Vec<Seen>> = images
-            .par_iter()
-            .map(|x| {
-                let x: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
-                evaluate::graph(&self.graph, &x).iter().map(|v| Seen::of(v)).collect()
-            })
-            .collect();
+        let values = |x: &ArrayD<f32>| {
+            let x: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+            evaluate::graph(&self.graph, &x)
+        };
+        let seen: Vec<Vec<Seen>> =
+            images.par_iter().map(|x| values(x).iter().map(|v| Seen::of(v)).collect()).collect();
         let Some((first, rest)) = seen.split_first() else { return Err(FrontendError::NoSamples) };
+        let all: Vec<Seen> =
+            (0..first.len()).map(|k| rest.iter().fold(first[k], |s, other| s.and(&other[k]))).collect();
+        let ranges: Vec<[f64; 2]> = all.iter().map(Seen::range).collect();
+        let counted = |mut counts: Vec<[u64; PARTS]>, x: &ArrayD<f32>| {
+            for ((counts, values), range) in counts.iter_mut().zip(values(x)).zip(&ranges) {
+                values.iter().for_each(|v| counts[part(*v, *range)] += 1);
+            }
+            counts
+        };
+        let none = || vec![[0; PARTS]; ranges.len()];
+        let counts = images.par_iter().fold(none, counted).reduce(none, |mut a, b| {
+            a.iter_mut().flatten().zip(b.iter().flatten()).for_each(|(a, b)| *a += b);
+            a
+        });
         for (k, id) in self.graph.order().enumerate() {
-            let all = rest.iter().fold(first[k], |s, other| s.and(&other[k]));
+            let all = &all[k];
             let mean = all.sum / all.count;
             let std = (all.squares / all.count - mean * mean).max(0.0).sqrt();
+            let histogram = counts[k].iter().map(|c| *c as f64 / all.count).collect();
             let node = self.graph.node_mut(id);
-            node.range = Some([outward(all.min, -1.0), outward(all.max, 1.0)]);
-            node.moments = Some(Moments { mean: nearest(mean), std: nearest(std) });
+            node.range = Some(ranges[k]);
+            node.density = Some(Density { mean: nearest(mean), std: nearest(std), histogram });
         }
         Ok(())
     }
 }
 
-/// `value` moved by the margin towards `direction` (−1 down, 1 up), then rounded the same way.
-fn outward(value: f64, direction: f64) -> f64 {
-    let moved = value + direction * MARGIN * value.abs();
-    rounded(moved, RANGE_DIGITS, if direction < 0.0 { f64::floor } else { f64::ceil })
+/// Part of the range that holds a value.
+fn part(value: f64, [low, high]: [f64; 2]) -> usize {
+    (((value - low) / (high - low) * PARTS as f64) as usize).min(PARTS - 1)
 }
 
 fn nearest(value: f64) -> f64 {

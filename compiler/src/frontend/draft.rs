@@ -211,10 +211,10 @@ impl Draft {
                 });
             }
             let range = node.names.iter().find_map(|n| metadata.ranges.get(n)).copied();
-            let moments = node.names.iter().find_map(|n| metadata.moments.get(n)).copied();
+            let density = node.names.iter().find_map(|n| metadata.moments.get(n)).cloned();
             let name = node.names.first().cloned().unwrap_or_else(|| format!("{}/{k}", node.origin));
             let operands: Vec<NodeId> = node.operands.iter().map(|o| moved[o]).collect();
-            let id = graph.add(TensorNode { kind, name, shape: node.shape, range, moments }, &operands);
+            let id = graph.add(TensorNode { kind, name, shape: node.shape, range, density }, &operands);
             moved.insert(k, id);
         }
         graph.input = Some(GraphInput { node: moved[&0], preprocessing });

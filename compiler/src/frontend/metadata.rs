@@ -4,7 +4,7 @@
 //! finite and consistent with itself; what is malformed is an error that names the key.
 
 use super::error::FrontendError;
-use crate::graph::Moments;
+use crate::graph::Density;
 use cipherloom_ir::Preprocessing;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub struct Metadata {
     /// `[min, max]` by tensor name.
     pub ranges: BTreeMap<String, [f64; 2]>,
     /// Mean and standard deviation by tensor name.
-    pub moments: BTreeMap<String, Moments>,
+    pub moments: BTreeMap<String, Density>,
 }
 
 /// Values that a byte becomes when nothing is said: `[0, 1]`.
@@ -176,6 +176,10 @@ fn range(min: f64, max: f64) -> Result<[f64; 2], String> {
     if min <= max { Ok([min, max]) } else { Err(format!("minimum {min} exceeds maximum {max}")) }
 }
 
-fn moments(mean: f64, std: f64) -> Result<Moments, String> {
-    if std >= 0.0 { Ok(Moments { mean, std }) } else { Err(format!("standard deviation {std} is negative")) }
+fn moments(mean: f64, std: f64) -> Result<Density, String> {
+    if std >= 0.0 {
+        Ok(Density { mean, std, histogram: Vec::new() })
+    } else {
+        Err(format!("standard deviation {std} is negative"))
+    }
 }

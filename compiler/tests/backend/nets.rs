@@ -3,7 +3,7 @@
 use cipherloom_compiler::CompileOptions;
 use cipherloom_compiler::cost::Profile;
 use cipherloom_compiler::graph::{
-    Function, GraphInput, GraphOutput, Kind, Moments, NodeId, TensorGraph, TensorNode,
+    Density, Function, GraphInput, GraphOutput, Kind, NodeId, TensorGraph, TensorNode,
 };
 use cipherloom_ir::{Activation, Operator, Preprocessing, Tensor, TensorId, ViewAxis, Window};
 
@@ -98,7 +98,7 @@ impl Net {
         let shape = self.shape.clone();
         let source = self.graph.node_mut(self.last);
         source.range = Some([-4.0, 4.0]);
-        source.moments = Some(Moments { mean: 0.1, std: 1.0 });
+        source.density = Some(Density { mean: 0.1, std: 1.0, histogram: Vec::new() });
         self.push(Kind::Elementwise(Function::Exact(Activation::Relu)), &shape)
     }
 
@@ -156,7 +156,7 @@ impl Net {
 }
 
 fn node(kind: Kind, name: &str, shape: &[u32]) -> TensorNode {
-    TensorNode { kind, name: name.into(), shape: shape.to_vec(), range: None, moments: None }
+    TensorNode { kind, name: name.into(), shape: shape.to_vec(), range: None, density: None }
 }
 
 fn window(kernel: u32, stride: u32, pad: u32) -> Window {

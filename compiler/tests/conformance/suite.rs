@@ -9,6 +9,7 @@ use cipherloom_compiler::frontend::{FirstAxis, LoadOptions, Model, TensorFile, l
 use cipherloom_compiler::graph::evaluate;
 use cipherloom_compiler::{CompileOptions, Packing, Purpose, compile};
 use cipherloom_ir::Exact;
+use ndarray::ArrayD;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -152,9 +153,17 @@ fn tensors(case: &Case, kind: &str) -> Result<Vec<TensorFile>, String> {
     }
 }
 
-fn judge(case: &Case) -> Verdict {
+/// A test's model, its input and the outputs that it expects.
+pub struct Loaded {
+    pub model: Model,
+    pub input: ArrayD<f32>,
+    pub expected: Vec<Vec<f64>>,
+}
+
+/// Reads a test; all inputs but the first are bound.
+pub fn load(case: &Case) -> Result<Loaded, String> {
     let mut inputs = tensors(case, "input")?.into_iter();
-    let x = inputs.next().and_then(|t| t.floats()).ok_or("its first input is not float32")?;
+    let input = inputs.next().and_then(|t| t.floats()).ok_or("its first input is not float32")?;
     let expected: Vec<Vec<f64>> = tensors(case, "output")?
         .iter()
         .map(|t| Some(t.floats()?.iter().map(|v| f64::from(*v)).collect()))
@@ -162,14 +171,19 @@ fn judge(case: &Case) -> Verdict {
         .ok_or("an output is not float32")?;
     let options = LoadOptions {
         first_axis: FirstAxis::Data,
-        input_shape: Some(x.shape().to_vec()),
+        input_shape: Some(input.shape().to_vec()),
         bound: (1..).zip(inputs).collect(),
         ..LoadOptions::default()
     };
     let file = case.folder.join("model.onnx");
     let bytes = std::fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     let model = load_bytes(&bytes, &options).map_err(|e| e.to_string())?;
-    let x: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+    Ok(Loaded { model, input, expected })
+}
+
+fn judge(case: &Case) -> Verdict {
+    let Loaded { model, input, expected } = load(case)?;
+    let x: Vec<f64> = input.iter().map(|v| f64::from(*v)).collect();
     let values = evaluate::graph(&model.graph, &x);
     let graph: Vec<Vec<f64>> =
         model.graph.outputs.iter().map(|o| values[o.node.0 as usize].clone()).collect();

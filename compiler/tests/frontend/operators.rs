@@ -303,7 +303,7 @@ fn metadata_fill_the_graph() {
     let preprocessing = &model.graph.input.as_ref().unwrap().preprocessing;
     assert_eq!((preprocessing.scale, &preprocessing.mean[..]), (0.5, &[1.0, 2.0, 3.0, 4.0][..]));
     let output = model.graph.node(model.graph.outputs[0].node);
-    assert_eq!((output.range, output.moments.map(|m| m.std)), (Some([0.0, 0.5]), Some(0.125)));
+    assert_eq!((output.range, output.density.as_ref().map(|d| d.std)), (Some([0.0, 0.5]), Some(0.125)));
 }
 
 #[test]
@@ -320,7 +320,21 @@ fn calibration_covers_what_it_saw() {
         images.iter().flat_map(|x| model.reference.run(x).unwrap().into_iter()).fold(0.0f32, f32::max);
     assert_eq!(low, 0.0);
     assert!(high >= f64::from(largest) * 1.1 && high <= f64::from(largest) * 1.12, "{high} for {largest}");
-    assert!(model.graph.order().all(|id| model.graph.node(id).moments.is_some()));
+    for id in model.graph.order() {
+        let node = model.graph.node(id);
+        let density = node.density.as_ref().unwrap();
+        assert!((density.histogram.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{}: {density:?}", node.name);
+        let [low, high] = node.range.unwrap();
+        let width = (high - low) / density.histogram.len() as f64;
+        let centre = |k: usize| low + (k as f64 + 0.5) * width;
+        let mean: f64 = density.histogram.iter().enumerate().map(|(k, share)| share * centre(k)).sum();
+        assert!(
+            (mean - density.mean).abs() <= width / 2.0 + 1e-6,
+            "{}: {mean} for {}",
+            node.name,
+            density.mean
+        );
+    }
 }
 
 #[test]
