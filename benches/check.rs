@@ -39,10 +39,11 @@ fn main() {
     let mut rows = Vec::new();
     for name in MODELS.into_iter().filter(|m| arguments.wants(m)) {
         let model = Model::open(root().join(format!("models/{name}.onnx"))).expect("a shipped model");
-        rows.extend(measure(name, &model, &test_images(&folder, &model)));
+        let images = test_images(&folder, &model);
+        rows.extend(measure(name, &model, &CompileOptions::default(), &images, ENCRYPTED));
     }
     if arguments.wants(MAX_POOLS) {
-        rows.push(max_pools(&folder));
+        rows.extend(max_pools(&folder));
     }
     rows.iter().for_each(harness::print);
     harness::finish(&arguments, "check", &rows);
@@ -57,34 +58,31 @@ fn test_images(folder: &Path, model: &Model) -> data::Dataset {
     dataset
 }
 
-/// A network that nobody here trained, with eight maxima in a row.
-fn max_pools(folder: &Path) -> Row {
+/// A network that nobody here trained, with eight maxima in a row: its class on so many encrypted images is a row besides.
+fn max_pools(folder: &Path) -> Vec<Row> {
     let mut model = Model::open(folder.join("models/wonnx_opt-mnist.onnx")).expect("a third-party model");
     let bytes = Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] };
     model.set_preprocessing(bytes).expect("its input is bytes");
-    let training =
-        data::read(&folder.join("mnist/train-images-idx3-ubyte.gz"), &model.input_shape()).expect("MNIST");
+    let training = folder.join("mnist/train-images-idx3-ubyte.gz");
+    let training = data::read(&training, &model.input_shape()).expect("MNIST");
     model.calibrate(&training.samples[..CALIBRATED]).expect("ranges");
     let options = CompileOptions { activation_degree: 8, precision_bits: 7.0, ..CompileOptions::default() };
-    let wanted = Wanted { encrypted: ENCRYPTED_MAX_POOLS, draw: Draw(0) };
-    let found = check(&model, &options, &test_images(folder, &model), &wanted).expect("findings");
-    let encrypted = found.encrypted.expect("encrypted images were wanted");
-    Row {
-        name: "opt_mnist_agreement".into(),
-        value: 100.0 * encrypted.agree as f64 / encrypted.images as f64,
-        unit: "%",
-        threads: rayon::current_num_threads(),
-        more: json!({
-            "images": found.images, "clear_accuracy": found.clear_accuracy,
-            "polynomial_accuracy": found.polynomial_accuracy, "simulated_accuracy": found.simulated_accuracy,
-            "encrypted": encrypted, "problems": found.problems.len(),
-        }),
-    }
+    let mut rows = measure(MAX_POOLS, &model, &options, &test_images(folder, &model), ENCRYPTED_MAX_POOLS);
+    let encrypted = rows.iter().find(|r| r.name.ends_with("_check_encrypted")).expect("a row of measure");
+    let agreement = Row { name: "opt_mnist_agreement".into(), ..encrypted.clone() };
+    rows.push(agreement);
+    rows
 }
 
-fn measure(name: &str, model: &Model, dataset: &data::Dataset) -> Vec<Row> {
-    let wanted = Wanted { encrypted: ENCRYPTED, draw: Draw(0) };
-    let found = check(model, &CompileOptions::default(), dataset, &wanted).expect("findings");
+fn measure(
+    name: &str,
+    model: &Model,
+    options: &CompileOptions,
+    dataset: &data::Dataset,
+    encrypted: usize,
+) -> Vec<Row> {
+    let wanted = Wanted { encrypted, draw: Draw(0) };
+    let found = check(model, options, dataset, &wanted).expect("findings");
     let encrypted = found.encrypted.expect("encrypted images were wanted");
     let ratio = encrypted.simulated_max_logit_error / encrypted.error.max_logit_error;
     let share = |share: Option<f64>| 100.0 * share.expect("the data have labels");
@@ -106,13 +104,13 @@ fn measure(name: &str, model: &Model, dataset: &data::Dataset) -> Vec<Row> {
         row("simulated", share(found.simulated_accuracy), "%"),
         row("encrypted", 100.0 * encrypted.agree as f64 / encrypted.images as f64, "%"),
         row("simulated_over_encrypted", ratio, "ratio"),
-        row("images_per_minute", simulated_per_minute(model, dataset), "images"),
+        row("images_per_minute", simulated_per_minute(model, options, dataset), "images"),
     ]
 }
 
 /// Images that the noisy meaning alone takes a minute, on all threads.
-fn simulated_per_minute(model: &Model, dataset: &data::Dataset) -> f64 {
-    let compiled = model.compile(&CompileOptions::default()).expect("a circuit");
+fn simulated_per_minute(model: &Model, options: &CompileOptions, dataset: &data::Dataset) -> f64 {
+    let compiled = model.compile(options).expect("a circuit");
     let circuit = &compiled.circuit;
     let noisy = Noisy::new(circuit, Encryption::SecretKey).expect("a noisy meaning");
     let (preprocessing, shape) = (model.preprocessing(), model.input_shape());

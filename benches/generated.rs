@@ -6,11 +6,11 @@
 
 #![allow(clippy::print_stdout, reason = "a bench prints its rows")]
 
-#[allow(dead_code, reason = "depth is for the tests of random networks")]
 #[path = "../tests/generated/answer.rs"]
 mod answer;
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
+#[allow(dead_code, reason = "depth is for the tests of random networks")]
 #[path = "../tests/generated/judge.rs"]
 mod judge;
 #[allow(dead_code, reason = "the writer of the tests writes more kinds of files")]

@@ -55,6 +55,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// One result.
+#[derive(Clone)]
 pub struct Row {
     pub name: String,
     pub value: f64,

@@ -72,7 +72,7 @@ fn outputs_that_nobody_calibrated_do_not_wrap_around() {
     };
     let x = graph.add(node(Kind::Input, "x"), &[]);
     let preprocessing = Preprocessing { scale: 1.0 / 255.0, mean: vec![0.0], std: vec![1.0] };
-    graph.input = Some(GraphInput { node: x, preprocessing });
+    graph.input = Some(GraphInput { node: x, preprocessing, samples: vec![] });
     let scaled = Kind::Linear { operators: vec![], scale: 8.0, bias: None };
     let scaled = graph.add(node(scaled, "scaled"), &[x]);
     let square = graph.add(node(Kind::Elementwise(Function::Square), "square"), &[scaled]);

@@ -2,14 +2,13 @@
 //!
 //! Does: scales the input of every square by a power of two and takes the square of it back in the linear maps that
 //! read the square, so that values are large beside the noise of rescaling. Needs: composed linear maps, and moments of
-//! the squares' inputs (calibrated, else measured on the drawings of `samples`). Leaves: the same function
+//! the squares' inputs (calibrated, else measured on the inputs of `samples`). Leaves: the same function
 //! with other intermediate values. Why here: after composition every square stands between linear maps, whose uniform
 //! factors are free. Outputs gain a power of two that the client takes back. Powers of two leave every weight's bits as they are.
 
-use crate::activation::input_range;
 use crate::graph::evaluate;
 use crate::graph::{Function, Kind, NodeId, TensorGraph};
-use crate::samples::drawings;
+use crate::samples;
 use cipherloom_ir::Tensor;
 
 /// Root mean square that inputs of squares are brought near. Larger values gain on the rescale noise of this layer but
@@ -110,11 +109,10 @@ fn scale_output(graph: &mut TensorGraph, id: NodeId, factor: f64) {
     }
 }
 
-/// Root mean square of every tensor over the drawings.
+/// Root mean square of every tensor over the samples.
 fn root_mean_squares(graph: &TensorGraph) -> Vec<f64> {
-    let Some(input) = &graph.input else { return vec![] };
     let mut sums = vec![0.0; graph.order().count()];
-    let samples = drawings(&graph.node(input.node).shape, input_range(graph));
+    let samples = samples::of(graph);
     for sample in &samples {
         for (sum, values) in sums.iter_mut().zip(evaluate::graph(graph, sample)) {
             *sum += values.iter().map(|v| v * v).sum::<f64>() / values.len().max(1) as f64;

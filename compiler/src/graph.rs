@@ -99,6 +99,8 @@ pub struct GraphInput {
     pub node: NodeId,
     /// From raw data to tensor values.
     pub preprocessing: Preprocessing,
+    /// Some of the tensors that it was calibrated with; empty where it was not.
+    pub samples: Vec<Vec<f64>>,
 }
 
 /// The model's output.

@@ -5,10 +5,10 @@
 //! Of the circuit it says how many bits a proof takes that assumed outputs fit; the base prime grows by as many of them as
 //! cost no time, and what stays unproved is a warning. Why here: intervals need the model's own tensors, before linear maps are composed.
 
-use crate::activation::{input_range, interval};
+use crate::activation::interval;
 use crate::error::CompileError;
 use crate::graph::{NodeId, TensorGraph, evaluate};
-use crate::samples::drawings;
+use crate::samples;
 use cipherloom_ir::{Circuit, OutputBound, output_bounds};
 use std::collections::BTreeMap;
 
@@ -57,10 +57,9 @@ pub fn assume(graph: &mut TensorGraph) -> Vec<Assumed> {
 
 /// Largest magnitude of every tensor on made-up inputs.
 fn seen(graph: &TensorGraph) -> Vec<f64> {
-    let Some(input) = &graph.input else { return vec![] };
     let mut largest = vec![0f64; graph.order().count()];
-    for drawing in drawings(&graph.node(input.node).shape, input_range(graph)) {
-        for (largest, values) in largest.iter_mut().zip(evaluate::graph(graph, &drawing)) {
+    for sample in samples::of(graph) {
+        for (largest, values) in largest.iter_mut().zip(evaluate::graph(graph, &sample)) {
             *largest = values.iter().fold(*largest, |m, v| m.max(v.abs()));
         }
     }

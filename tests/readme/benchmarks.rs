@@ -178,6 +178,15 @@ pub fn conformance_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
             &format!("| {title} | {} | {} | {} |\n", row["of"], number(row, "value"), row["by_circuit"]);
         used.push(row);
     }
+    if let Some(row) = find(rows, "onnx_encrypted_pass") {
+        let (of, passes, error) = (&row["of"], number(row, "value"), number(row, "largest_error"));
+        counts += &format!(
+            "\nOf a sample of {of} from both tiers {passes} give the right encrypted answer, the largest error being {:.2} % of the \
+             largest value.\n",
+            100.0 * error
+        );
+        used.push(row);
+    }
     let by_operator = |row: Option<&Value>| {
         let mut out = String::from("| operators | pass | tests |\n|---|---|---|\n");
         for (name, counts) in row.and_then(|row| row["operators"].as_object()).into_iter().flatten() {

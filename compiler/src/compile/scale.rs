@@ -4,15 +4,14 @@
 //! will be written. Promises: the smallest scale of the wanted precision, or the best precision found.
 
 use super::search::{Job, MAX_SCALE_BITS};
-use crate::activation::input_range;
 use crate::error::CompileError;
 use crate::parameters::Frame;
-use crate::samples::drawings;
+use crate::samples;
 use crate::saturate::rotation::Rotated;
 use cipherloom_ir::scheme::SCALE_BITS;
 use cipherloom_ir::{Circuit, Encryption, Exact, Magnitudes, MapNorms, Trace};
 
-/// Real inputs may exceed the drawings' values by this factor.
+/// Real inputs may exceed the samples' values by this factor.
 const MAGNITUDE_MARGIN: f64 = 1.5;
 
 /// Whether a scale can be used at a ring degree.
@@ -44,11 +43,9 @@ impl<'a> Scales<'a> {
         let circuit = job.emitted(guess, packed, guess.cost())?;
         let internal = |e: String| CompileError::Internal(e);
         let exact = Exact::new(&circuit).map_err(|e| internal(e.to_string()))?;
-        let input = job.graph.input.as_ref().ok_or(CompileError::Incomplete { what: "input" })?;
-        let shape = &job.graph.node(input.node).shape;
         let batch = job.options.batch as usize;
         let samples: Vec<Vec<Vec<f64>>> =
-            drawings(shape, input_range(job.graph)).into_iter().map(|x| vec![x.repeat(batch)]).collect();
+            samples::of(job.graph).into_iter().map(|x| vec![x.repeat(batch)]).collect();
         let magnitudes = Magnitudes::measure(&circuit, &exact, &samples, MAGNITUDE_MARGIN)
             .map_err(|e| internal(e.to_string()))?;
         let norms = MapNorms::of(&circuit).map_err(|e| internal(e.to_string()))?;

@@ -37,7 +37,7 @@ const GUESSED_MARGIN_BITS: u32 = 3;
 /// Largest scale: the base prime must hold the output besides.
 pub(super) const MAX_SCALE_BITS: u32 = 45;
 /// Predicted precision exceeds the wanted one by this; the trace already takes four standard deviations as the largest
-/// error, on values that are larger than the drawings' by a margin.
+/// error, on values that are larger than the samples' by a margin.
 const PRECISION_MARGIN_BITS: f64 = 0.5;
 /// Ring degree of drafts: the largest, so that the fewest ciphertexts are needed.
 const DRAFT_LOG_N: u32 = 16;

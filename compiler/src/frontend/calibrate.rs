@@ -16,6 +16,8 @@ const MARGIN: f64 = 0.1;
 const RANGE_DIGITS: i32 = 3;
 /// Significant digits of a moment.
 const MOMENT_DIGITS: i32 = 6;
+/// Samples that are kept, from all over the data.
+const KEPT: usize = 8;
 /// Parts of a range whose values are counted.
 const PARTS: usize = 128;
 
@@ -105,6 +107,10 @@ impl Model {
             let node = self.graph.node_mut(id);
             node.range = Some(ranges[k]);
             node.density = Some(Density { mean: nearest(mean), std: nearest(std), histogram });
+        }
+        if let Some(input) = &mut self.graph.input {
+            let kept = images.iter().step_by(images.len().div_ceil(KEPT));
+            input.samples = kept.map(|x| x.iter().map(|v| f64::from(*v)).collect()).collect();
         }
         Ok(())
     }

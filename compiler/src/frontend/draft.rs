@@ -217,7 +217,7 @@ impl Draft {
             let id = graph.add(TensorNode { kind, name, shape: node.shape, range, density }, &operands);
             moved.insert(k, id);
         }
-        graph.input = Some(GraphInput { node: moved[&0], preprocessing });
+        graph.input = Some(GraphInput { node: moved[&0], preprocessing, samples: Vec::new() });
         graph.outputs = outputs
             .into_iter()
             .map(|o| GraphOutput {

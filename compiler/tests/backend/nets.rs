@@ -31,7 +31,7 @@ impl Net {
         let node = node(Kind::Input, "input", shape);
         let last = graph.add(node, &[]);
         let preprocessing = Preprocessing { scale: 1.0 / 255.0, mean: vec![0.0], std: vec![1.0] };
-        graph.input = Some(GraphInput { node: last, preprocessing });
+        graph.input = Some(GraphInput { node: last, preprocessing, samples: vec![] });
         Net { graph, last, shape: shape.to_vec(), seed: 1 }
     }
 

@@ -13,7 +13,7 @@ fn power(factor: f64, alternating: bool, squares: u32) -> TensorGraph {
     };
     let x = graph.add(node(Kind::Input, "x"), &[]);
     let preprocessing = Preprocessing { scale: 1.0 / 255.0, mean: vec![0.0], std: vec![1.0] };
-    graph.input = Some(GraphInput { node: x, preprocessing });
+    graph.input = Some(GraphInput { node: x, preprocessing, samples: vec![] });
     let values = (0..64 * 64).map(|k| if k % 2 == 0 { 1.0 } else { -1.0 }).collect();
     let weight = graph.add_tensor(Tensor { name: "w".into(), shape: vec![64, 64], values });
     let operators = if alternating { vec![Operator::Dense { weight }] } else { vec![] };
