@@ -133,3 +133,27 @@ fn answers_are_released_with_a_proof_or_not_at_all() {
         assert!(refused["remedy"].as_str().unwrap().contains("holder of the secret key"), "{refused}");
     }
 }
+
+#[test]
+fn features_of_a_linear_layer_are_released_rounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let lola = shipped("lola.onnx");
+    done(f, &["compile", &lola, "--output", "bn1", "--precision", "24", "-o", "m.loom"]);
+    done(f, &["keygen", "m.manifest", "--secret", "s.key", "--keys", "e.keys"]);
+    done(f, &["encrypt", "m.manifest", "--secret", "s.key", &shipped("samples/digit-3.png"), "-o", "in.ct"]);
+    done(f, &["run", "m.loom", "--keys", "e.keys", "in.ct", "-o", "out.ct"]);
+    let decrypt = ["decrypt", "m.manifest", "--secret", "s.key", "out.ct"];
+    let scores = |found: &Value| -> Vec<f64> {
+        found["scores"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+    };
+    let bare = scores(&done(f, &decrypt));
+    let rounded = scores(&done(f, &[&decrypt[..], &["--release", "round"]].concat()));
+    let steps: Vec<f64> = (4..12).map(|k| f64::exp2(-f64::from(k))).collect();
+    let on = |step: &f64| rounded.iter().all(|v| (v / step).fract() == 0.0);
+    let step = steps.into_iter().find(on).expect("all scores are multiples of a step");
+    assert!(rounded.iter().zip(&bare).all(|(r, b)| (r - b).abs() <= step), "{step}: {rounded:?} {bare:?}");
+    // 2^28 below the scores would take more bits than a base prime has.
+    let (code, refused) = json(f, &[&decrypt[..], &["--release", "flood"]].concat());
+    assert_eq!(code, 4, "{refused}");
+}
