@@ -60,7 +60,8 @@ struct Noise {
 impl Noise {
     fn new() -> Noise {
         // Only the ring matters for rescales.
-        let parameters = Parameters { log_n: LOG_N, chain: vec![], special: vec![], log_scale: 40 };
+        let parameters =
+            Parameters { log_n: LOG_N, chain: vec![], raised: vec![], special: vec![], log_scale: 40 };
         Noise { state: 0x9e37_79b9_7f4a_7c15, model: NoiseModel::new(&parameters) }
     }
 

@@ -4,6 +4,7 @@
 //! digits, pairs of primes that are converted). Promises: integers only, so that the same choices are made on every
 //! machine; no measurement happens at compile time.
 
+mod bootstrap;
 mod profile;
 mod work;
 

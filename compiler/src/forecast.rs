@@ -5,7 +5,7 @@
 
 use crate::cost::{CostModel, PlanCounts, Work};
 use crate::error::CompileError;
-use cipherloom_ir::scheme::{KeyKind, KeySpec, Level, Parameters};
+use cipherloom_ir::scheme::{BootstrapPlan, KeyKind, KeySpec, Level, Parameters};
 use cipherloom_ir::{
     Circuit, Degree, Forecast, Hoisting, LinearPlan, Node, Op, PLAINTEXT_BYTES, Plain, PlaintextBudget,
     PlaintextPlace, Read, Switches, ValueType, value_types,
@@ -84,12 +84,15 @@ impl Account {
 /// The account of a circuit that verifies, at least as a draft.
 pub fn account(circuit: &Circuit, cost: &CostModel) -> Result<Account, CompileError> {
     let types = value_types(circuit)?;
+    let plan = circuit.bootstrap.and_then(|request| request.plan().ok());
     let nodes = nodes(circuit, &types, cost);
-    let primes = (circuit.parameters.chain.len() + circuit.parameters.special.len()) as u64;
+    let p = &circuit.parameters;
+    let primes = (p.chain.len() + p.raised.len() + p.special.len()) as u64;
+    let transforms = plan.as_ref().map_or(0, BootstrapPlan::plaintext_bytes);
     let memory = MemoryParts {
-        keys: circuit.keys.iter().map(|k| cost.key_bytes(k.level)).sum(),
-        plaintexts: nodes.iter().map(|n| n.plaintext_bytes).sum(),
-        working: working_limbs(circuit, &types, cost) * cost.limb_bytes(),
+        keys: circuit.keys.iter().map(|k| cost.with_gadget(k.gadget).key_bytes(k.level)).sum(),
+        plaintexts: nodes.iter().map(|n| n.plaintext_bytes).sum::<u64>() + transforms,
+        working: working_limbs(circuit, &types, cost, plan.as_ref()) * cost.limb_bytes(),
         tables: primes * TABLE_LIMBS * cost.limb_bytes(),
         weights: circuit.tensors.iter().map(|t| 4 * t.values.len() as u64).sum(),
         fixed: FIXED_BYTES,
@@ -105,6 +108,8 @@ pub fn node_ns(circuit: &Circuit, cost: &CostModel) -> Result<Vec<u64>, CompileE
 
 fn nodes(circuit: &Circuit, types: &[ValueType], cost: &CostModel) -> Vec<NodeCost> {
     let mut budget = PlaintextBudget::new(circuit, PLAINTEXT_BYTES);
+    let plan = circuit.bootstrap.and_then(|request| request.plan().ok());
+    let bootstrap = plan.map_or(0, |plan| cost.bootstrap(&plan));
     let one = |node: &Node| {
         let level = operand_level(&node.op, types);
         let special = match &node.op {
@@ -112,7 +117,11 @@ fn nodes(circuit: &Circuit, types: &[ValueType], cost: &CostModel) -> Vec<NodeCo
             _ => 0,
         };
         let limbs = level.limbs() + special;
-        let (mut ns, mut bytes) = (op_ns(&node.op, types, cost), 0);
+        let own = match &node.op {
+            Op::Bootstrap(_) => bootstrap,
+            op => op_ns(op, types, cost),
+        };
+        let (mut ns, mut bytes) = (own, 0);
         for _ in 0..node.plaintexts() {
             let place = budget.place(limbs);
             bytes += match place {
@@ -138,11 +147,12 @@ fn operand_level(op: &Op, types: &[ValueType]) -> Level {
     op.operands().first().map_or(Level(0), |v| types[v.0 as usize].level)
 }
 
-/// Predicted nanoseconds of an operation, its plaintexts kept; its operands name entries of `types`.
+/// Predicted nanoseconds of an operation, its plaintexts kept; its operands name entries of `types`. A bootstrap's cost is its
+/// plan's ([`CostModel::bootstrap`]), of which an operation alone knows nothing: it is not counted here.
 pub(crate) fn op_ns(op: &Op, types: &[ValueType], cost: &CostModel) -> u64 {
     let level = operand_level(op, types);
     match op {
-        Op::Input { .. } | Op::DropLevel(..) | Op::Activation(..) => 0,
+        Op::Input { .. } | Op::DropLevel(..) | Op::Activation(..) | Op::Bootstrap(_) => 0,
         Op::Add(..) | Op::Sub(..) | Op::Neg(_) => cost.ns(Work::Add, level),
         Op::AddPlain(..) => cost.ns(Work::AddPlain, level),
         Op::MulScalar(..) | Op::MulPlain(_, Plain::Constant(_)) => cost.ns(Work::MulScalar, level),
@@ -179,7 +189,13 @@ fn counts(plan: &LinearPlan, switches: &Switches) -> PlanCounts {
 
 /// Most limbs of ciphertexts and scratch space at once: what lives while a node runs, and what the node takes. Values live
 /// from their node to their last use, inputs and outputs throughout.
-fn working_limbs(circuit: &Circuit, types: &[ValueType], cost: &CostModel) -> u64 {
+fn working_limbs(
+    circuit: &Circuit,
+    types: &[ValueType],
+    cost: &CostModel,
+    plan: Option<&BootstrapPlan>,
+) -> u64 {
+    let raised = plan.map_or(0, |plan| plan.working_bytes() / cost.limb_bytes());
     let mut last = vec![0; types.len()];
     for (index, node) in circuit.nodes.iter().enumerate() {
         node.op.operands().iter().for_each(|v| last[v.0 as usize] = index);
@@ -197,7 +213,11 @@ fn working_limbs(circuit: &Circuit, types: &[ValueType], cost: &CostModel) -> u6
             inputs += results;
         }
         alive += results;
-        most = most.max(alive + scratch_limbs(&node.op, types, cost));
+        let scratch = match &node.op {
+            Op::Bootstrap(_) => raised,
+            op => scratch_limbs(op, types, cost),
+        };
+        most = most.max(alive + scratch);
         let mut dying: Vec<usize> = node.op.operands().iter().map(|v| v.0 as usize).collect();
         dying.sort_unstable();
         dying.dedup();
@@ -283,25 +303,25 @@ impl Wire<'_> {
         residues << self.0.log_n
     }
 
-    fn chain(&self, level: Level) -> &[u64] {
-        &self.0.chain[..level.limbs()]
+    fn chain(&self, level: Level) -> Vec<u64> {
+        self.0.ciphertext_primes().into_iter().take(level.limbs()).collect()
     }
 
     /// A ciphertext of two polynomials.
     fn ciphertext_bytes(&self, level: Level) -> u64 {
-        2 * self.poly_bytes(self.chain(level))
+        2 * self.poly_bytes(&self.chain(level))
     }
 
     /// A fresh ciphertext: one polynomial, and the seed of the other.
     fn seeded_bytes(&self, level: Level) -> u64 {
-        SEED_BYTES + self.poly_bytes(self.chain(level))
+        SEED_BYTES + self.poly_bytes(&self.chain(level))
     }
 
     /// An evaluation key: one polynomial per digit over the chain and P, and the seed of the others.
     fn key_bytes(&self, key: &KeySpec) -> u64 {
         let digits = (key.level.limbs() as u64).div_ceil(u64::from(key.gadget.digit_limbs));
         let special = &self.0.special[..key.gadget.special_limbs as usize];
-        SEED_BYTES + digits * (self.poly_bytes(self.chain(key.level)) + self.poly_bytes(special))
+        SEED_BYTES + digits * (self.poly_bytes(&self.chain(key.level)) + self.poly_bytes(special))
     }
 }
 

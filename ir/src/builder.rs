@@ -9,8 +9,8 @@ use crate::circuit::{Circuit, Forecast, InputSpec, Node, OutputSpec, RangeCertif
 use crate::layout::{Layout, LayoutId};
 use crate::map::{LinearMap, MapId, Tensor, TensorId};
 use crate::op::{Activation, KeyId, KeyedStep, LinearPlan, Op, Pairing, Plain, Step, ValueId};
-use crate::scheme::{Gadget, KeyKind, KeySpec, Level, Parameters, Scale};
-use crate::verify::{Degree, LawError, ValueType, check_output_values, result_types};
+use crate::scheme::{BootstrapRequest, Gadget, KeyKind, KeySpec, Level, Parameters, Scale};
+use crate::verify::{Degree, LawError, ValueType, bootstraps, check_output_values, result_types};
 use std::collections::BTreeMap;
 
 /// A circuit under construction.
@@ -24,6 +24,8 @@ pub struct CircuitBuilder {
     layouts: BTreeMap<Layout, LayoutId>,
     tensors: BTreeMap<[u8; 32], TensorId>,
     keys: BTreeMap<(KeyKind, Gadget), KeyId>,
+    /// Keys of the bootstrapping's plan.
+    planned: Vec<KeySpec>,
 }
 
 impl CircuitBuilder {
@@ -40,7 +42,17 @@ impl CircuitBuilder {
             layouts: BTreeMap::new(),
             tensors: BTreeMap::new(),
             keys: BTreeMap::new(),
+            planned: vec![],
         })
+    }
+
+    /// An empty circuit that can bootstrap like this; its parameters are those of the request's plan.
+    pub fn bootstrapped(name: &str, request: BootstrapRequest) -> Result<CircuitBuilder, LawError> {
+        let plan = request.plan()?;
+        let mut builder = CircuitBuilder::new(name, plan.circuit())?;
+        builder.circuit.bootstrap = Some(request);
+        builder.planned = plan.keys;
+        Ok(builder)
     }
 
     /// Interns a layout.
@@ -188,6 +200,11 @@ impl CircuitBuilder {
         self.push(Op::Linear(plan))
     }
 
+    /// The same slots, of parts of at most 1, at the top level.
+    pub fn bootstrap(&mut self, x: ValueId) -> Result<ValueId, LawError> {
+        self.one(Op::Bootstrap(x))
+    }
+
     /// Declares an output tensor.
     pub fn output(&mut self, spec: OutputSpec) -> Result<(), LawError> {
         let ciphertexts = self.circuit.layouts.get(spec.layout.0 as usize).map_or(0, |l| l.ciphertexts);
@@ -234,6 +251,12 @@ impl CircuitBuilder {
             let level = node.op.operands().first().map_or(Level(0), |v| self.types[v.0 as usize].level);
             for key in node.op.keys() {
                 let entry = used.entry(key).or_insert(level);
+                *entry = level.max(*entry);
+            }
+        }
+        if bootstraps(&self.circuit) {
+            for KeySpec { kind, level, gadget } in std::mem::take(&mut self.planned) {
+                let entry = used.entry(self.key(kind, level, gadget)).or_insert(level);
                 *entry = level.max(*entry);
             }
         }

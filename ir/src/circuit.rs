@@ -4,7 +4,7 @@ use crate::digest::Digest;
 use crate::layout::{Layout, LayoutId};
 use crate::map::{LinearMap, MapId, Tensor, TensorId};
 use crate::op::{Op, ValueId};
-use crate::scheme::{KeySpec, Parameters};
+use crate::scheme::{BootstrapRequest, KeySpec, Parameters};
 use serde::{Deserialize, Serialize};
 
 /// One operation and the values it defines.
@@ -127,6 +127,8 @@ pub struct Circuit {
     pub name: String,
     /// Encryption parameters.
     pub parameters: Parameters,
+    /// How its bootstraps work; `None` where it has none.
+    pub bootstrap: Option<BootstrapRequest>,
     /// Evaluation keys that it uses, sorted, no duplicates.
     pub keys: Vec<KeySpec>,
     /// Weight tensors.
@@ -155,6 +157,7 @@ impl Circuit {
         Circuit {
             name: name.to_owned(),
             parameters,
+            bootstrap: None,
             keys: vec![],
             tensors: vec![],
             layouts: vec![],

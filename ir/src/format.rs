@@ -1,7 +1,8 @@
 //! File bytes of circuits.
 //!
 //! A `.loom` is a container of kind *circuit* with two sections: the description (postcard of the structs in
-//! [`file`]) and the weights (all tensors' values, 32-bit floats, little endian, in table order). Promises: a
+//! [`file`]) and the weights (all tensors' values, 32-bit floats, little endian, in table order); a circuit that
+//! bootstraps has a third, with the request and the primes above the chain. Promises: a
 //! circuit whose values are numbered in order comes back equal; a file is accepted only if it is the one that
 //! [`Circuit::to_bytes`] writes for its circuit, so its digest is the circuit's digest; memory stays within a
 //! small multiple of the file, save for products of plans, which are bounded by name.
@@ -13,11 +14,12 @@ use crate::circuit::Circuit;
 use crate::container::{Container, ContainerError, Kind, in_memory};
 use crate::digest::Digest;
 use crate::verify::bounds::MAX_DIAGONALS;
-use file::FileCircuit;
+use file::{FileBootstrap, FileCircuit};
 use thiserror::Error;
 
 const DESCRIPTION: u32 = 1;
 const WEIGHTS: u32 = 2;
+const BOOTSTRAP: u32 = 3;
 
 /// Why bytes are not a circuit or manifest.
 #[derive(Debug, Error)]
@@ -77,18 +79,29 @@ impl Circuit {
         for value in self.tensors.iter().flat_map(|t| &t.values) {
             weights.extend(value.to_le_bytes());
         }
-        in_memory(Kind::Circuit, None, &[(DESCRIPTION, &description), (WEIGHTS, &weights)])
+        let bootstrap = FileBootstrap::of(self).as_ref().map(encode);
+        let mut sections = vec![(DESCRIPTION, &description[..]), (WEIGHTS, &weights)];
+        sections.extend(bootstrap.as_deref().map(|bytes| (BOOTSTRAP, bytes)));
+        in_memory(Kind::Circuit, None, &sections)
     }
 
     /// Reads a circuit's file; nothing is verified yet but the form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Circuit, FormatError> {
         let container = Container::read(bytes, Kind::Circuit)?;
-        if container.header().sections.len() != 2 || container.header().circuit.is_some() {
+        let sections = container.header().sections.len();
+        if !(2..=3).contains(&sections) || container.header().circuit.is_some() {
             return Err(FormatError::NotCanonical { what: "section table" });
         }
         let description = container.section(DESCRIPTION)?;
         let file: FileCircuit = decode("description of the circuit", description)?;
-        let circuit = file.into_circuit(container.section(WEIGHTS)?)?;
+        let mut circuit = file.into_circuit(container.section(WEIGHTS)?)?;
+        if sections == 3 {
+            let written = container.section(BOOTSTRAP)?;
+            decode::<FileBootstrap>("bootstrapping of the circuit", written)?.join(&mut circuit);
+            if FileBootstrap::of(&circuit).as_ref().map(encode).as_deref() != Some(written) {
+                return Err(FormatError::NotCanonical { what: "bootstrapping of the circuit" });
+            }
+        }
         if encode(&FileCircuit::of(&circuit)) != description {
             return Err(FormatError::NotCanonical { what: "description of the circuit" });
         }

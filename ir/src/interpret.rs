@@ -87,6 +87,7 @@ impl Op {
             | Op::Adjust(a, _)
             | Op::Rotate(a, _)
             | Op::Conjugate(a, _)
+            | Op::Bootstrap(a)
             | Op::Activation(a, _) => vec![*a],
             Op::SumOfProducts(pairs) => pairs.iter().flat_map(|(a, b)| [*a, *b]).collect(),
             Op::Linear(plan) => plan.sources.iter().flat_map(|s| s.values.iter().copied()).collect(),
@@ -109,6 +110,7 @@ impl Op {
             | Op::Adjust(a, _)
             | Op::Rotate(a, _)
             | Op::Conjugate(a, _)
+            | Op::Bootstrap(a)
             | Op::Activation(a, _) => vec![a],
             Op::SumOfProducts(pairs) => pairs.iter_mut().flat_map(|(a, b)| [a, b]).collect(),
             Op::Linear(plan) => plan.sources.iter_mut().flat_map(|s| s.values.iter_mut()).collect(),

@@ -22,6 +22,7 @@
 //! | adjust k | x | k | same | Δ_k | k < l; S = Δ_l; integer factor round(Δ_k · q_{k+1} / S) at level k + 1, then rescale |
 //! | rotate d | x\[(s + d) mod slots\] | l | 1 | S | degree 1; key of that step at level ≥ l |
 //! | conjugate | conj(x) | l | 1 | S | degree 1 |
+//! | bootstrap | x | top | 1 | Δ_top | degree 1; S = Δ_l; l ≥ the input level of the circuit's bootstrapping, to which a value above is adjusted first; \|Re x\|, \|Im x\| ≤ 1; the keys of its plan |
 //! | activation | f(x) | l | 1 | S | drafts only |
 //! | linear | see [`LinearPlan`] | l, or l − 1 with rescale | 1 | Δ_l², or Δ_{l−1} with rescale | l ≥ 1, degree 1; inputs at one level and scale S; diagonals encoded at Δ_l² / S; with pairing, halved pairs of them, and a conjugation key at level ≥ l |
 //!
@@ -99,9 +100,10 @@ pub use op::{
     Source, Step, Switches, ValueId,
 };
 pub use plaintexts::{PLAINTEXT_BYTES, Place as PlaintextPlace, PlaintextBudget};
-pub use summary::{Layer, Port, Summary};
+pub use summary::{Bootstrapping, Layer, Port, Summary};
 pub use text::{INLINE_VALUES, TextError, TextProblem, tensor_digest};
 pub use verify::{
-    Degree, LawError, MAX_PRODUCT_TERMS, MAX_SCALE_EXPONENT, MAX_VIOLATIONS, Place, ValueType, Verified,
-    VerifyError, Violation, bounds, check_key_spec, result_types, value_types, verify_draft,
+    Degree, LawError, MAX_FACTOR_DIAGONALS, MAX_PRODUCT_TERMS, MAX_SCALE_EXPONENT, MAX_VIOLATIONS, Place,
+    ValueType, Verified, VerifyError, Violation, bounds, check_key_spec, result_types, value_types,
+    verify_draft,
 };

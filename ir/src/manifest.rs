@@ -70,6 +70,7 @@ pub struct ManifestOutput {
 }
 
 const DESCRIPTION: u32 = 1;
+const RAISED: u32 = 2;
 
 impl Manifest {
     /// The manifest of a circuit; an error only if the circuit breaks a law or is a draft.
@@ -117,14 +118,22 @@ impl Manifest {
 
     /// The manifest's file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        in_memory(Kind::Manifest, Some(self.circuit), &[(DESCRIPTION, &encode(self))])
+        let raised = &self.parameters.raised;
+        let description = encode(&Manifest { parameters: self.parameters.without_raised(), ..self.clone() });
+        let raised = (!raised.is_empty()).then(|| encode(raised));
+        let mut sections = vec![(DESCRIPTION, &description[..])];
+        sections.extend(raised.as_deref().map(|bytes| (RAISED, bytes)));
+        in_memory(Kind::Manifest, Some(self.circuit), &sections)
     }
 
     /// Reads a manifest's file; nothing is verified yet but the form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Manifest, FormatError> {
         let container = Container::read(bytes, Kind::Manifest)?;
         let description = container.section(DESCRIPTION)?;
-        let manifest: Manifest = decode("manifest", description)?;
+        let mut manifest: Manifest = decode("manifest", description)?;
+        if container.header().sections.len() > 1 {
+            manifest.parameters.raised = decode("primes of mod-raise", container.section(RAISED)?)?;
+        }
         container.header().belongs_to(&manifest.circuit)?;
         if manifest.to_bytes() != bytes {
             return Err(FormatError::NotCanonical { what: "manifest" });

@@ -175,6 +175,9 @@ pub enum Op {
     Activation(ValueId, Activation),
     /// Linear plan; as many results as it has outputs.
     Linear(LinearPlan),
+    /// The same slots at the circuit's top level, by the plan of [`Circuit::bootstrap`](crate::Circuit) and with that plan's
+    /// keys; slots must have real and imaginary parts of at most 1.
+    Bootstrap(ValueId),
 }
 
 impl Op {
@@ -199,6 +202,7 @@ impl Op {
             Op::Conjugate(..) => "conjugate",
             Op::Activation(..) => "activation",
             Op::Linear(..) => "linear",
+            Op::Bootstrap(..) => "bootstrap",
         }
     }
 
@@ -219,7 +223,8 @@ impl Op {
         }
     }
 
-    /// Evaluation keys that the operation names, in order, repeated where one is named twice.
+    /// Evaluation keys that the operation names, in order, repeated where one is named twice. A bootstrap names none: its keys
+    /// are its plan's.
     pub fn keys(&self) -> Vec<KeyId> {
         match self {
             Op::Relinearize(_, key) | Op::RelinearizeRescale(_, key) | Op::Conjugate(_, key) => vec![*key],

@@ -26,6 +26,9 @@ pub struct Summary {
     pub log_p: f64,
     /// Rescales available after encryption.
     pub levels: u32,
+    /// How it bootstraps, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bootstrapping: Option<Bootstrapping>,
     /// Nodes by operation.
     pub operations: BTreeMap<&'static str, usize>,
     /// Diagonal products of all plans.
@@ -46,6 +49,17 @@ pub struct Summary {
     pub layers: Vec<Layer>,
     /// Predicted cost.
     pub forecast: Forecast,
+}
+
+/// What bootstrapping gives and takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bootstrapping {
+    /// Levels from one bootstrap to the next.
+    pub usable_levels: u32,
+    /// Level of what is bootstrapped.
+    pub input_level: u32,
+    /// log2 of the product of mod-raise's primes, above the ciphertext modulus.
+    pub log_raised: f64,
 }
 
 /// An input or output.
@@ -116,6 +130,11 @@ impl Summary {
             log_q: log2(&circuit.parameters.chain),
             log_p: log2(&circuit.parameters.special),
             levels: circuit.parameters.top().0,
+            bootstrapping: circuit.bootstrap.map(|request| Bootstrapping {
+                usable_levels: request.levels,
+                input_level: request.input().0,
+                log_raised: log2(&circuit.parameters.raised),
+            }),
             operations,
             diagonals: circuit.nodes.iter().map(|n| n.op.diagonals()).sum(),
             rotations: circuit.nodes.iter().map(|n| n.op.rotations()).sum(),
@@ -159,6 +178,12 @@ impl fmt::Display for Summary {
             "ring         N = 2^{}, log Q = {q:.1}, log P = {p:.1}, {} levels",
             self.log_n, self.levels
         )?;
+        if let Some(Bootstrapping { usable_levels, input_level, log_raised }) = &self.bootstrapping {
+            writeln!(
+                f,
+                "bootstrapping {usable_levels} levels, from level {input_level}, over {log_raised:.1} bits more"
+            )?;
+        }
         for (what, ports) in [("input", &self.inputs), ("output", &self.outputs)] {
             for Port { name, shape, ciphertexts, batch } in ports {
                 let images = if *batch > 1 { format!(", {batch} images") } else { String::new() };

@@ -19,6 +19,9 @@
 //! forecast seconds 0.0 memory 0 keys 0 upload 0 download 0 precision 0.0
 //! ```
 //!
+//! A circuit that bootstraps says `raised [1125…]` before its special primes, and after its parameters how:
+//! `bootstrapping log_n 16 log_scale 40 …`, a number for each field of the request, and has nodes `v9 = bootstrap v8`.
+//!
 //! Tensors of up to 16 values stand inline; larger ones are named by shape and digest and found in the weight
 //! table that the parser is given. Numbers are printed shortest so that they read back equal. `;` starts a
 //! comment; the printer uses it for level and scale of each value. Promises: for a circuit whose values are
@@ -31,6 +34,7 @@ mod print;
 
 use crate::circuit::Circuit;
 use crate::map::Tensor;
+use crate::scheme::BootstrapRequest;
 use std::fmt;
 use thiserror::Error;
 
@@ -111,6 +115,23 @@ pub fn tensor_digest(tensor: &Tensor) -> String {
         hasher.update(&value.to_le_bytes());
     }
     hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// The numbers of a request for bootstrapping, by their names in the text form, in order.
+fn request_fields(request: &mut BootstrapRequest) -> [(&'static str, &mut u32); 11] {
+    [
+        ("log_n", &mut request.log_n),
+        ("log_scale", &mut request.log_scale),
+        ("base_bits", &mut request.base_bits),
+        ("prime_bits", &mut request.prime_bits),
+        ("levels", &mut request.levels),
+        ("to_coefficients", &mut request.to_coefficients),
+        ("to_slots", &mut request.to_slots),
+        ("log_degree", &mut request.log_degree),
+        ("squarings", &mut request.squarings),
+        ("ratio_bits", &mut request.ratio_bits),
+        ("digit_limbs", &mut request.digit_limbs),
+    ]
 }
 
 /// Items with one space between them.

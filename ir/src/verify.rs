@@ -17,13 +17,16 @@
 //! 12. **Records**: certificate and forecast are finite.
 //! 13. **Uses**: every key is used.
 //! 14. **Memory**: the ciphertexts alive at once stay within a bound (`memory`).
+//! 15. **Bootstrapping**: what the circuit asks for has a plan, whose parameters the circuit has and whose keys it lists
+//!     (`bootstrap`).
 //!
-//! Not checked: that the gaps of every value hold what its layout says, and that a fold is gathered before its result
+//! Not checked: that slots which are bootstrapped are within its bound; that the gaps of every value hold what its layout says, and that a fold is gathered before its result
 //! is read; the compiler's tests compare meanings for that.
 //!
 //! Broken laws are collected, with their places; an operation on a value whose own operation is broken is not
 //! reported again. Promises: a [`Verified`] circuit can be executed without a panic, in bounded memory.
 
+mod bootstrap;
 pub mod bounds;
 mod error;
 mod manifest;
@@ -37,7 +40,9 @@ mod value;
 
 use crate::circuit::{Circuit, Node};
 use crate::op::{Op, ValueId};
-use crate::scheme::SecurityPolicy;
+use crate::scheme::{BootstrapPlan, SecurityPolicy};
+pub use bootstrap::MAX_FACTOR_DIAGONALS;
+pub(crate) use bootstrap::uses as bootstraps;
 pub use error::LawError;
 pub(crate) use error::{entry, shown};
 pub use parameters::check_key_spec;
@@ -59,6 +64,8 @@ pub enum Place {
     Circuit,
     /// Its parameters.
     Parameters,
+    /// How it bootstraps.
+    Bootstrap,
     /// A key.
     Key(usize),
     /// A tensor.
@@ -89,6 +96,7 @@ impl fmt::Display for Place {
         match self {
             Place::Circuit => f.write_str("circuit"),
             Place::Parameters => f.write_str("parameters"),
+            Place::Bootstrap => f.write_str("bootstrapping"),
             Place::Key(k) => write!(f, "key k{k}"),
             Place::Tensor(k) => write!(f, "tensor {k}"),
             Place::Layout(k) => write!(f, "layout {k}"),
@@ -134,25 +142,37 @@ impl std::error::Error for VerifyError {}
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verified {
     circuit: Circuit,
+    known: Known,
+}
+
+/// What the verifier finds out.
+#[derive(Clone, Debug, PartialEq)]
+struct Known {
     types: Vec<ValueType>,
+    bootstrap: Option<BootstrapPlan>,
     peak_value_bytes: u64,
 }
 
 impl Verified {
     /// Checks every law under this security policy.
     pub fn new(circuit: Circuit, policy: &SecurityPolicy) -> Result<Verified, VerifyError> {
-        let (types, peak_value_bytes) = verify(&circuit, Form::Final, Some(policy))?;
-        Ok(Verified { circuit, types, peak_value_bytes })
+        let known = verify(&circuit, Form::Final, Some(policy))?;
+        Ok(Verified { circuit, known })
     }
 
     /// Level, degree and scale of a value.
     pub fn value_type(&self, value: ValueId) -> &ValueType {
-        &self.types[value.0 as usize]
+        &self.known.types[value.0 as usize]
+    }
+
+    /// How its bootstraps are carried out, where it has any.
+    pub fn bootstrap_plan(&self) -> Option<&BootstrapPlan> {
+        self.known.bootstrap.as_ref()
     }
 
     /// Ciphertext bytes alive at once when the nodes run in order; keys, plaintexts and working space come on top.
     pub fn peak_value_bytes(&self) -> u64 {
-        self.peak_value_bytes
+        self.known.peak_value_bytes
     }
 
     /// The circuit, no longer protected.
@@ -230,11 +250,7 @@ impl Report {
 }
 
 /// The list.
-fn verify(
-    circuit: &Circuit,
-    form: Form,
-    policy: Option<&SecurityPolicy>,
-) -> Result<(Vec<ValueType>, u64), VerifyError> {
+fn verify(circuit: &Circuit, form: Form, policy: Option<&SecurityPolicy>) -> Result<Known, VerifyError> {
     let mut report = Report { violations: vec![] };
     bounds::check(circuit, &mut report);
     report.barrier()?;
@@ -248,6 +264,7 @@ fn verify(
     if let Some(policy) = policy {
         report.check(Place::Parameters, || check_security(circuit, policy));
     }
+    let bootstrap = bootstrap::check(circuit, &mut report);
     tables::check_tensors(circuit, &mut report);
     tables::check_layouts(circuit, &mut report);
     report.barrier()?;
@@ -257,12 +274,12 @@ fn verify(
     report.barrier()?;
     let types = check_nodes(circuit, form, &mut report);
     check_outputs(circuit, &types, &mut report);
-    check_uses(circuit, &mut report);
+    check_uses(circuit, bootstrap.as_ref(), &mut report);
     report.barrier()?;
     let types: Vec<ValueType> = types.into_iter().flatten().collect();
-    let peak = report.value(Place::Circuit, || memory::check_peak(circuit, &types));
+    let peak = report.value(Place::Circuit, || memory::check_peak(circuit, &types, bootstrap.as_ref()));
     report.barrier()?;
-    Ok((types, peak.unwrap_or(0)))
+    Ok(Known { types, bootstrap, peak_value_bytes: peak.unwrap_or(0) })
 }
 
 /// Law 4.
@@ -354,11 +371,16 @@ fn check_outputs(circuit: &Circuit, types: &[Option<ValueType>], report: &mut Re
 }
 
 /// Law 13.
-fn check_uses(circuit: &Circuit, report: &mut Report) {
+fn check_uses(circuit: &Circuit, plan: Option<&BootstrapPlan>, report: &mut Report) {
     let mut used = vec![false; circuit.keys.len()];
     for key in circuit.nodes.iter().flat_map(|n| n.op.keys()) {
         if let Some(flag) = used.get_mut(key.0 as usize) {
             *flag = true;
+        }
+    }
+    for key in plan.iter().flat_map(|plan| &plan.keys) {
+        if let Ok(k) = bootstrap::find_key(&circuit.keys, key) {
+            used[k] = true;
         }
     }
     for (k, key) in circuit.keys.iter().enumerate().filter(|(k, _)| !used[*k]) {

@@ -1,6 +1,12 @@
 //! Forms of circuits: builder, verifier, text, files. Every form of a circuit says the same.
 
 #[cfg(test)]
+#[path = "forms/bootstrap.rs"]
+mod bootstrap;
+#[cfg(test)]
+#[path = "forms/bootstrapped.rs"]
+mod bootstrapped;
+#[cfg(test)]
 #[path = "forms/bytes.rs"]
 mod bytes;
 #[cfg(test)]

@@ -1,6 +1,12 @@
 //! What maps, scales and circuits mean, against slow definitions.
 
 #[cfg(test)]
+#[path = "meanings/bootstrap.rs"]
+mod bootstrap;
+#[cfg(test)]
+#[path = "forms/bootstrapped.rs"]
+mod bootstrapped;
+#[cfg(test)]
 #[path = "meanings/circuits.rs"]
 mod circuits;
 #[cfg(test)]

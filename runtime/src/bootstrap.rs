@@ -3,7 +3,7 @@
 //! Five public steps, each of which can be run and looked at alone: [`Bootstrapper::slots_to_coefficients`],
 //! [`Bootstrapper::raise`], [`Bootstrapper::coefficients_to_slots`], [`Bootstrapper::reduce`] for each of two real halves, and
 //! [`Bootstrapper::join`], which ends at the canonical scale of the plan's output. Nothing is chosen here. Relies on the
-//! engine for every operation. Promises: the same bits for any number of threads and any path, since every operation does.
+//! engine for every operation, and on keys that hold the plan's. Promises: the same bits for any number of threads and any path, since every operation does.
 
 use crate::error::RuntimeError;
 use crate::keys::KeySet;
@@ -12,8 +12,9 @@ use cipherloom_ckks::{
     LinearSweep, RotationStep, SweepPlaintext, SweepProduct, Term, Unit,
 };
 use cipherloom_ir::scheme::{
-    BootstrapPlan, Factor, Gadget, KeyKind, KeySpec, Level, ReductionStep, Transform, TransformFactor,
+    BootstrapPlan, Factor, KeyKind, Level, ReductionStep, Transform, TransformFactor,
 };
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// A plan with its diagonals encoded, one word per coefficient.
@@ -27,10 +28,14 @@ pub struct Bootstrapper {
 /// The diagonals of one factor, in the order of its products.
 type Encoded = Vec<Arc<CompactPlaintext>>;
 
-/// The keys of one plan.
-pub struct BootstrapKeys {
-    specs: Vec<KeySpec>,
-    keys: KeySet,
+/// The keys of one plan alone, without a circuit.
+pub struct BootstrapKeys(KeySet);
+
+impl Deref for BootstrapKeys {
+    type Target = KeySet;
+    fn deref(&self) -> &KeySet {
+        &self.0
+    }
 }
 
 impl BootstrapKeys {
@@ -43,15 +48,7 @@ impl BootstrapKeys {
         plan: &BootstrapPlan,
         keys: Vec<EvaluationKey>,
     ) -> Result<BootstrapKeys, RuntimeError> {
-        let keys = KeySet::new(context, &plan.keys, keys)?;
-        Ok(BootstrapKeys { specs: plan.keys.clone(), keys })
-    }
-
-    /// The key of this kind and gadget; a plan lists one for each that its steps use.
-    fn get(&self, kind: KeyKind, gadget: Gadget) -> Result<&EvaluationKey, CkksError> {
-        let place = self.specs.iter().position(|spec| spec.kind == kind && spec.gadget == gadget);
-        let index = place.ok_or(CkksError::Empty)?;
-        Ok(self.keys.at(index))
+        KeySet::new(context, &plan.keys, keys).map(BootstrapKeys)
     }
 }
 
@@ -85,7 +82,7 @@ impl Bootstrapper {
     ///
     /// # Errors
     /// [`CkksError::TooFewLimbs`] for a value below the input level, and those of the engine's operations.
-    pub fn run(&self, a: &Ciphertext, keys: &BootstrapKeys) -> Result<Ciphertext, CkksError> {
+    pub fn run(&self, a: &Ciphertext, keys: &KeySet) -> Result<Ciphertext, CkksError> {
         let coefficients = self.slots_to_coefficients(a, keys)?;
         let raised = self.raise(&coefficients, keys)?;
         let halves = self.coefficients_to_slots(&raised, keys)?;
@@ -97,11 +94,7 @@ impl Bootstrapper {
     ///
     /// # Errors
     /// As [`Bootstrapper::run`].
-    pub fn slots_to_coefficients(
-        &self,
-        a: &Ciphertext,
-        keys: &BootstrapKeys,
-    ) -> Result<Ciphertext, CkksError> {
+    pub fn slots_to_coefficients(&self, a: &Ciphertext, keys: &KeySet) -> Result<Ciphertext, CkksError> {
         let a = self.context.drop_to(a, limbs(self.plan.input))?;
         self.transform(a, &self.plan.to_coefficients, &self.to_coefficients, keys)
     }
@@ -110,25 +103,22 @@ impl Bootstrapper {
     ///
     /// # Errors
     /// As [`Bootstrapper::run`].
-    pub fn raise(&self, a: &Ciphertext, keys: &BootstrapKeys) -> Result<Ciphertext, CkksError> {
+    pub fn raise(&self, a: &Ciphertext, keys: &KeySet) -> Result<Ciphertext, CkksError> {
         let plan = &self.plan;
-        let key = keys.get(KeyKind::Encapsulation, plan.encapsulation_gadget())?;
+        let key = keys.planned(KeyKind::Encapsulation, plan.encapsulation_gadget())?;
         let sparse = self.context.encapsulate(a, key)?;
         let raised = self.context.raise(&sparse, limbs(plan.parameters.top()))?;
-        self.context.decapsulate(&raised, keys.get(KeyKind::Decapsulation, plan.gadget)?)
+        self.context.decapsulate(&raised, keys.planned(KeyKind::Decapsulation, plan.gadget)?)
     }
 
     /// Step 3: the coefficients as real slots, first and second half apart.
     ///
     /// # Errors
     /// As [`Bootstrapper::run`].
-    pub fn coefficients_to_slots(
-        &self,
-        a: &Ciphertext,
-        keys: &BootstrapKeys,
-    ) -> Result<[Ciphertext; 2], CkksError> {
+    pub fn coefficients_to_slots(&self, a: &Ciphertext, keys: &KeySet) -> Result<[Ciphertext; 2], CkksError> {
         let both = self.transform(a.clone(), &self.plan.to_slots, &self.to_slots, keys)?;
-        let conjugate = self.context.conjugate(&both, keys.get(KeyKind::Conjugation, self.plan.gadget)?)?;
+        let conjugate =
+            self.context.conjugate(&both, keys.planned(KeyKind::Conjugation, self.plan.gadget)?)?;
         let real = self.context.add(&both, &conjugate)?;
         let imaginary = self.context.mul_imaginary(&self.context.sub(&conjugate, &both)?)?;
         Ok([real, imaginary])
@@ -138,8 +128,8 @@ impl Bootstrapper {
     ///
     /// # Errors
     /// As [`Bootstrapper::run`].
-    pub fn reduce(&self, y: &Ciphertext, keys: &BootstrapKeys) -> Result<Ciphertext, CkksError> {
-        let key = keys.get(KeyKind::Relinearization, self.plan.gadget)?;
+    pub fn reduce(&self, y: &Ciphertext, keys: &KeySet) -> Result<Ciphertext, CkksError> {
+        let key = keys.planned(KeyKind::Relinearization, self.plan.gadget)?;
         let reduction = &self.plan.reduction;
         let mut values: Vec<Ciphertext> = vec![y.clone()];
         for step in &reduction.steps {
@@ -163,16 +153,12 @@ impl Bootstrapper {
     ///
     /// # Errors
     /// As [`Bootstrapper::run`].
-    pub fn join(
-        &self,
-        [real, imaginary]: [Ciphertext; 2],
-        keys: &BootstrapKeys,
-    ) -> Result<Ciphertext, CkksError> {
+    pub fn join(&self, [real, imaginary]: [Ciphertext; 2], keys: &KeySet) -> Result<Ciphertext, CkksError> {
         let context = &self.context;
         let turned = context.mul_imaginary(&real)?;
         let difference = context.sub(&turned, &imaginary)?;
         let sum = context.add(&turned, &imaginary)?;
-        let conjugate = context.conjugate(&sum, keys.get(KeyKind::Conjugation, self.plan.gadget)?)?;
+        let conjugate = context.conjugate(&sum, keys.planned(KeyKind::Conjugation, self.plan.gadget)?)?;
         context.rescale(&context.add(&difference, &conjugate)?)
     }
 
@@ -194,14 +180,14 @@ impl Bootstrapper {
         mut value: Ciphertext,
         transform: &Transform,
         encoded: &[Encoded],
-        keys: &BootstrapKeys,
+        keys: &KeySet,
     ) -> Result<Ciphertext, CkksError> {
         for (factor, encoded) in transform.factors.iter().zip(encoded) {
             let steps = |steps: &[u32]| {
                 let with_key = |step: &u32| match step {
                     0 => Ok((RotationStep(0), None)),
                     step => {
-                        let key = keys.get(KeyKind::Rotation(*step), transform.gadget)?;
+                        let key = keys.planned(KeyKind::Rotation(*step), transform.gadget)?;
                         Ok((RotationStep(*step), Some(key)))
                     }
                 };

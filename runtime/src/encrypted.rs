@@ -1,5 +1,6 @@
 //! The encrypted meaning of circuits: each node calls the engine with what the circuit says.
 
+use crate::bootstrap::Bootstrapper;
 use crate::error::RuntimeError;
 use crate::keys::KeySet;
 use crate::plaintexts::{PlaintextError, Plaintexts};
@@ -17,6 +18,8 @@ pub(crate) struct Encrypted<'a> {
     pub(crate) frame: &'a Frame,
     pub(crate) keys: &'a KeySet,
     pub(crate) plaintexts: &'a Plaintexts,
+    /// Of a circuit with bootstraps.
+    pub(crate) bootstrapper: Option<&'a Bootstrapper>,
     pub(crate) inputs: &'a [Vec<Ciphertext>],
 }
 
@@ -101,8 +104,20 @@ impl Encrypted<'_> {
                 let values = plan.sources.iter().flat_map(|s| s.values.iter().copied());
                 self.linear(plan, &values.zip(x).collect(), plaintexts.products)
             }
+            Op::Bootstrap(_) => one(self.bootstrap(node, &x[0])),
             Op::Activation(..) => unreachable!("drafts are refused before"),
         }
+    }
+
+    /// A value above the plan's input level is adjusted to it first.
+    fn bootstrap(&self, node: &Node, x: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        let bootstrapper = self.bootstrapper.ok_or(CkksError::Empty)?;
+        let input = bootstrapper.plan().input;
+        if self.operand(node).level == input {
+            return bootstrapper.run(x, self.keys);
+        }
+        let adjusted = self.frame.context.adjust(x, self.adjust_factor(node, input), Limbs(input.limbs()))?;
+        bootstrapper.run(&adjusted, self.keys)
     }
 
     fn linear(

@@ -1,13 +1,14 @@
 //! The evaluation keys of a circuit, in the order of its key table.
 
 use crate::error::RuntimeError;
-use cipherloom_ckks::{Context, EvaluationKey, KeyShape};
-use cipherloom_ir::scheme::KeySpec;
+use cipherloom_ckks::{CkksError, Context, EvaluationKey, KeyShape};
+use cipherloom_ir::scheme::{Gadget, KeyKind, KeySpec};
 use cipherloom_ir::{Circuit, KeyId};
 
 /// Evaluation keys that have been checked against a circuit's key table.
 #[derive(Debug)]
 pub struct KeySet {
+    specs: Vec<KeySpec>,
     keys: Vec<EvaluationKey>,
 }
 
@@ -28,17 +29,18 @@ impl KeySet {
                 return Err(RuntimeError::WrongKey { index, wanted: spec.kind, what });
             }
         }
-        Ok(KeySet { keys })
+        Ok(KeySet { specs: specs.to_vec(), keys })
     }
 
     /// A key of the table.
     pub(crate) fn get(&self, id: KeyId) -> &EvaluationKey {
-        self.at(id.0 as usize)
+        &self.keys[id.0 as usize]
     }
 
-    /// The key at a place of the table.
-    pub(crate) fn at(&self, index: usize) -> &EvaluationKey {
-        &self.keys[index]
+    /// The key of this kind and gadget that reaches highest: one that a bootstrapping's plan uses.
+    pub(crate) fn planned(&self, kind: KeyKind, gadget: Gadget) -> Result<&EvaluationKey, CkksError> {
+        let place = self.specs.iter().rposition(|spec| spec.kind == kind && spec.gadget == gadget);
+        place.map(|index| &self.keys[index]).ok_or(CkksError::Empty)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Relies on [`KeySet`] having been checked against the same circuit. Promises: the same bytes for every thread count; any
 //! number of evaluations, one after another or at once, share what is prepared.
 
+use crate::bootstrap::Bootstrapper;
 use crate::encrypted::Encrypted;
 use crate::error::RuntimeError;
 use crate::evaluator::Options;
@@ -28,14 +29,22 @@ pub struct Program {
     frame: Frame,
     schedule: Schedule,
     plaintexts: Option<Plaintexts>,
+    /// Made with the first plaintexts; a circuit without bootstraps has none.
+    bootstrapper: Option<Bootstrapper>,
     options: Options,
+}
+
+/// What carries the circuit's bootstraps out, where it has any.
+fn bootstrapper(frame: &Frame) -> Result<Option<Bootstrapper>, RuntimeError> {
+    let plan = frame.circuit.bootstrap_plan().cloned();
+    plan.map(|plan| Bootstrapper::new(plan, frame.context.clone())).transpose()
 }
 
 impl Program {
     /// The ring of a circuit, to read keys and ciphertexts with.
     pub fn context(circuit: &Verified, options: &Options) -> Result<Arc<Context>, RuntimeError> {
         let p = &circuit.parameters;
-        Context::new(p.log_n, &p.chain, &p.special, options.path)
+        Context::new(p.log_n, &p.ciphertext_primes(), &p.special, options.path)
             .map(Arc::new)
             .map_err(RuntimeError::Parameters)
     }
@@ -44,11 +53,16 @@ impl Program {
     pub fn new(circuit: Arc<Verified>, context: Arc<Context>, options: Options) -> Program {
         let schedule = Schedule::new(&circuit);
         let scales = CanonicalScales::new(&circuit.parameters);
-        Program { frame: Frame { circuit, context, scales }, schedule, plaintexts: None, options }
+        let frame = Frame { circuit, context, scales };
+        Program { frame, schedule, plaintexts: None, bootstrapper: None, options }
     }
 
-    /// Materialises and encodes the plaintexts within the options' budget; without it each evaluation does so for itself.
+    /// Materialises and encodes the plaintexts within the options' budget, and the transforms of bootstrapping; without it each
+    /// evaluation does so for itself.
     pub fn prepare(&mut self) -> Result<(), RuntimeError> {
+        if self.bootstrapper.is_none() {
+            self.bootstrapper = bootstrapper(&self.frame)?;
+        }
         if self.plaintexts.is_none() {
             self.plaintexts = Some(Plaintexts::prepare(&self.frame, self.options.plaintext_budget_bytes)?);
         }
@@ -77,8 +91,16 @@ impl Program {
                 &made
             }
         };
+        let made;
+        let bootstrapper = match &self.bootstrapper {
+            Some(prepared) => Some(prepared),
+            None => {
+                made = bootstrapper(&self.frame)?;
+                made.as_ref()
+            }
+        };
         let circuit: &Circuit = &self.frame.circuit;
-        let meaning = Encrypted { frame: &self.frame, keys, plaintexts, inputs };
+        let meaning = Encrypted { frame: &self.frame, keys, plaintexts, bootstrapper, inputs };
         let apply = |index: usize, operands: &[Arc<Ciphertext>]| {
             let start = Instant::now();
             let results = meaning.apply(index, operands)?;

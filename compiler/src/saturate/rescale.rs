@@ -174,6 +174,8 @@ fn term_of(tables: &mut Tables, op: &Op, operands: &[Id]) -> Result<Term, Compil
         Op::Adjust(_, to) => Unary::Adjust(to.0),
         Op::Rotate(_, keyed) => Unary::Rotate(keyed.step.0),
         Op::Conjugate(..) => Unary::Conjugate,
+        // No stage before this one bootstraps.
+        Op::Bootstrap(_) => return Err(CompileError::Internal("rescale met a bootstrap".into())),
         Op::Activation(_, function) => Unary::Activation(tables.function(function.clone())),
     };
     match operands {

@@ -11,7 +11,7 @@ use crate::map::{LinearMap, Tensor};
 use crate::op::{
     Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Pairing, Plain, Product, Source, ValueId,
 };
-use crate::scheme::{KeySpec, Level, Parameters};
+use crate::scheme::{BootstrapRequest, KeySpec, Level, Parameters};
 use crate::verify::bounds::MAX_DIAGONALS;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,28 @@ enum FileOp {
     Conjugate(ValueId, KeyId),
     Activation(ValueId, Activation),
     Linear(FilePlan),
+    Bootstrap(ValueId),
+}
+
+/// The section of a circuit that bootstraps.
+#[derive(Serialize, Deserialize)]
+pub(super) struct FileBootstrap {
+    request: Option<BootstrapRequest>,
+    /// Primes above the chain.
+    raised: Vec<u64>,
+}
+
+impl FileBootstrap {
+    /// What is written for a circuit, where anything is.
+    pub(super) fn of(circuit: &Circuit) -> Option<FileBootstrap> {
+        let (request, raised) = (circuit.bootstrap, circuit.parameters.raised.clone());
+        (request.is_some() || !raised.is_empty()).then_some(FileBootstrap { request, raised })
+    }
+
+    /// Puts it into the circuit that it was written for.
+    pub(super) fn join(self, circuit: &mut Circuit) {
+        (circuit.bootstrap, circuit.parameters.raised) = (self.request, self.raised);
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,7 +115,7 @@ impl FileCircuit {
         let node = |n: &Node| FileNode { origin: n.origin, op: FileOp::of(&n.op) };
         FileCircuit {
             name: circuit.name.clone(),
-            parameters: circuit.parameters.clone(),
+            parameters: circuit.parameters.without_raised(),
             keys: circuit.keys.clone(),
             tensors: circuit.tensors.iter().map(tensor).collect(),
             layouts: circuit.layouts.clone(),
@@ -122,6 +144,7 @@ impl FileCircuit {
         Ok(Circuit {
             name: self.name,
             parameters: self.parameters,
+            bootstrap: None,
             keys: self.keys,
             tensors,
             layouts: self.layouts,
@@ -175,6 +198,7 @@ impl FileOp {
             Op::Conjugate(x, key) => FileOp::Conjugate(x, key),
             Op::Activation(x, f) => FileOp::Activation(x, f),
             Op::Linear(plan) => FileOp::Linear(FilePlan::of(plan)),
+            Op::Bootstrap(x) => FileOp::Bootstrap(x),
         }
     }
 
@@ -198,6 +222,7 @@ impl FileOp {
             FileOp::Conjugate(x, key) => Op::Conjugate(x, key),
             FileOp::Activation(x, f) => Op::Activation(x, f),
             FileOp::Linear(plan) => Op::Linear(plan.into_plan(budget)?),
+            FileOp::Bootstrap(x) => Op::Bootstrap(x),
         })
     }
 }

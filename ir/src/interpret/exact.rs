@@ -1,7 +1,7 @@
 //! The exact meaning: f64 slots, no encryption noise. What a circuit computes, junk in the gaps included.
 //!
 //! Relies on materialised diagonals: [`Exact::new`] compiles every linear plan once into rows of (input slot,
-//! weight), so that one `Exact` serves thousands of images, in parallel. Rescale, drop and adjust change nothing;
+//! weight), so that one `Exact` serves thousands of images, in parallel. Rescale, drop, adjust and bootstrap change nothing;
 //! plaintexts and factors are not rounded. Promises: the same bits on every machine and for any number of
 //! threads; a circuit that keeps the op laws never panics.
 

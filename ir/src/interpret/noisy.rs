@@ -4,12 +4,13 @@
 //! Every operation adds to its slots an error of the deviation that [`crate::scheme::noise`] states for it; errors of
 //! earlier operations go through later ones by themselves, products of errors included. What the circuit fixes is not
 //! drawn: numbers by which all slots are multiplied (scalars, adjust factors) are rounded as the engine rounds them. A
-//! diagonal's rounding meets the inputs of *this* run, slot by slot. Slots are real, so that the imaginary parts of errors,
+//! diagonal's rounding meets the inputs of *this* run, slot by slot; so does a bootstrap's modular reduction, which keeps slots of
+//! at most 1 and loses others. Slots are real, so that the imaginary parts of errors,
 //! which matter in products of two errors alone, are left out; so is that equal operations make equal errors.
 //!
 //! Relies on the op laws (for scales) and on materialised diagonals. Promises: a pure function of circuit, inputs and
 //! [`Draw`], with the same bits on every machine and for any number of threads: integers make the errors, no
-//! transcendental. Predicted errors are samples, for predicting accuracy; they must not size what hides something.
+//! transcendental (the modular reduction's sines are libm's). Predicted errors are samples, for predicting accuracy; they must not size what hides something.
 
 use super::exact::{Exact, ExactError, ExactRun, SlotVector};
 use super::trace::Encryption;
@@ -18,7 +19,7 @@ use crate::circuit::{Circuit, Node};
 use crate::map::{Diagonals, MapId};
 use crate::op::{Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, ValueId};
 use crate::scheme::noise::{KeySwitchNoise, NoiseModel};
-use crate::scheme::{CanonicalScales, Level, Scale};
+use crate::scheme::{BootstrapPlan, CanonicalScales, Level, Scale};
 use crate::verify::{Degree, LawError, ValueType, value_types};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +59,8 @@ enum Added {
     Proportional(f64),
     /// A constant: rounding of a number that is added.
     Shift(f64),
+    /// A factor that rounding gives to all slots, what the modular reduction makes of them, then an error.
+    Reduced { factor: f64, plan: Arc<BootstrapPlan>, deviation: f64 },
     /// A linear plan's, by output.
     Plan(Vec<PlanErrors>),
 }
@@ -91,6 +94,10 @@ impl Noisy {
             maps: &maps,
             scales: CanonicalScales::new(&circuit.parameters),
             noise: NoiseModel::new(&circuit.parameters),
+            bootstrap: circuit.bootstrap.and_then(|request| request.plan().ok()).map(|plan| {
+                let noise = plan.noise();
+                (Arc::new(plan), noise)
+            }),
             encryption,
         };
         let added = circuit.nodes.par_iter().filter_map(|node| Some((node.first, model.added(node)?)));
@@ -159,6 +166,9 @@ impl Interpretation for NoisyRun<'_> {
                     slots.zip(from).for_each(|(x, y)| *x += y * deviation * errors.next());
                 }
                 Added::Shift(shift) => slots.for_each(|x| *x += shift),
+                Added::Reduced { factor, plan, deviation } => {
+                    slots.for_each(|x| *x = plan.reduced(*x * factor) + deviation * errors.next());
+                }
                 Added::Plan(outputs) => {
                     let variances = outputs[k].variances(operands);
                     slots.zip(variances).for_each(|(x, v)| *x += v.sqrt() * errors.next());
@@ -199,6 +209,8 @@ struct Model<'a> {
     maps: &'a BTreeMap<MapId, Diagonals>,
     scales: CanonicalScales,
     noise: NoiseModel,
+    /// The bootstrapping's plan and its noise.
+    bootstrap: Option<(Arc<BootstrapPlan>, f64)>,
     encryption: Encryption,
 }
 
@@ -229,16 +241,28 @@ impl Model<'_> {
                 Added::Error(libm::hypot(switched(*key).inner / before, division / scale))
             }
             Op::Adjust(_, to) => {
-                let factor = self.scales.adjust_factor(&kind?.scale, *to) as f64;
-                let prime = *self.circuit.parameters.chain.get(to.0 as usize + 1)? as f64;
-                Added::Rounded {
-                    factor: factor * (before / prime) / scale,
-                    deviation: self.rescale(Degree::One) / scale,
-                }
+                let (factor, deviation) = self.adjusted(kind?, *to)?;
+                Added::Rounded { factor, deviation }
+            }
+            Op::Bootstrap(_) => {
+                let (plan, noise) = self.bootstrap.as_ref()?;
+                let (factor, adjusted) = match level > plan.input {
+                    true => self.adjusted(kind?, plan.input)?,
+                    false => (1.0, 0.0),
+                };
+                Added::Reduced { factor, plan: plan.clone(), deviation: libm::hypot(*noise, adjusted) }
             }
             Op::Linear(plan) => Added::Plan(self.plan(plan, (before, level), scale)),
             _ => return None,
         })
+    }
+
+    /// What adjusting a value of this kind to a level multiplies it by, and the deviation of its rescale.
+    fn adjusted(&self, kind: &ValueType, to: Level) -> Option<(f64, f64)> {
+        let (before, scale) = (self.scales.value(&kind.scale), self.scales.value(&Scale::canonical(to)));
+        let factor = self.scales.adjust_factor(&kind.scale, to) as f64;
+        let prime = *self.circuit.parameters.chain.get(to.0 as usize + 1)? as f64;
+        Some((factor * (before / prime) / scale, self.rescale(Degree::One) / scale))
     }
 
     /// A plan's errors: noise of baby rotations goes through the weights, giant rotations act on the product scale,

@@ -13,7 +13,7 @@ use crate::circuit::{Circuit, Node, OutputSpec};
 use crate::map::{MapError, MapId, RowNorms};
 use crate::op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, ValueId};
 use crate::scheme::noise::{KeySwitchNoise, NoiseModel, SlotEstimate};
-use crate::scheme::{CanonicalScales, Level, Scale};
+use crate::scheme::{BootstrapPlan, CanonicalScales, Level, Scale};
 use crate::verify::{Degree, LawError, ValueType, result_types};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -34,6 +34,14 @@ pub enum TraceError {
     /// A map has no meaning.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// Measured slots are beyond what a bootstrap keeps.
+    #[error("v{} reaches {largest} where it is bootstrapped, which keeps slots of at most 1", .value.0)]
+    MessageBound {
+        /// The value.
+        value: ValueId,
+        /// Its largest slot.
+        largest: f64,
+    },
 }
 
 /// How inputs are encrypted.
@@ -84,6 +92,8 @@ pub struct Trace<'a> {
     encryption: Encryption,
     scales: CanonicalScales,
     noise: NoiseModel,
+    /// The bootstrapping's plan and its noise.
+    bootstrap: Option<(BootstrapPlan, f64)>,
 }
 
 impl<'a> Trace<'a> {
@@ -95,6 +105,10 @@ impl<'a> Trace<'a> {
             encryption: Encryption::default(),
             scales: CanonicalScales::new(&circuit.parameters),
             noise: NoiseModel::new(&circuit.parameters),
+            bootstrap: circuit.bootstrap.and_then(|request| request.plan().ok()).map(|plan| {
+                let noise = plan.noise();
+                (plan, noise)
+            }),
         }
     }
 
@@ -198,13 +212,33 @@ impl<'a> Trace<'a> {
                 let division = self.noise.division(self.special_limbs(circuit, *key) + 1);
                 x.with_noise(switched(*key).inner / before).with_noise(division / scale)
             }
-            Op::Adjust(_, to) => {
-                let factor = self.scales.adjust_factor(&traced.kind.scale, *to) as f64;
-                x.with_noise(x.typical * ROUNDING_STD / factor).with_noise(self.rescale(Degree::One) / scale)
-            }
+            Op::Adjust(_, to) => self.adjusted(x, &traced.kind.scale, *to),
+            Op::Bootstrap(value) => self.bootstrapped(*value, (traced, x))?,
             Op::Activation(_, function) => activated(x, function),
             _ => x,
         })
+    }
+
+    fn adjusted(&self, x: SlotEstimate, from: &Scale, to: Level) -> SlotEstimate {
+        let factor = self.scales.adjust_factor(from, to) as f64;
+        let scale = self.scales.value(&Scale::canonical(to));
+        x.with_noise(x.typical * ROUNDING_STD / factor).with_noise(self.rescale(Degree::One) / scale)
+    }
+
+    fn bootstrapped(
+        &self,
+        value: ValueId,
+        (traced, x): (&Traced, SlotEstimate),
+    ) -> Result<SlotEstimate, TraceError> {
+        let (plan, noise) = self.bootstrap.as_ref().ok_or(LawError::NoBootstrapping)?;
+        if self.magnitudes.is_some() && x.magnitude > 1.0 {
+            return Err(TraceError::MessageBound { value, largest: x.magnitude });
+        }
+        let x = match traced.kind.level > plan.input {
+            true => self.adjusted(x, &traced.kind.scale, plan.input),
+            false => x,
+        };
+        Ok(x.with_noise(*noise).with_noise(plan.series_error(x.typical)))
     }
 
     /// A plan: the inputs' noise and that of baby rotations go through the weights; encodings multiply the inputs;

@@ -19,8 +19,8 @@
 //! # Wrap-around
 //! The bound is infinite where an output may leave the modulus ([`output`]). Values in between may leave theirs: every
 //! operation computes on integers modulo Q, and a rescale, a dropped prime or a key switch of m + k·Q is that of m plus a
-//! multiple of the modulus that remains, so that an output that fits is right whatever happened before. (Bootstrapping
-//! will not have this property.)
+//! multiple of the modulus that remains, so that an output that fits is right whatever happened before. Bootstrapping
+//! does not have this property, and its own errors have no bound here yet: behind a bootstrap every error is infinite.
 //!
 //! Relies on the op laws and on materialised diagonals. Promises: a pure function of the circuit with the same bits on
 //! every machine; plans are materialised one at a time.
@@ -143,6 +143,7 @@ impl WorstCase {
                 let rounding = self.rescale(x.kind.degree) / scale;
                 x.scaled_with_rounding(1.0, 0.5 / factor).with_random(root, both(rounding))
             }
+            Op::Bootstrap(_) => x.unbounded(),
             Op::Activation(..) => return Err(LawError::Draft.into()),
             _ => x,
         })

@@ -17,6 +17,7 @@
 //! Circuits use levels 0 to `output`; the primes above belong to the bootstrapping. Promises: pure functions, the same
 //! bits on every machine.
 
+mod noise;
 mod reduction;
 mod sets;
 mod transform;
@@ -30,6 +31,7 @@ use super::primes::{
     ChainRequest, MAX_PRIME, PrimeError, SPECIAL_MARGIN_MIN_BITS, nearest_prime, special_primes,
 };
 use super::scale::Scale;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Coefficients of the ephemeral secret that are not zero.
@@ -42,8 +44,11 @@ pub const RANGE: f64 = (EPHEMERAL_WEIGHT + 1) as f64 / 2.0;
 /// Chain primes per digit of the keys of slots-to-coefficients.
 const LOW_DIGIT_LIMBS: u32 = 2;
 
-/// What a bootstrapping must offer, and how its steps are cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Most usable levels: more than any secure chain has.
+const LEVELS_MAX: u32 = 64;
+
+/// What a bootstrapping must offer, and how its steps are cut. The default is empty and has no plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootstrapRequest {
     /// log2 of the ring degree.
     pub log_n: u32,
@@ -72,6 +77,8 @@ pub struct BootstrapRequest {
 /// A bootstrapping, ready to be carried out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BootstrapPlan {
+    /// What was asked for.
+    pub request: BootstrapRequest,
     /// Ring and all primes; canonical scales are those of [`BootstrapPlan::circuit`].
     pub parameters: Parameters,
     /// Level of what is bootstrapped.
@@ -93,10 +100,11 @@ pub struct BootstrapPlan {
 }
 
 impl BootstrapPlan {
-    /// Ring and primes as circuits see them: up to the output's level, at which the scale is `2^log_scale`.
+    /// Ring and primes as circuits see them: a chain up to the output's level, at which the scale is `2^log_scale`, and the
+    /// primes above it apart.
     pub fn circuit(&self) -> Parameters {
-        let chain = self.parameters.chain[..self.output.limbs()].to_vec();
-        Parameters { chain, ..self.parameters.clone() }
+        let (chain, raised) = self.parameters.chain.split_at(self.output.limbs());
+        Parameters { chain: chain.to_vec(), raised: raised.to_vec(), ..self.parameters.clone() }
     }
 
     /// Levels that a circuit can use between two bootstraps.
@@ -108,9 +116,36 @@ impl BootstrapPlan {
     pub fn encapsulation_gadget(&self) -> Gadget {
         Gadget { digit_limbs: 1, special_limbs: 1 }
     }
+
+    /// Factors of both transforms, in the order of evaluation.
+    pub fn factors(&self) -> impl Iterator<Item = &TransformFactor> {
+        self.to_coefficients.factors.iter().chain(&self.to_slots.factors)
+    }
+
+    /// Bytes of the transforms' diagonals, encoded as one word per coefficient.
+    pub fn plaintext_bytes(&self) -> u64 {
+        self.factors().map(|factor| factor.products.len() as u64).sum::<u64>() * self.limb_bytes()
+    }
+
+    /// Bytes of the values that live at once while the steps run, at most: the raised value, its halves, and the results of
+    /// the reduction's steps, which are all kept until the last.
+    pub fn working_bytes(&self) -> u64 {
+        let ciphertext = |level: Level| 2 * level.limbs() as u64 * self.limb_bytes();
+        let steps = self.reduction.steps.iter().chain([&self.reduction.last]);
+        4 * ciphertext(self.parameters.top()) + steps.map(|step| ciphertext(step.level)).sum::<u64>()
+    }
+
+    fn limb_bytes(&self) -> u64 {
+        8 * self.parameters.n() as u64
+    }
 }
 
 impl BootstrapRequest {
+    /// Level of what is bootstrapped: what slots-to-coefficients takes.
+    pub fn input(&self) -> Level {
+        Level(self.to_coefficients)
+    }
+
     /// Chooses everything.
     ///
     /// # Errors
@@ -118,10 +153,8 @@ impl BootstrapRequest {
     pub fn plan(&self) -> Result<BootstrapPlan, PrimeError> {
         self.check()?;
         let output = Level(self.levels + self.to_coefficients);
-        let (input, reduced_from) = (
-            Level(self.to_coefficients),
-            Level(output.0 + Reduction::levels(self.log_degree, self.squarings)),
-        );
+        let (input, reduced_from) =
+            (self.input(), Level(output.0 + Reduction::levels(self.log_degree, self.squarings)));
         let parameters = self.parameters(output, Level(reduced_from.0 + self.to_slots))?;
         let circuit = Parameters { chain: parameters.chain[..output.limbs()].to_vec(), ..parameters.clone() };
         let scale = |level| Scale::canonical(level).value(&circuit);
@@ -135,6 +168,7 @@ impl BootstrapRequest {
         let to_y = reduction.input_scale / (2.0 * q_0 * RANGE);
         let to_slots = Transform::to_slots(self, parameters.top(), to_y, gadget);
         let mut plan = BootstrapPlan {
+            request: *self,
             parameters,
             input,
             output,
@@ -152,6 +186,8 @@ impl BootstrapRequest {
     fn check(&self) -> Result<(), PrimeError> {
         let layers = self.log_n.saturating_sub(1);
         for (what, bits, least, most) in [
+            ("ring degree", self.log_n, 4, 17),
+            ("usable levels", self.levels, 1, LEVELS_MAX),
             ("message ratio", self.ratio_bits, 2, 20),
             ("primes of bootstrapping", self.prime_bits, 30, 50),
             ("factors of slots-to-coefficients", self.to_coefficients, 1, layers),
@@ -181,7 +217,7 @@ impl BootstrapRequest {
             chain.push(nearest_prime(target, self.log_n, &chain)?);
         }
         let special = special_primes(self.log_n, &chain, self.digit_limbs)?;
-        Ok(Parameters { log_n: self.log_n, chain, special, log_scale: self.log_scale })
+        Ok(Parameters { log_n: self.log_n, chain, raised: vec![], special, log_scale: self.log_scale })
     }
 }
 

@@ -17,13 +17,18 @@ impl Level {
     }
 }
 
-/// Ring, modulus chain and top scale. All primes are 1 modulo 2N and distinct.
+/// Ring, modulus chain and top scale. All primes are 1 modulo 2N and distinct. A circuit sees the levels of the chain alone;
+/// bootstrapping raises values to the primes above.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
     /// log2 of the ring degree N.
     pub log_n: u32,
     /// Ciphertext primes `q_0 … q_L`; a value at level l uses the first l + 1.
     pub chain: Vec<u64>,
+    /// Ciphertext primes above the chain, the zone of bootstrapping's mod-raise; empty without bootstrapping. File forms keep
+    /// them in a section of their own.
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty")]
+    pub raised: Vec<u64>,
     /// Special primes; a gadget uses a prefix.
     pub special: Vec<u64>,
     /// Canonical scale of the top level is `2^log_scale`.
@@ -42,6 +47,18 @@ impl Parameters {
     /// Level of a fresh ciphertext.
     pub fn top(&self) -> Level {
         Level(self.chain.len() as u32 - 1)
+    }
+    /// Level of a value over all ciphertext primes, the highest that a key can have.
+    pub fn raised_top(&self) -> Level {
+        Level(self.top().0 + self.raised.len() as u32)
+    }
+    /// All ciphertext primes: those of the chain, and above them those of mod-raise.
+    pub fn ciphertext_primes(&self) -> Vec<u64> {
+        [&self.chain[..], &self.raised].concat()
+    }
+    /// The same without the primes of mod-raise, as the main section of a file holds it.
+    pub(crate) fn without_raised(&self) -> Parameters {
+        Parameters { raised: vec![], ..self.clone() }
     }
 }
 

@@ -140,7 +140,7 @@ impl ChainRequest {
     pub fn parameters(&self, digit_limbs: u32) -> Result<Parameters, PrimeError> {
         let chain = self.chain()?;
         let special = special_primes(self.log_n, &chain, digit_limbs)?;
-        Ok(Parameters { log_n: self.log_n, chain, special, log_scale: self.log_scale })
+        Ok(Parameters { log_n: self.log_n, chain, raised: vec![], special, log_scale: self.log_scale })
     }
 }
 

@@ -134,7 +134,7 @@ impl SecurityPolicy {
     pub fn check(&self, parameters: &Parameters, keys: &[KeySpec]) -> Result<SecurityReport, SecurityError> {
         let (log_n, citation) = (parameters.log_n, self.citation);
         let (sparse, dense): (Vec<_>, Vec<_>) = keys.iter().partition(|k| k.kind == KeyKind::Encapsulation);
-        let modulus = largest_modulus(parameters, &dense)?.max(Product::of(&parameters.chain));
+        let modulus = largest_modulus(parameters, &dense)?.max(Product::of(&parameters.ciphertext_primes()));
         let (log_qp, bound) = within(log_n, &modulus, &self.bounds, citation)?;
         let citation = self.ephemeral_citation;
         let ephemeral = match sparse.is_empty() {
@@ -168,7 +168,7 @@ fn within(
 
 /// The largest modulus QP of these keys.
 fn largest_modulus(parameters: &Parameters, keys: &[&KeySpec]) -> Result<Product, SecurityError> {
-    let (chain, special) = (&parameters.chain, &parameters.special);
+    let (chain, special) = (parameters.ciphertext_primes(), &parameters.special);
     let mut shapes: Vec<(u32, u32)> = keys.iter().map(|k| (k.level.0, k.gadget.special_limbs)).collect();
     shapes.sort_unstable();
     shapes.dedup();
@@ -235,7 +235,7 @@ mod tests {
     use crate::scheme::{Gadget, KeyKind, Level};
 
     fn parameters(log_n: u32, chain: Vec<u64>, special: Vec<u64>) -> Parameters {
-        Parameters { log_n, chain, special, log_scale: 30 }
+        Parameters { log_n, chain, raised: vec![], special, log_scale: 30 }
     }
 
     #[test]

@@ -3,14 +3,14 @@
 mod ops;
 
 use super::cursor::Cursor;
-use super::{TextError, TextProblem, tensor_digest};
+use super::{TextError, TextProblem, request_fields, tensor_digest};
 use crate::circuit::{
     Circuit, ClientStep, Forecast, InputSpec, Node, OutputSpec, Preprocessing, RangeCertificate,
 };
 use crate::layout::{Gap, Layout, LayoutId};
 use crate::map::{LinearMap, Operator, Tensor, TensorId, ViewAxis, Window};
 use crate::op::ValueId;
-use crate::scheme::{Gadget, KeyKind, KeySpec, Level, Parameters};
+use crate::scheme::{BootstrapRequest, Gadget, KeyKind, KeySpec, Level, Parameters};
 use std::collections::BTreeMap;
 
 /// Reads a whole text.
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
             forecast: None,
             circuit: Circuit::empty(
                 "",
-                Parameters { log_n: 0, chain: vec![], special: vec![], log_scale: 0 },
+                Parameters { log_n: 0, chain: vec![], raised: vec![], special: vec![], log_scale: 0 },
             ),
             layer: 0,
             next: 0,
@@ -74,6 +74,7 @@ impl<'a> Reader<'a> {
             "circuit" => once("circuit", &mut self.name, c.string()?)?,
             "parameters" => once("parameters", &mut self.parameters, parameters(c)?)?,
             "forecast" => once("forecast", &mut self.forecast, forecast(c)?)?,
+            "bootstrapping" => once("bootstrapping", &mut tables.bootstrap, bootstrap(c)?)?,
             "key" => entry(c, "k", &mut tables.keys, key)?,
             "tensor" => {
                 let weights = &self.weights;
@@ -142,8 +143,18 @@ fn parameters(c: &mut Cursor<'_>) -> Result<Parameters, TextProblem> {
     let log_scale = c.number()?;
     c.expect("chain")?;
     let chain = c.bracketed(Cursor::number)?;
+    let raised = if c.eat("raised") { c.bracketed(Cursor::number)? } else { vec![] };
     c.expect("special")?;
-    Ok(Parameters { log_n, chain, special: c.bracketed(Cursor::number)?, log_scale })
+    Ok(Parameters { log_n, chain, raised, special: c.bracketed(Cursor::number)?, log_scale })
+}
+
+fn bootstrap(c: &mut Cursor<'_>) -> Result<BootstrapRequest, TextProblem> {
+    let mut request = BootstrapRequest::default();
+    for (name, place) in request_fields(&mut request) {
+        c.expect(name)?;
+        *place = c.number()?;
+    }
+    Ok(request)
 }
 
 fn forecast(c: &mut Cursor<'_>) -> Result<Forecast, TextProblem> {

@@ -1,12 +1,12 @@
 //! Printing circuits.
 
 use super::plan::Plan;
-use super::{INLINE_VALUES, Spaced, tensor_digest};
+use super::{INLINE_VALUES, Spaced, request_fields, tensor_digest};
 use crate::circuit::{Circuit, ClientStep, Forecast, InputSpec, Node, OutputSpec};
 use crate::layout::{Digit, Gap, Layout};
 use crate::map::{LinearMap, Operator, Tensor, ViewAxis, Window};
 use crate::op::{Activation, KeyedStep, Op, Plain};
-use crate::scheme::{KeyKind, KeySpec};
+use crate::scheme::{BootstrapRequest, KeyKind, KeySpec};
 use crate::verify::{Degree, ValueType, shown, value_types};
 use std::fmt;
 
@@ -20,12 +20,14 @@ impl fmt::Display for Text<'_> {
         let p = &circuit.parameters;
         writeln!(
             f,
-            "parameters log_n {} log_scale {} chain [{}] special [{}]",
+            "parameters log_n {} log_scale {} chain [{}]{} special [{}]",
             p.log_n,
             p.log_scale,
             Spaced(p.chain.iter()),
+            raised(&p.raised),
             Spaced(p.special.iter())
         )?;
+        circuit.bootstrap.iter().try_for_each(|request| bootstrap(f, request))?;
         each(f, &circuit.keys, key)?;
         each(f, &circuit.tensors, tensor)?;
         each(f, &circuit.layouts, layout)?;
@@ -61,6 +63,17 @@ fn each<T>(
     line: impl Fn(&mut fmt::Formatter<'_>, usize, &T) -> fmt::Result,
 ) -> fmt::Result {
     items.iter().enumerate().try_for_each(|(k, item)| line(f, k, item))
+}
+
+fn raised(primes: &[u64]) -> String {
+    if primes.is_empty() { String::new() } else { format!(" raised [{}]", Spaced(primes.iter())) }
+}
+
+fn bootstrap(f: &mut fmt::Formatter<'_>, request: &BootstrapRequest) -> fmt::Result {
+    let mut request = *request;
+    f.write_str("bootstrapping")?;
+    request_fields(&mut request).iter().try_for_each(|(name, value)| write!(f, " {name} {value}"))?;
+    writeln!(f)
 }
 
 fn key(f: &mut fmt::Formatter<'_>, k: usize, key: &KeySpec) -> fmt::Result {
@@ -207,7 +220,7 @@ fn arguments(op: &Op) -> String {
     match op {
         Op::Input { input, ciphertext } => format!("i{input}.{ciphertext}"),
         Op::Add(x, y) | Op::Sub(x, y) | Op::Mul(x, y) => format!("v{} v{}", x.0, y.0),
-        Op::Neg(x) | Op::Rescale(x) => format!("v{}", x.0),
+        Op::Neg(x) | Op::Rescale(x) | Op::Bootstrap(x) => format!("v{}", x.0),
         Op::AddPlain(x, p) | Op::MulPlain(x, p) => format!("v{} {}", x.0, plain(p)),
         Op::MulScalar(x, c) => format!("v{} {c:?}", x.0),
         Op::SumOfProducts(pairs) => {

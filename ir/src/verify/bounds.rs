@@ -44,7 +44,7 @@ pub const MAX_NAME_BYTES: u64 = 4096;
 pub const MAX_LABELS: u64 = 1 << 20;
 /// Steps left to the client, per output.
 pub const MAX_CLIENT_STEPS: u64 = 2;
-/// Ciphertext primes.
+/// Ciphertext primes, those of mod-raise included.
 pub const MAX_CHAIN: u64 = 64;
 /// Special primes.
 pub const MAX_SPECIAL: u64 = 32;
@@ -114,7 +114,8 @@ pub(super) fn layout(layout: &Layout) -> Result<(), LawError> {
 /// The prime lists are neither empty nor long.
 pub(super) fn primes(parameters: &Parameters) -> Result<(), LawError> {
     at_least("chain primes", parameters.chain.len() as u64, 1)?;
-    at_most("chain primes", parameters.chain.len() as u64, MAX_CHAIN)?;
+    let ciphertext = parameters.chain.len() as u64 + parameters.raised.len() as u64;
+    at_most("chain primes", ciphertext, MAX_CHAIN)?;
     at_most("special primes", parameters.special.len() as u64, MAX_SPECIAL)
 }
 

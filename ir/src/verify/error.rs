@@ -3,7 +3,7 @@
 use crate::layout::LayoutError;
 use crate::map::MapError;
 use crate::op::{Step, ValueId};
-use crate::scheme::{Gadget, KeyKind, KeySpec, Level, Scale, SecurityError};
+use crate::scheme::{Gadget, KeyKind, KeySpec, Level, PrimeError, Scale, SecurityError};
 use crate::verify::value::Degree;
 use thiserror::Error;
 
@@ -242,6 +242,27 @@ pub enum LawError {
     /// The modulus is too large for the ring at 128 bits, or no bound is known.
     #[error("not secure: {0}")]
     Security(#[from] SecurityError),
+    /// A bootstrap in a circuit that does not say how.
+    #[error("the circuit does not say how it bootstraps")]
+    NoBootstrapping,
+    /// The circuit says how it bootstraps, and never does.
+    #[error("the circuit says how it bootstraps, and no operation does")]
+    UnusedBootstrapping,
+    /// What the circuit's bootstrapping asks for does not exist.
+    #[error("no plan for the bootstrapping: {0}")]
+    NoPlan(#[from] PrimeError),
+    /// The circuit's parameters are not those of the bootstrapping's plan.
+    #[error("the {what} is not that of the bootstrapping's plan")]
+    BootstrapParameters {
+        /// What differs.
+        what: &'static str,
+    },
+    /// The bootstrapping's plan uses a key that the circuit does not list.
+    #[error(
+        "the bootstrapping uses a key for {} with gadget {} up to level {}, which the circuit does not list",
+        .0.kind, shown_gadget(&.0.gadget), .0.level.0
+    )]
+    MissingKey(KeySpec),
     /// Only drafts hold exact functions.
     #[error("an exact function stands only in drafts; a circuit that runs has a polynomial here")]
     Draft,

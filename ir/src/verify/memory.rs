@@ -4,7 +4,8 @@ use super::bounds::MAX_LIVE_BYTES;
 use super::error::{LawError, at_most};
 use super::value::{Degree, ValueType};
 use crate::circuit::Circuit;
-use crate::op::ValueId;
+use crate::op::{Op, ValueId};
+use crate::scheme::BootstrapPlan;
 
 /// Bytes of one ciphertext: two or three polynomials of one word per coefficient and prime.
 fn value_bytes(circuit: &Circuit, known: &ValueType) -> u64 {
@@ -16,8 +17,13 @@ fn value_bytes(circuit: &Circuit, known: &ValueType) -> u64 {
 }
 
 /// Largest number of ciphertext bytes alive at once: a value lives from its node to its last use, outputs to the
-/// end. The circuit has obeyed all other laws.
-pub(super) fn check_peak(circuit: &Circuit, types: &[ValueType]) -> Result<u64, LawError> {
+/// end, what a bootstrap makes while it runs. The circuit has obeyed all other laws; `plan` is its bootstrapping's.
+pub(super) fn check_peak(
+    circuit: &Circuit,
+    types: &[ValueType],
+    plan: Option<&BootstrapPlan>,
+) -> Result<u64, LawError> {
+    let raised = plan.map_or(0, BootstrapPlan::working_bytes);
     let outputs = || circuit.outputs.iter().flat_map(|o| o.values.iter().copied());
     let mut last_use: Vec<Option<usize>> = vec![None; types.len()];
     for (index, node) in circuit.nodes.iter().enumerate() {
@@ -29,7 +35,8 @@ pub(super) fn check_peak(circuit: &Circuit, types: &[ValueType]) -> Result<u64, 
     for (index, node) in circuit.nodes.iter().enumerate() {
         let results = (0..node.results).map(|k| ValueId(node.first.0 + k));
         alive = results.clone().map(bytes).fold(alive, u64::saturating_add);
-        peak = peak.max(alive);
+        let inside = if matches!(node.op, Op::Bootstrap(_)) { raised } else { 0 };
+        peak = peak.max(alive.saturating_add(inside));
         let mut dying = node.op.operands();
         dying.sort_unstable();
         dying.dedup();

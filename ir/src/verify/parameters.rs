@@ -26,7 +26,7 @@ pub(super) fn check(parameters: &Parameters, form: Form, report: &mut Report) {
         at_least("log2 of the ring degree", parameters.log_n.into(), MIN_LOG_N)?;
         at_most("log2 of the ring degree", parameters.log_n.into(), MAX_LOG_N)
     });
-    let primes = || parameters.chain.iter().chain(&parameters.special);
+    let primes = || parameters.chain.iter().chain(&parameters.raised).chain(&parameters.special);
     if form == Form::Draft {
         primes().for_each(|&q| report.check(Place::Parameters, || at_least("modulus", q, 2)));
         return;
@@ -60,8 +60,8 @@ fn usable_prime(prime: u64, log_n: u32) -> Result<(), LawError> {
     }
 }
 
-/// Law 3: keys are sorted and distinct; each has a level of the chain and a gadget that exists; rotation steps
-/// are in (0, slots).
+/// Law 3: keys are sorted and distinct; each has a level of the chain, or of mod-raise, and a gadget that exists; rotation
+/// steps are in (0, slots).
 pub(super) fn check_keys(parameters: &Parameters, keys: &[KeySpec], report: &mut Report) {
     report.check(Place::Circuit, || sorted("keys", keys));
     for (k, key) in keys.iter().enumerate() {
@@ -71,9 +71,10 @@ pub(super) fn check_keys(parameters: &Parameters, keys: &[KeySpec], report: &mut
 
 /// One key exists under these parameters.
 pub fn check_key_spec(parameters: &Parameters, key: &KeySpec) -> Result<(), LawError> {
-    at_most("level of the key", key.level.0.into(), parameters.top().0.into())?;
+    at_most("level of the key", key.level.0.into(), parameters.raised_top().0.into())?;
     at_least("chain primes per digit", key.gadget.digit_limbs.into(), 1)?;
-    at_most("chain primes per digit", key.gadget.digit_limbs.into(), parameters.chain.len() as u64)?;
+    let ciphertext_primes = parameters.raised_top().limbs() as u64;
+    at_most("chain primes per digit", key.gadget.digit_limbs.into(), ciphertext_primes)?;
     at_least("special primes of the gadget", key.gadget.special_limbs.into(), 1)?;
     at_most(
         "special primes of the gadget",

@@ -134,6 +134,7 @@ fn unary(circuit: &Circuit, op: &Op, x: &ValueType) -> Result<ValueType, LawErro
             check_key(circuit, *key, KeyKind::Conjugation, x.level)?;
             x.of_degree(Degree::One).cloned()
         }
+        Op::Bootstrap(_) => bootstrapped(circuit, x),
         Op::Activation(_, activation) => {
             check_activation(activation)?;
             x.of_degree(Degree::One).cloned()
@@ -197,6 +198,14 @@ fn adjusted(x: &ValueType, to: Level) -> Result<ValueType, LawError> {
     below(x, to)?;
     x.at_scale(&Scale::canonical(x.level))?;
     Ok(ValueType { level: to, degree: x.degree, scale: Scale::canonical(to) })
+}
+
+/// bootstrap: from a canonical value that has the levels which slots-to-coefficients takes, to the top.
+fn bootstrapped(circuit: &Circuit, x: &ValueType) -> Result<ValueType, LawError> {
+    let request = circuit.bootstrap.as_ref().ok_or(LawError::NoBootstrapping)?;
+    x.of_degree(Degree::One)?.at_scale(&Scale::canonical(x.level))?;
+    at_least("level of what is bootstrapped", x.level.0.into(), request.input().0.into())?;
+    Ok(ValueType::canonical(circuit.parameters.top()))
 }
 
 /// linear: the product scale of the level, or with rescale the canonical scale one level down.

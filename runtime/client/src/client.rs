@@ -87,7 +87,8 @@ impl Client {
     pub fn new(manifest: Manifest, policy: &SecurityPolicy, path: Path) -> Result<Client, ClientError> {
         let parameters = &manifest.parameters;
         let security = policy.check(parameters, &manifest.keys)?;
-        let context = Context::new(parameters.log_n, &parameters.chain, &parameters.special, path)?;
+        let primes = parameters.ciphertext_primes();
+        let context = Context::new(parameters.log_n, &primes, &parameters.special, path)?;
         let shape = |spec: &KeySpec| {
             let shape = key_shape(spec, context.n());
             shape.check(&context).map(|()| shape)
@@ -102,7 +103,8 @@ impl Client {
             }
         }
         manifest.inputs.iter().try_for_each(check_preprocessing)?;
-        manifest.outputs.iter().try_for_each(|output| check_output(output, &context))?;
+        let chain = parameters.chain.len();
+        manifest.outputs.iter().try_for_each(|output| check_output(output, chain))?;
         manifest.verify(policy)?;
         Ok(Client { manifest, context, keys, security })
     }
@@ -146,7 +148,7 @@ impl Client {
 
     /// Makes a public key: whoever has it can encrypt inputs of this circuit.
     pub fn public_key(&self, secret: &SecretKey) -> Result<PublicKey, ClientError> {
-        let limbs = Limbs(self.context.chain().len());
+        let limbs = self.fresh_limbs();
         KeyGenerator::new(&self.context, secret)?.public_key(limbs, &mut Randomness::from_system()?)
     }
 
@@ -208,7 +210,7 @@ impl Client {
     ) -> Result<EncryptedInput, ClientError> {
         let inputs: Vec<&[f64]> = inputs.iter().map(AsRef::as_ref).collect();
         self.check_inputs(&inputs)?;
-        let (limbs, scale) = (Limbs(self.context.chain().len()), self.input_scale());
+        let (limbs, scale) = (self.fresh_limbs(), self.input_scale());
         let mut ciphertexts = Vec::new();
         for (input, values) in self.manifest.inputs.iter().zip(inputs) {
             self.check_magnitude(input, values, scale)?;
@@ -293,6 +295,11 @@ impl Client {
         Ok(images.map(|image| scores(output, image.to_vec())).collect())
     }
 
+    /// Limbs of a fresh encryption: those of the circuit's top level, below the primes of mod-raise.
+    pub(crate) fn fresh_limbs(&self) -> Limbs {
+        Limbs(self.manifest.parameters.top().limbs())
+    }
+
     /// Scale of the inputs: the canonical one of the top level.
     fn input_scale(&self) -> f64 {
         let parameters = &self.manifest.parameters;
@@ -319,7 +326,7 @@ impl Client {
 
     /// A coefficient is at most the largest slot times the scale, and must stay below half the modulus.
     fn check_magnitude(&self, input: &ManifestInput, values: &[f64], scale: f64) -> Result<(), ClientError> {
-        let modulus = self.context.chain().iter().fold(1.0, |q, limb| q * limb.modulus().value() as f64);
+        let modulus = self.manifest.parameters.chain.iter().fold(1.0, |q, prime| q * *prime as f64);
         let max = modulus / 4.0 / scale;
         match values.iter().position(|v| v.abs() > max) {
             Some(index) => Err(ClientError::TooLarge { tensor: input.name.clone(), index, max }),
@@ -344,8 +351,8 @@ fn check_preprocessing(input: &ManifestInput) -> Result<(), ClientError> {
     }
 }
 
-fn check_output(output: &ManifestOutput, context: &Context) -> Result<(), ClientError> {
-    let (have, max) = (output.level.limbs(), context.chain().len());
+fn check_output(output: &ManifestOutput, max: usize) -> Result<(), ClientError> {
+    let have = output.level.limbs();
     if have > max {
         return Err(CkksError::TooManyLimbs { have, max }.into());
     }

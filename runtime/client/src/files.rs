@@ -14,7 +14,7 @@ use cipherloom_ckks::wire::{
     ciphertext_bytes, evaluation_key_bytes, expect_end, read_ciphertext, read_public_key, write_ciphertext,
     write_evaluation_key, write_public_key, write_seeded_ciphertext,
 };
-use cipherloom_ckks::{Ciphertext, Context, Limbs, PublicKey};
+use cipherloom_ckks::{Ciphertext, Context, PublicKey};
 use cipherloom_ir::container::{ContainerReader, ContainerWriter, Kind};
 use std::io::{Read, Seek, Write};
 use zeroize::Zeroizing;
@@ -63,7 +63,7 @@ impl Client {
     pub fn read_public_key(&self, from: impl Read + Seek) -> Result<PublicKey, ClientError> {
         let mut file = self.open(from, Kind::PublicKey, 1)?;
         // The payload is a count, a seed and one polynomial: less than a whole ciphertext.
-        let limbs = Limbs(self.context().chain().len());
+        let limbs = self.fresh_limbs();
         let limit = ciphertext_bytes(self.context(), limbs, 2) as u64 + 64;
         let payload = file.read_section(0, limit)?;
         let mut rest = payload.as_slice();

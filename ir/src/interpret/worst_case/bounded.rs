@@ -78,6 +78,13 @@ impl Bounded {
         self
     }
 
+    /// The same exact value, with an error of which nothing is known.
+    pub(super) fn unbounded(mut self) -> Bounded {
+        self.settled.iter_mut().flatten().for_each(|e| *e = f64::INFINITY);
+        self.random.clear();
+        self
+    }
+
     /// Exact product with a real number.
     pub(super) fn scaled(mut self, factor: f64) -> Bounded {
         let (low, high) = (&mut self.low, &mut self.high);

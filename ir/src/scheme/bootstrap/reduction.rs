@@ -136,7 +136,7 @@ impl Reduction {
     pub fn evaluate(&self, input: [f64; 2], mut disturb: impl FnMut(usize) -> [f64; 2]) -> [f64; 2] {
         let mut values = vec![(input, 0usize)];
         for step in self.steps.iter().chain([&self.last]) {
-            let depth = (self.from.0 - step.level.0) as usize;
+            let depth = self.depth(step);
             let mut sum = self.sum(step, depth, &values);
             let rounding = disturb(depth + 1);
             sum = [sum[0] + rounding[0], sum[1] + rounding[1]];
@@ -149,8 +149,19 @@ impl Reduction {
         values.last().map_or([0.0; 2], |value| value.0)
     }
 
+    /// Depth of a step's operands.
+    pub(super) fn depth(&self, step: &ReductionStep) -> usize {
+        (self.from.0 - step.level.0) as usize
+    }
+
+    /// What a factor of 1 on a value of depth `own` is in a sum at `depth`, in units of the slots.
+    pub(super) fn unit(&self, own: usize, depth: usize) -> f64 {
+        let scale = |depth: usize| libm::exp2(self.log2_scales[depth]);
+        scale(own) / scale(depth) / scale(depth)
+    }
+
     /// Product, terms and constant of a step, in units of the slots.
-    fn sum(&self, step: &ReductionStep, depth: usize, values: &[([f64; 2], usize)]) -> [f64; 2] {
+    pub(super) fn sum(&self, step: &ReductionStep, depth: usize, values: &[([f64; 2], usize)]) -> [f64; 2] {
         let scale = |depth: usize| libm::exp2(self.log2_scales[depth]);
         let mut sum = [step.constant as f64 / scale(depth + 1), 0.0];
         if let Some(ReductionProduct { left, right, copies }) = step.product {
@@ -160,7 +171,7 @@ impl Reduction {
         }
         for term in &step.terms {
             let (value, its_depth) = values[term.value as usize];
-            let unit = scale(its_depth) / scale(depth) / scale(depth);
+            let unit = self.unit(its_depth, depth);
             match term.factor {
                 Factor::Real(k) => {
                     sum[0] += k as f64 * unit * value[0];

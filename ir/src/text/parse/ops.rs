@@ -41,6 +41,7 @@ pub(super) fn op(c: &mut Cursor<'_>, results: u32) -> Result<Op, TextProblem> {
         "adjust" => Op::Adjust(value(c)?, level(c)?),
         "rotate" => Op::Rotate(value(c)?, c.keyed_step()?),
         "conjugate" => Op::Conjugate(value(c)?, key(c)?),
+        "bootstrap" => Op::Bootstrap(value(c)?),
         "activation" => Op::Activation(value(c)?, activation(c)?),
         _ => {
             *c = start;

@@ -1,0 +1,78 @@
+//! What a bootstrap costs: the plan's products and key switches, each by what the profile says of it at its level.
+//!
+//! Relies on the plan of `ir/src/scheme/bootstrap.rs`, whose transforms are sweeps with compact diagonals. Promises: integers, from
+//! the same profile as everything else.
+
+use super::{CostModel, PlanCounts, Work};
+use cipherloom_ir::Hoisting;
+use cipherloom_ir::scheme::{BootstrapPlan, Gadget, Level, ReductionStep, Transform};
+
+impl CostModel {
+    /// The same costs with keys of another gadget.
+    pub fn with_gadget(&self, gadget: Gadget) -> CostModel {
+        CostModel { gadget, ..*self }
+    }
+
+    /// A whole bootstrap, its diagonals encoded before.
+    pub fn bootstrap(&self, plan: &BootstrapPlan) -> u64 {
+        let (high, top) = (self.with_gadget(plan.gadget), plan.parameters.top());
+        // Mod-raise: two key switches, and a transform for each limb of both parts.
+        let raise = self.with_gadget(plan.encapsulation_gadget()).key_switch(Level(0))
+            + high.ns(Work::Encode, top)
+            + high.key_switch(top);
+        let halves = high.rotate(plan.reduced_from) + 2 * high.pass(plan.reduced_from);
+        let steps = plan.reduction.steps.iter().map(|step| high.step(step));
+        let last = high.step(&plan.reduction.last);
+        let output = Level(plan.output.0 + 1);
+        let join = high.rotate(output) + 3 * high.pass(output) + high.rescale(output);
+        let transforms = self.transform(&plan.to_coefficients) + self.transform(&plan.to_slots);
+        transforms + raise + halves + 2 * (steps.sum::<u64>() + last) + join
+    }
+
+    fn transform(&self, transform: &Transform) -> u64 {
+        let cost = self.with_gadget(transform.gadget);
+        let keyed = |steps: &[u32]| steps.iter().filter(|step| **step != 0).count() as u64;
+        let factors = transform.factors.iter().map(|factor| {
+            let products = factor.products.len() as u64;
+            let (babies, giants) = (keyed(&factor.babies), keyed(&factor.giants));
+            let counts = PlanCounts { hoisted: 1, babies, products, giants, outputs: 1 };
+            cost.linear(&counts, factor.level, Hoisting::Double)
+                + products * cost.expansion(factor.level, true)
+        });
+        factors.sum()
+    }
+
+    /// One step of the reduction, for one part.
+    fn step(&self, step: &ReductionStep) -> u64 {
+        let terms = step.terms.len() as u64 * self.ns(Work::MulScalar, step.level);
+        let sum = match step.product {
+            Some(_) => self.multiply(step.level),
+            None => self.rescale(step.level),
+        };
+        let addend = u64::from(step.addend.is_some()) * self.pass(step.level);
+        terms + sum + addend
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::Profile;
+    use cipherloom_ir::scheme::BOOTSTRAP_SETS;
+
+    #[test]
+    fn more_levels_cost_more() {
+        let ns = |set: usize| {
+            let plan = BOOTSTRAP_SETS[set].1.plan().expect("the sets exist");
+            CostModel::new(&Profile::committed(), plan.parameters.log_n, plan.gadget).bootstrap(&plan)
+        };
+        let switch = |set: usize| {
+            let plan = BOOTSTRAP_SETS[set].1.plan().expect("the sets exist");
+            let cost = CostModel::new(&Profile::committed(), plan.parameters.log_n, plan.gadget);
+            cost.key_switch(plan.parameters.top())
+        };
+        assert!(ns(1) > ns(0));
+        // Some dozens of key switches, most of them below the top.
+        assert!((10 * switch(0)..80 * switch(0)).contains(&ns(0)), "{} of {}", ns(0), switch(0));
+    }
+}
