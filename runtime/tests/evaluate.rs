@@ -4,6 +4,10 @@
 
 #[path = "evaluate/bootstrap.rs"]
 mod bootstrap;
+#[path = "../../ir/tests/forms/bootstrapped.rs"]
+mod bootstrapped;
+#[path = "evaluate/bootstraps.rs"]
+mod bootstraps;
 #[path = "evaluate/pairs.rs"]
 mod pairs;
 #[path = "../../ir/tests/meanings/random.rs"]
