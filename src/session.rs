@@ -353,10 +353,11 @@ impl Server {
     }
 }
 
-/// Refuses a circuit whose values and keys alone exceed the memory of this machine.
+/// Refuses a circuit whose values, keys and transforms of bootstrapping alone exceed the memory of this machine.
 fn refuse_too_large(place: &str, circuit: &Verified) -> Result<(), Error> {
     let keys = cipherloom_runtime::expanded_key_bytes(circuit);
-    let needed = circuit.peak_value_bytes().saturating_add(keys);
+    let transforms = circuit.bootstrap_plan().map_or(0, |plan| plan.plaintext_bytes());
+    let needed = circuit.peak_value_bytes().saturating_add(keys).saturating_add(transforms);
     match crate::memory::machine_bytes().filter(|have| needed > *have) {
         Some(have) => Err(Error::new(
             Kind::Resources,

@@ -41,8 +41,8 @@
 //!
 //! The worst case counts encryption (either way), encoding of plaintexts, key switching, rescaling, adjusting and
 //! products of errors, propagated through intervals of the exact values, and is infinite where these do not prove that
-//! the output fits the modulus. Neither figure counts how far the circuit's exact meaning is from the model (polynomials
-//! in place of activations, weights as float32). Intervals grow by the largest values that any input in range could cause,
+//! the output fits the modulus, and behind a bootstrap. Neither figure counts how far the circuit's exact meaning is from the
+//! model (polynomials in place of activations, weights as float32). Intervals grow by the largest values that any input in range could cause,
 //! far above those that images cause, so that for deep networks nothing is proved.
 //!
 //! # Forms

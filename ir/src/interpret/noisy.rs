@@ -11,6 +11,7 @@
 //! Relies on the op laws (for scales) and on materialised diagonals. Promises: a pure function of circuit, inputs and
 //! [`Draw`], with the same bits on every machine and for any number of threads: integers make the errors, no
 //! transcendental (the modular reduction's sines are libm's). Predicted errors are samples, for predicting accuracy; they must not size what hides something.
+//! Above the soft cap: what is drawn and what each op draws read the same deviations.
 
 use super::exact::{Exact, ExactError, ExactRun, SlotVector};
 use super::trace::Encryption;

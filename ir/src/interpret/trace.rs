@@ -5,7 +5,8 @@
 //! ([`Magnitudes::measure`]): products of L1 norms soon exceed by far what data ever reach, and errors grow with
 //! the values. Errors are counted by their real parts; the imaginary parts that paired diagonals mix in, half a bit for each
 //! such plan at most, are left out, as the four deviations of the largest error are more than what is met. Promises:
-//! average-case figures, for parameter choice and forecasts; never for hiding anything.
+//! average-case figures, for parameter choice and forecasts; never for hiding anything. Above the soft cap: one function for each row of
+//! the specification, over the same formulas.
 
 use super::Interpretation;
 use super::magnitudes::Magnitudes;
