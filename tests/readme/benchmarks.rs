@@ -84,8 +84,11 @@ fn machine_line(rows: &[Value], suffix: &str) -> String {
 /// Marker and table, for each table of docs/operations.md.
 pub fn service_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
     let names = ["service_", "lenet1_", "fault_", "fuzz_requests", "transfer_"];
-    let own =
-        |name: &str| names.iter().any(|start| name.starts_with(start)) && !name.starts_with("lenet1_run");
+    let others = ["lenet1_run", "lenet1_check"];
+    let own = |name: &str| {
+        let starts_with = |start: &&str| name.starts_with(start);
+        names.iter().any(starts_with) && !others.iter().any(starts_with)
+    };
     let own: Vec<Value> = rows.iter().filter(|r| r["name"].as_str().is_some_and(own)).cloned().collect();
     let machine = own.first().map_or(String::new(), |_| machine_line(&own, ""));
     vec![("service", plain(&own, &[""]) + &machine)]
