@@ -9,7 +9,8 @@ use crate::graph::{Density, evaluate};
 use ndarray::ArrayD;
 use rayon::prelude::*;
 
-/// Part of the width between the smallest and the largest value that is added at both ends, but to an end of zero: approximations
+/// Part of the width between the smallest and the largest value, or of the end itself where that is larger, that is added at both ends, but
+/// to an end of zero: approximations
 /// before a tensor carry it beyond what the model's own activations give.
 const MARGIN: f64 = 0.1;
 /// Significant digits of a range.
@@ -55,10 +56,12 @@ impl Seen {
 
     /// Smallest and largest value with the margin, rounded outward.
     fn range(&self) -> [f64; 2] {
-        let margin = MARGIN * (self.max - self.min);
-        let moved =
-            |end: f64, by: f64, round| if end == 0.0 { 0.0 } else { rounded(end + by, RANGE_DIGITS, round) };
-        [moved(self.min, -margin, f64::floor), moved(self.max, margin, f64::ceil)]
+        let width = self.max - self.min;
+        let moved = |end: f64, direction: f64, round| match end == 0.0 {
+            true => 0.0,
+            false => rounded(end + direction * MARGIN * width.max(end.abs()), RANGE_DIGITS, round),
+        };
+        [moved(self.min, -1.0, f64::floor), moved(self.max, 1.0, f64::ceil)]
     }
 }
 
