@@ -9,9 +9,8 @@ use crate::graph::{Density, evaluate};
 use ndarray::ArrayD;
 use rayon::prelude::*;
 
-/// Part of the width between the smallest and the largest value, or of the end itself where that is larger, that is added at both ends, but
-/// to an end of zero: approximations
-/// before a tensor carry it beyond what the model's own activations give.
+/// Part of the width between the smallest and the largest value, or of an end itself where that is larger, by which an end is moved
+/// unless it is zero: approximations before a tensor carry it beyond what the model's own activations give.
 const MARGIN: f64 = 0.1;
 /// Significant digits of a range.
 const RANGE_DIGITS: i32 = 3;
