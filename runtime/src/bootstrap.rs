@@ -3,7 +3,8 @@
 //! Five public steps, each of which can be run and looked at alone: [`Bootstrapper::slots_to_coefficients`],
 //! [`Bootstrapper::raise`], [`Bootstrapper::coefficients_to_slots`], [`Bootstrapper::reduce`] for each of two real halves, and
 //! [`Bootstrapper::join`], which ends at the canonical scale of the plan's output. Nothing is chosen here. Relies on the
-//! engine for every operation, and on keys that hold the plan's. Promises: the same bits for any number of threads and any path, since every operation does.
+//! engine for every operation, and on keys that hold the plan's. Promises: the same bits for any number of threads and any path, since
+//! every operation does.
 
 use crate::error::RuntimeError;
 use crate::keys::KeySet;

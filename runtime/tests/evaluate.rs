@@ -13,6 +13,7 @@ mod pairs;
 #[path = "../../ir/tests/meanings/random.rs"]
 mod random;
 
+use bootstrapped::vector;
 use cipherloom_client::{Client, EncryptedOutput};
 use cipherloom_ir::scheme::{ChainRequest, Gadget, Level, Parameters, SecurityPolicy};
 use cipherloom_ir::*;
@@ -24,18 +25,6 @@ const GADGET: Gadget = Gadget { digit_limbs: 2, special_limbs: 2 };
 fn parameters() -> Parameters {
     let spec = ChainRequest { log_n: 10, levels: 6, log_scale: 34, base_bits: 46 };
     spec.parameters(GADGET.digit_limbs).unwrap()
-}
-
-fn vector(slots: u32) -> Layout {
-    Layout {
-        shape: vec![slots],
-        slots,
-        ciphertexts: 1,
-        axes: vec![vec![Digit { extent: slots, stride: 1 }]],
-        replicas: vec![],
-        gap: Gap::Zero,
-        batch: 1,
-    }
 }
 
 /// Every op once: a dense map as a plan (both forms), products, scalars, rotations, conjugation, level changes.

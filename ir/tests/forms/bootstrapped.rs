@@ -27,11 +27,9 @@ pub fn bootstrapped(request: BootstrapRequest) -> Circuit {
     build(request).expect("the circuit obeys the laws")
 }
 
-fn build(request: BootstrapRequest) -> Result<Circuit, LawError> {
-    let mut b = CircuitBuilder::bootstrapped("three bootstraps", request)?;
-    let (top, input) = (b.circuit().parameters.top(), request.input());
-    let slots = b.circuit().slots() as u32;
-    let layout = b.layout(Layout {
+/// One value in each slot.
+pub fn vector(slots: u32) -> Layout {
+    Layout {
         shape: vec![slots],
         slots,
         ciphertexts: 1,
@@ -39,7 +37,14 @@ fn build(request: BootstrapRequest) -> Result<Circuit, LawError> {
         replicas: vec![],
         gap: Gap::Zero,
         batch: 1,
-    });
+    }
+}
+
+fn build(request: BootstrapRequest) -> Result<Circuit, LawError> {
+    let mut b = CircuitBuilder::bootstrapped("three bootstraps", request)?;
+    let (top, input) = (b.circuit().parameters.top(), request.input());
+    let slots = b.circuit().slots() as u32;
+    let layout = b.layout(vector(slots));
     let preprocessing = Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] };
     let range = [-1.0, 1.0];
     b.origin("cube");

@@ -1,25 +1,12 @@
 //! Bootstrapping in rings too small to be secure: each step against its definition, and the whole on four kinds of messages.
 
+use crate::bootstrapped::SMALL;
 use cipherloom_ckks::{Ciphertext, Complex, Context, Limbs};
 use cipherloom_client::{KeyGenerator, Randomness, SecretKey, decrypt, decrypt_slots, encrypt_secret};
 use cipherloom_ir::scheme::{BootstrapPlan, BootstrapRequest, CanonicalScales, KeySpec, Level, RANGE, Scale};
 use cipherloom_ring::Path;
 use cipherloom_runtime::{BootstrapKeys, Bootstrapper};
 use std::sync::Arc;
-
-const REQUEST: BootstrapRequest = BootstrapRequest {
-    log_n: 10,
-    log_scale: 40,
-    base_bits: 50,
-    prime_bits: 50,
-    levels: 2,
-    to_coefficients: 2,
-    to_slots: 2,
-    log_degree: 4,
-    squarings: 5,
-    ratio_bits: 7,
-    digit_limbs: 4,
-};
 
 struct World {
     context: Arc<Context>,
@@ -104,7 +91,7 @@ fn uniform(slots: usize, seed: u64) -> Vec<Complex> {
 #[test]
 fn every_kind_of_message_comes_back() {
     for (log_n, to_coefficients, to_slots) in [(10, 2, 2), (11, 3, 3)] {
-        let mut world = World::new(BootstrapRequest { log_n, to_coefficients, to_slots, ..REQUEST });
+        let mut world = World::new(BootstrapRequest { log_n, to_coefficients, to_slots, ..SMALL });
         let slots = world.context.slots();
         let constant = vec![Complex { re: 1.0, im: -1.0 }; slots];
         let one_sided: Vec<_> =
@@ -129,7 +116,7 @@ fn every_kind_of_message_comes_back() {
 
 #[test]
 fn each_step_does_what_it_says() {
-    let mut world = World::new(REQUEST);
+    let mut world = World::new(SMALL);
     let slots = world.context.slots();
     let values = uniform(slots, 3);
     let fresh = world.encrypt(&values);
@@ -171,7 +158,7 @@ fn each_step_does_what_it_says() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let mut world = World::new(REQUEST);
+    let mut world = World::new(SMALL);
     let values = uniform(world.context.slots(), 4);
     let fresh = world.encrypt(&values);
     let run = |threads| {
@@ -183,7 +170,7 @@ fn threads_do_not_change_a_bit() {
 
 #[test]
 fn values_beyond_the_bound_are_defined() {
-    let mut world = World::new(REQUEST);
+    let mut world = World::new(SMALL);
     let slots = world.context.slots();
     // The series of two sines leaves an error of the fifth power; at 4 the angle is 0.2, and 1e-4 of the value remain.
     let values: Vec<_> =
@@ -194,7 +181,7 @@ fn values_beyond_the_bound_are_defined() {
 
 #[test]
 fn foreign_values_and_keys_are_refused() {
-    let mut world = World::new(REQUEST);
+    let mut world = World::new(SMALL);
     let fresh = world.encrypt(&uniform(world.context.slots(), 6));
     let low = world.context.drop_to(&fresh, Limbs(2)).unwrap();
     assert!(world.bootstrapper.run(&low, &world.keys).is_err());
