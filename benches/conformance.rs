@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench conformance -- [--record]`; rows go to `benches/results/conformance.json`: `onnx_linear_pass` and
 //! `onnx_nonpoly_pass` are counts, with the number of tests, how many are judged by the draft circuit's slots, and passes and
-//! tests by operator. `onnx_encrypted_pass` counts the tests of a sample whose encrypted answer is right (`tests/generated/sampled.rs`).
+//! tests by operator. `onnx_encrypted_pass` counts the tests that circuits pass whose encrypted answer is right (`tests/generated/sampled.rs`).
 
 #![allow(
     clippy::print_stdout,
@@ -51,10 +51,8 @@ fn main() {
             more: json!({ "of": judged.len(), "by_circuit": circuits, "operators": operators }),
         }
     };
-    let errors: Vec<f64> = sampled::sample(&cases)
-        .into_iter()
-        .map(|case| sampled::error(case).unwrap_or(f64::INFINITY))
-        .collect();
+    let errors: Vec<f64> =
+        sampled::all(&cases).into_iter().map(|case| sampled::error(case).unwrap_or(f64::INFINITY)).collect();
     let passes = errors.iter().filter(|e| **e <= sampled::ERROR_MAX).count();
     let encrypted = Row {
         name: "onnx_encrypted_pass".into(),

@@ -28,8 +28,12 @@ pub struct Assumed {
     pub seen: f64,
 }
 
-/// Fills the ranges of outputs that have none.
+/// Fills the ranges of outputs that have none; one that is zero in all data gets a width, which errors can be compared with.
 pub fn assume(graph: &mut TensorGraph) -> Vec<Assumed> {
+    for k in 0..graph.outputs.len() {
+        let node = graph.node_mut(graph.outputs[k].node);
+        node.range = node.range.map(|range| if range == [0.0, 0.0] { [-1.0, 1.0] } else { range });
+    }
     let open = |o: &&crate::graph::GraphOutput| graph.node(o.node).range.is_none();
     let open: Vec<(NodeId, String)> =
         graph.outputs.iter().filter(open).map(|o| (o.node, o.name.clone())).collect();
@@ -43,7 +47,7 @@ pub fn assume(graph: &mut TensorGraph) -> Vec<Assumed> {
         let assumed = LEAST_OUTPUT.max(SEEN_MARGIN * seen);
         let proved = interval(graph, id, &mut known).unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
         let small = proved.iter().all(|x| x.abs() <= assumed);
-        (id, if small { proved } else { [-assumed, assumed] }, Assumed { name, seen })
+        (id, if small && proved != [0.0, 0.0] { proved } else { [-assumed, assumed] }, Assumed { name, seen })
     };
     let found: Vec<_> = open.into_iter().map(one).collect();
     found

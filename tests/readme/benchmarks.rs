@@ -184,7 +184,7 @@ pub fn conformance_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
     if let Some(row) = find(rows, "onnx_encrypted_pass") {
         let (of, passes, error) = (&row["of"], number(row, "value"), number(row, "largest_error"));
         counts += &format!(
-            "\nOf a sample of {of} from both tiers {passes} give the right encrypted answer, the largest error being {:.2} % of the \
+            "\nOf the {of} of both tiers that circuits pass, {passes} give the right encrypted answer, the largest error being {:.2} % of the \
              largest value.\n",
             100.0 * error
         );

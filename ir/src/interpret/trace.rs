@@ -137,7 +137,7 @@ impl<'a> Trace<'a> {
 
     /// `−log2(largest error / largest output)` of the worst output tensor. The largest output is taken from the
     /// output's range where it has one; without ranges and measured slots the figure is a guess, since bounds by
-    /// row norms flatter the output.
+    /// row norms flatter the output. An output that is zero in all samples counts as large as its range.
     pub fn precision_bits(&self, circuit: &Circuit) -> Result<f64, TraceError> {
         let values = self.values(circuit)?;
         let bits = |output: &OutputSpec| {
@@ -145,7 +145,12 @@ impl<'a> Trace<'a> {
             let (noise, bound) =
                 traced.fold((0f64, 0f64), |(n, m), t| (n.max(t.slots.noise), m.max(t.slots.magnitude)));
             let range = output.range[0].abs().max(output.range[1].abs()) / output.scale.abs();
-            let largest = if range > 0.0 && range.is_finite() { range.min(bound) } else { bound };
+            let ranged = range > 0.0 && range.is_finite();
+            let largest = match bound > 0.0 {
+                true if ranged => range.min(bound),
+                false if ranged => range,
+                _ => bound,
+            };
             libm::log2(largest / (LARGEST_ERROR_DEVIATIONS * noise))
         };
         Ok(circuit.outputs.iter().map(bits).fold(f64::INFINITY, f64::min))

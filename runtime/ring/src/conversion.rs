@@ -4,7 +4,8 @@
 //! `x + u Q` modulo the target. The centred form takes the mean out of `u`, so that of what is divided by `Q` afterwards
 //! no offset remains to meet the secret: for odd `k` it converts `x + (Q-1)/2` and subtracts `(Q-1)/2 + Q (k-1)/2`, for
 //! even `k` it converts `x` and subtracts `Q k/2`. Its result is congruent to `x` modulo `Q`, at most `Q k/2` in
-//! magnitude, and 0 in the mean for uniform `x`; for one prime it is the centred representative itself.
+//! magnitude, and 0 in the mean for uniform `x`; for one prime it is the centred representative itself. Zeros are not uniform: a tile of
+//! them is converted to zeros, else a multiple of `Q` in every coefficient would add up in the slots near the root of unity 1.
 //! Integer arithmetic only. Source: Bajard, Eynard, Hasan, Zucca, SAC 2016 (ePrint 2016/510), section 3.
 
 use std::sync::Arc;
@@ -103,20 +104,16 @@ impl BaseConversion {
     /// in [0, q_i) after [`BaseConversion::scale_inputs`], out [0, p): residues modulo target `target` of `x + u Q`
     /// for some `0 <= u < sources`.
     pub fn convert_to(&self, target: usize, scaled: &[&[u64]], out: &mut [u64]) {
-        self.convert(target, scaled, out, 0);
+        self.check_scaled(scaled);
+        let target = &self.targets[target];
+        assert_eq!(out.len(), target.limb.degree().n(), "a limb has N words");
+        target.kernel.convert(target.limb.modulus(), out, scaled, &target.weights, 0);
     }
 
     /// in [0, q_i) after [`BaseConversion::scale_inputs_centred`], out [0, p): residues of a number that is `x`
     /// modulo `Q`, at most `Q sources/2` in magnitude, 0 in the mean; for one source the centred representative.
     pub fn convert_centred_to(&self, target: usize, scaled: &[&[u64]], out: &mut [u64]) {
-        self.convert(target, scaled, out, self.targets[target].minus_mean);
-    }
-
-    fn convert(&self, target: usize, scaled: &[&[u64]], out: &mut [u64], offset: u64) {
-        self.check_scaled(scaled);
-        let target = &self.targets[target];
-        assert_eq!(out.len(), target.limb.degree().n(), "a limb has N words");
-        target.kernel.convert(target.limb.modulus(), out, scaled, &target.weights, offset);
+        self.convert_centred(scaled, &mut [(target, out)]);
     }
 
     /// [`BaseConversion::convert_centred_to`] for several targets and their limbs at once: each part of the sources
@@ -133,12 +130,23 @@ impl BaseConversion {
             let tile = start..n.min(start + TILE_WORDS);
             sources.clear();
             sources.extend(scaled.iter().map(|words| &words[tile.clone()]));
+            let zero = self.is_zero(&sources);
             for (target, out) in &mut *outs {
                 let target = &self.targets[*target];
                 let (modulus, out) = (target.limb.modulus(), &mut out[tile.clone()]);
+                if zero {
+                    out.fill(0);
+                    continue;
+                }
                 target.kernel.convert(modulus, out, &sources, &target.weights, target.minus_mean);
             }
         }
+    }
+
+    /// Whether scaled limbs are those of zeros in the centred form; other ones are found out at their first word.
+    fn is_zero(&self, scaled: &[&[u64]]) -> bool {
+        let mut pairs = scaled.iter().zip(&self.sources);
+        pairs.all(|(words, source)| words.iter().all(|word| *word == source.half_scaled))
     }
 
     fn check_scaled(&self, scaled: &[&[u64]]) {

@@ -143,6 +143,21 @@ fn a_sweep_equals_its_expansion() {
     }
 }
 
+/// A division rounds uniform coefficients without bias; those of an exact zero must stay zero.
+#[test]
+fn zero_diagonals_give_zeros() {
+    let mut case = Case::new(6, 4, GADGET);
+    case.diagonals.iter_mut().for_each(|diagonal| diagonal.fill(Complex::default()));
+    for (hoisting, rescale) in
+        [Hoisting::Single, Hoisting::Double].into_iter().flat_map(|h| [(h, false), (h, true)])
+    {
+        for output in case.run(hoisting, rescale).unwrap() {
+            let words = output.parts().iter().flat_map(|part| part.as_slice());
+            assert!(words.copied().all(|word| word == 0), "{hoisting:?}, rescale {rescale}");
+        }
+    }
+}
+
 #[test]
 fn sums_of_thousands_of_products_are_exact() {
     let world = World::new(12, 3, 2);

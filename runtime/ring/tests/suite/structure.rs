@@ -140,6 +140,30 @@ fn conversion_is_the_same_on_every_path_for_every_length() {
 }
 
 #[test]
+fn zeros_are_converted_to_zeros() {
+    let log_n = 9;
+    let mut primes = vec![prime_below(1 << 50, log_n)];
+    while primes.len() < 7 {
+        primes.push(prime_below(primes[primes.len() - 1], log_n));
+    }
+    for (sources, path) in
+        (1..6).flat_map(|sources| Path::available().into_iter().map(move |path| (sources, path)))
+    {
+        let limb = |&q: &u64| Arc::new(Limb::new(degree(log_n), q, path).expect("a good prime"));
+        let limbs: Vec<Arc<Limb>> = primes.iter().map(limb).collect();
+        let base = BaseConversion::new(&limbs[..sources], &limbs[sources..]).expect("a conversion");
+        let mut zeros = vec![vec![0; 1 << log_n]; sources];
+        base.scale_inputs_centred(&mut zeros.iter_mut().map(|words| &mut words[..]).collect::<Vec<_>>());
+        let scaled: Vec<&[u64]> = zeros.iter().map(|words| &words[..]).collect();
+        for target in 0..base.targets() {
+            let mut out = vec![1; 1 << log_n];
+            base.convert_centred_to(target, &scaled, &mut out);
+            assert!(out.iter().all(|word| *word == 0), "{path}: {sources} sources, target {target}");
+        }
+    }
+}
+
+#[test]
 fn targets_converted_together_are_those_converted_alone() {
     for log_n in [4, 10] {
         let mut primes = vec![prime_below(1 << 50, log_n)];
