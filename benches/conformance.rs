@@ -14,6 +14,7 @@
 mod answer;
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
+#[allow(dead_code, reason = "the sample is the test's")]
 #[path = "../tests/generated/sampled.rs"]
 mod sampled;
 #[allow(dead_code, reason = "the lists are the test's")]
@@ -23,7 +24,7 @@ mod suite;
 use harness::{Arguments, Row};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
-use suite::{Meaning, Tier};
+use suite::{Case, Meaning, Tier};
 
 fn main() {
     let arguments = Arguments::parse();
@@ -51,8 +52,17 @@ fn main() {
             more: json!({ "of": judged.len(), "by_circuit": circuits, "operators": operators }),
         }
     };
-    let errors: Vec<f64> =
-        sampled::all(&cases).into_iter().map(|case| sampled::error(case).unwrap_or(f64::INFINITY)).collect();
+    let error = |case: &Case| {
+        let error = sampled::error(case).unwrap_or_else(|why| {
+            println!("{}: {why}", case.name);
+            f64::INFINITY
+        });
+        if error > sampled::ERROR_MAX {
+            println!("{}: an error of {error} of the largest value", case.name);
+        }
+        error
+    };
+    let errors: Vec<f64> = sampled::all(&cases).into_iter().map(error).collect();
     let passes = errors.iter().filter(|e| **e <= sampled::ERROR_MAX).count();
     let encrypted = Row {
         name: "onnx_encrypted_pass".into(),

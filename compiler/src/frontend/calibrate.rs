@@ -5,9 +5,10 @@
 
 use super::Model;
 use super::error::FrontendError;
-use crate::graph::{Density, evaluate};
+use crate::graph::{Density, Function, Kind, NodeId, evaluate};
 use ndarray::ArrayD;
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 
 /// Part of the width between the smallest and the largest value, or of an end itself where that is larger, by which an end is moved
 /// unless it is zero: approximations before a tensor carry it beyond what the model's own activations give.
@@ -53,14 +54,20 @@ impl Seen {
         }
     }
 
-    /// Smallest and largest value with the margin, rounded outward.
-    fn range(&self) -> [f64; 2] {
+    /// Smallest and largest value with the margin, rounded outward. Values that a root or quotient is taken of stay positive.
+    fn range(&self, positive: bool) -> [f64; 2] {
         let width = self.max - self.min;
         let moved = |end: f64, direction: f64, round| match end == 0.0 {
             true => 0.0,
             false => rounded(end + direction * MARGIN * width.max(end.abs()), RANGE_DIGITS, round),
         };
-        [moved(self.min, -1.0, f64::floor), moved(self.max, 1.0, f64::ceil)]
+        let low = moved(self.min, -1.0, f64::floor);
+        let low = if positive && self.min > 0.0 {
+            low.max(rounded(self.min / 2.0, RANGE_DIGITS, f64::floor))
+        } else {
+            low
+        };
+        [low, moved(self.max, 1.0, f64::ceil)]
     }
 }
 
@@ -89,7 +96,13 @@ impl Model {
         let Some((first, rest)) = seen.split_first() else { return Err(FrontendError::NoSamples) };
         let all: Vec<Seen> =
             (0..first.len()).map(|k| rest.iter().fold(first[k], |s, other| s.and(&other[k]))).collect();
-        let ranges: Vec<[f64; 2]> = all.iter().map(Seen::range).collect();
+        let positive = self.graph.order().filter(|id| match &self.graph.node(*id).kind {
+            Kind::Elementwise(Function::Exact(function)) => function.wants_positive(),
+            _ => false,
+        });
+        let positive: BTreeSet<NodeId> = positive.flat_map(|id| self.graph.operands(id)).collect();
+        let range = |(id, seen): (NodeId, &Seen)| seen.range(positive.contains(&id));
+        let ranges: Vec<[f64; 2]> = self.graph.order().zip(&all).map(range).collect();
         let counted = |mut counts: Vec<[u64; PARTS]>, x: &ArrayD<f32>| {
             for ((counts, values), range) in counts.iter_mut().zip(values(x)).zip(&ranges) {
                 values.iter().for_each(|v| counts[part(*v, *range)] += 1);

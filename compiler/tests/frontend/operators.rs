@@ -338,6 +338,21 @@ fn calibration_covers_what_it_saw() {
 }
 
 #[test]
+fn margins_leave_roots_positive() {
+    for (op, stays) in [("Sqrt", true), ("Relu", false)] {
+        let file = image(Node::new(op, "x", "y")).bytes("y");
+        let mut model = load_bytes(&file, &LoadOptions::default()).unwrap();
+        let spread = |x: f32| 0.01 + x.abs();
+        let images: Vec<_> = (0..4).map(|seed| input(&model, seed).mapv(spread)).collect();
+        model.calibrate(&images).unwrap();
+        let [low, high] = model.graph.node(model.graph.input.as_ref().unwrap().node).range.unwrap();
+        let least = images.iter().flatten().fold(f32::INFINITY, |m, x| m.min(*x));
+        assert!(high > 0.0 && low < f64::from(least), "{op}: [{low}, {high}]");
+        assert_eq!(low > 0.0, stays, "{op}: [{low}, {high}]");
+    }
+}
+
+#[test]
 fn operator_sets_of_all_ages_are_read() {
     for opset in [6, 7, 9, 11, 13, 15, 18, 21, 25] {
         let file =
