@@ -145,10 +145,15 @@ pub fn refuse_secret_key(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Makes the evaluation keys one at a time into a file that waits for its name.
-pub fn keys_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<Pending, Error> {
+/// Makes the evaluation keys one at a time into a file that waits for its name; `written` is told the bytes so far.
+pub fn keys_file(
+    path: &Path,
+    client: &Client,
+    secret: &SecretKey,
+    written: impl FnMut(u64),
+) -> Result<Pending, Error> {
     files::prepare(path, Access::Shared, |out| {
-        client.write_evaluation_keys(secret, out).map_err(|e| client_error_at(path, &e))
+        client.write_evaluation_keys(secret, out, written).map_err(|e| client_error_at(path, &e))
     })
 }
 

@@ -4,7 +4,10 @@ use super::report::{Output, Report, bytes_text};
 use cipherloom::{Error, circuits, files, session};
 use serde_json::json;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Keys that take longer show how far they are.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
 /// Arguments of `keygen`.
 #[derive(clap::Args)]
@@ -38,10 +41,18 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     arguments.public.as_deref().map_or(Ok(()), session::refuse_secret_key)?;
     let client = session::client(&place, manifest)?;
     let count = client.key_shapes().len();
-    output.step(&format!("making {count} keys, {}", bytes_text(client.evaluation_key_bytes())));
+    let all = client.evaluation_key_bytes();
+    output.step(&format!("making {count} keys, {}", bytes_text(all)));
     let secret = client.generate_secret().map_err(|e| session::client_error(&place, &e))?;
     // All files are whole before any takes its name; the secret key first, so that no keys stand without it.
-    let keys = session::keys_file(&arguments.keys, &client, &secret)?;
+    let mut told = Instant::now();
+    let progress = |bytes: u64| {
+        if told.elapsed() > PROGRESS_EVERY && bytes < all {
+            told = Instant::now();
+            output.step(&format!("made {} of {}", bytes_text(bytes), bytes_text(all)));
+        }
+    };
+    let keys = session::keys_file(&arguments.keys, &client, &secret, progress)?;
     let public =
         arguments.public.as_deref().map(|p| session::public_file(p, &client, &secret)).transpose()?;
     session::secret_file(&arguments.secret, &client, &secret)?.persist()?;

@@ -247,7 +247,7 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let s = setting();
     let (mut keys, mut public, mut input) = (Cursor::new(vec![]), Cursor::new(vec![]), Cursor::new(vec![]));
     let secret = s.client.read_secret_key(Cursor::new(&s.secret)).expect("a key");
-    s.client.write_evaluation_keys(&secret, &mut keys).expect("memory takes it");
+    s.client.write_evaluation_keys(&secret, &mut keys, |_| ()).expect("memory takes it");
     s.client
         .write_public_key(&s.client.public_key(&secret).expect("a key"), &mut public)
         .expect("memory takes it");

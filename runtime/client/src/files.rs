@@ -72,20 +72,25 @@ impl Client {
         Ok(key)
     }
 
-    /// Makes the evaluation keys and writes their file.
+    /// Makes the evaluation keys and writes their file. After each key `written` is told the bytes of all payloads so far,
+    /// which end at [`Client::evaluation_key_bytes`].
     pub fn write_evaluation_keys(
         &self,
         secret: &SecretKey,
         out: impl Write + Seek,
+        mut written: impl FnMut(u64),
     ) -> Result<(), ClientError> {
         let keys = self.evaluation_keys(secret)?;
         let (kind, circuit) = (Kind::EvaluationKeys, self.manifest().circuit);
         let mut file = ContainerWriter::new(out, kind, Some(circuit), keys.len() as u32)?;
         let mut payload = Vec::new();
+        let mut bytes = 0;
         for (tag, key) in keys.enumerate() {
             payload.clear();
             write_evaluation_key(self.context(), &key?, &mut payload)?;
             file.write_section(tag as u32, &payload)?;
+            bytes += payload.len() as u64;
+            written(bytes);
         }
         file.finish()?;
         Ok(())

@@ -174,7 +174,7 @@ impl Home {
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.folder).map_err(wrong)?;
         let mut out = BufWriter::with_capacity(1 << 20, file.as_file_mut());
         client
-            .write_evaluation_keys(secret, &mut out)
+            .write_evaluation_keys(secret, &mut out, |_| ())
             .map_err(|e| RemoteError::client(path.display(), &e))?;
         out.flush().map_err(wrong)?;
         drop(out);

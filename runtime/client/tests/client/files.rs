@@ -35,7 +35,11 @@ fn files_carry_everything() {
     let client = client(manifest(10));
     let secret = client.generate_secret().unwrap();
     let key_file = written(|file| client.write_secret_key(&secret, file));
-    let evaluation_file = written(|file| client.write_evaluation_keys(&secret, file));
+    let mut told = Vec::new();
+    let evaluation_file =
+        written(|file| client.write_evaluation_keys(&secret, file, |bytes| told.push(bytes)));
+    assert_eq!((told.len(), told.last()), (client.key_shapes().len(), Some(&client.evaluation_key_bytes())));
+    assert!(told.is_sorted());
     let input = client.encrypt_raw(&secret, &[&[17.0; 12]]).unwrap();
     let input_file = written(|file| client.write_input(&input, file));
     assert!(evaluation_file.len() as u64 - client.evaluation_key_bytes() < 512);
