@@ -113,7 +113,7 @@ impl Model {
         self.inner.calibrate(&images).map_err(|e| model_error(&self.place, &e))
     }
 
-    /// Compiles to a circuit of at least 128-bit security.
+    /// Compiles to a circuit of at least 128-bit security (of what the options ask for, where it bootstraps).
     pub fn compile(&self, options: &CompileOptions) -> Result<Compiled, Error> {
         let (_, compiled) = self.compile_watched(options, &Watch::default())?;
         compiled.ok_or_else(|| Error::new(Kind::Internal, &self.place, "the compilation ended early"))
@@ -128,7 +128,7 @@ impl Model {
         let start = Instant::now();
         let watched = cipherloom_compiler::compile_watched(&self.inner.graph, options, watch)
             .map_err(|e| self.refused(&e))?;
-        let compiled = watched.compiled.map(|c| self.verified(c, start)).transpose()?;
+        let compiled = watched.compiled.map(|c| self.verified(c, options, start)).transpose()?;
         Ok((watched.texts, compiled))
     }
 
@@ -141,8 +141,13 @@ impl Model {
         refusal
     }
 
-    fn verified(&self, compiled: cipherloom_compiler::Compiled, start: Instant) -> Result<Compiled, Error> {
-        let circuit = Verified::new(compiled.circuit, &SecurityPolicy::standard_128())
+    fn verified(
+        &self,
+        compiled: cipherloom_compiler::Compiled,
+        options: &CompileOptions,
+        start: Instant,
+    ) -> Result<Compiled, Error> {
+        let circuit = Verified::new(compiled.circuit, &options.policy)
             .map_err(|e| Error::new(Kind::Internal, &self.place, e).remedy("please report the model"))?;
         let manifest = Manifest::of(&circuit).map_err(|e| Error::new(Kind::Internal, &self.place, e))?;
         Ok(Compiled {

@@ -5,9 +5,12 @@
 //!            → cheapest first: emission → rescale → parameters (scale from the trace) → forecast
 //! ```
 //!
-//! This file walks the stages that leave graphs; [`search`] walks those that depend on the ring degree, and [`scale`]
-//! asks the trace for the scale.
+//! Where no ring holds the levels, for each bootstrapping: packing → emission → rescale → bootstrap → forecast.
+//!
+//! This file walks the stages that leave graphs; [`search`] walks those that depend on the ring degree, [`scale`]
+//! asks the trace for the scale, and [`bootstrapped`] walks on where levels do not suffice.
 
+mod bootstrapped;
 mod scale;
 mod search;
 
@@ -105,7 +108,9 @@ fn cheaper(
 ) -> Result<Compiled, Halt> {
     let saturated = compiled(graph, options, Packing::Saturated, notes, trail);
     match (options.purpose, &saturated) {
-        (Purpose::Draft, Ok(_))
+        // Deep networks take long to compile, and most of their time is bootstraps.
+        (_, Ok(Compiled { circuit: Circuit { bootstrap: Some(_), .. }, .. }))
+        | (Purpose::Draft, Ok(_))
         | (_, Err(Halt::Stopped | Halt::Failed(CompileError::NeedsBootstrapping { .. }))) => {
             return saturated;
         }

@@ -25,7 +25,7 @@ pub enum CompileError {
     },
     /// The network is too deep for leveled parameters.
     #[error(
-        "the model needs {levels_needed} levels of {bits_per_level} bits, but the largest ring (log N = {log_n}) holds {levels_available} at 128 bits of security; it needs bootstrapping, which is not built yet; remedy: use fewer layers or activations of lower degree"
+        "the model needs {levels_needed} levels of {bits_per_level} bits, but the largest ring (log N = {log_n}) holds {levels_available} at 128 bits of security; it needs bootstrapping, which `--bootstrap never` forbids; remedy: leave that out, or use fewer layers or activations of lower degree"
     )]
     NeedsBootstrapping {
         /// Levels of the circuit.
@@ -60,6 +60,14 @@ pub enum CompileError {
         wanted_bits: f64,
         /// Best found.
         best_bits: f64,
+    },
+    /// No bootstrapping has room for the circuit.
+    #[error(
+        "bootstrapping does not help: of {sets} none is needed, or none leaves a place at which all values can be bootstrapped (slots beyond 2^16 cannot); remedy: use activations of lower degree, or calibrate with data"
+    )]
+    NoCut {
+        /// Names of the sets.
+        sets: String,
     },
     /// The batch is none.
     #[error("a batch of {found} images; remedy: take a power of two of at most {max}")]

@@ -3,6 +3,7 @@
 
 pub mod activation;
 pub mod balance;
+pub mod bootstrap;
 mod compile;
 pub mod compose;
 pub mod cost;
@@ -23,11 +24,12 @@ mod samples;
 pub mod saturate;
 pub mod stages;
 mod trail;
+mod transcribe;
 
 pub use compile::{Compiled, Watched, compile, compile_watched};
 pub use error::CompileError;
 pub use forecast::{Account, MemoryParts, NodeCost, account};
-pub use options::{BATCH_MAX, CompileOptions, Packing, Purpose};
-pub use report::{EGraph, Layer, Report};
+pub use options::{BATCH_MAX, Bootstrapping, CompileOptions, Packing, Purpose};
+pub use report::{Bootstraps, EGraph, Layer, Report, bootstraps};
 pub use saturate::rotation::curve::{KeyPoint, key_curve};
 pub use trail::{Watch, cost_line};

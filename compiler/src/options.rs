@@ -4,6 +4,7 @@ use crate::cost::Profile;
 use crate::error::CompileError;
 use crate::rotation::Policy;
 use crate::stages::Stage;
+use cipherloom_ir::scheme::{BOOTSTRAP_SETS, BootstrapRequest, SecurityPolicy};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -31,6 +32,17 @@ pub enum Purpose {
     Draft,
 }
 
+/// Whether circuits bootstrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bootstrapping {
+    /// Where no leveled parameters are long enough.
+    Auto,
+    /// Networks that are too deep are refused.
+    Never,
+    /// Always, for tests: leveled parameters are not tried.
+    Always,
+}
+
 /// Options of [`compile`](crate::compile).
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompileOptions {
@@ -52,6 +64,12 @@ pub struct CompileOptions {
     pub max_key_bytes: Option<u64>,
     /// Whether two diagonals may share a product.
     pub pairs: bool,
+    /// Whether circuits bootstrap.
+    pub bootstrapping: Bootstrapping,
+    /// Bootstrappings to choose from, by name.
+    pub bootstrap_sets: Vec<(&'static str, BootstrapRequest)>,
+    /// What bootstrapped parameters must satisfy.
+    pub policy: SecurityPolicy,
     /// Stages that are off; each must be one that can be.
     pub off: BTreeSet<Stage>,
 }
@@ -101,6 +119,9 @@ impl Default for CompileOptions {
             pairs: true,
             off: BTreeSet::new(),
             max_key_bytes: None,
+            bootstrapping: Bootstrapping::Auto,
+            bootstrap_sets: BOOTSTRAP_SETS.to_vec(),
+            policy: SecurityPolicy::standard_128(),
         }
     }
 }

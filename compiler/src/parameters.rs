@@ -9,7 +9,8 @@ use crate::cost::{CostModel, Profile};
 use crate::error::CompileError;
 use crate::graph::{NodeId, TensorGraph};
 use cipherloom_ir::scheme::{
-    ChainRequest, Gadget, Level, Parameters, SPECIAL_MARGIN_MAX_BITS, SPECIAL_MARGIN_MIN_BITS,
+    BootstrapPlan, BootstrapRequest, ChainRequest, Gadget, Level, Parameters, SPECIAL_MARGIN_MAX_BITS,
+    SPECIAL_MARGIN_MIN_BITS,
 };
 
 /// Largest size of a prime: the engine's kernels want less than 2^50.
@@ -95,6 +96,16 @@ impl Frame {
         let base_bits = DRAFT_SCALE_BITS + 8;
         let (log_scale, special_bits) = (DRAFT_SCALE_BITS, base_bits + 6);
         let cost = CostModel::new(profile, log_n, gadget);
+        Frame { log_n, top, log_scale, base_bits, gadget, special_bits, cost }
+    }
+
+    /// A frame of as many levels as it takes, at the ring, scale and gadget of a bootstrapping, which shortens it: never secure.
+    pub fn unbounded(plan: &BootstrapPlan, top: Level, profile: &Profile) -> Frame {
+        let BootstrapRequest { log_n, log_scale, base_bits, .. } = plan.request;
+        let largest = base_bits + plan.gadget.digit_limbs.saturating_sub(1) * log_scale;
+        let special_bits = largest + SPECIAL_MARGIN_MAX_BITS;
+        let cost = CostModel::new(profile, log_n, plan.gadget);
+        let gadget = Gadget { special_limbs: special_limbs(largest), ..plan.gadget };
         Frame { log_n, top, log_scale, base_bits, gadget, special_bits, cost }
     }
 

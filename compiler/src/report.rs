@@ -102,3 +102,32 @@ pub(crate) fn saved_by_rescale(
         ms(emitted)?
     ))
 }
+
+/// The bootstraps of a circuit, and what they take of its time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bootstraps {
+    /// How many.
+    pub count: usize,
+    /// Predicted seconds of all of them.
+    pub seconds: f64,
+    /// Predicted seconds of the whole circuit.
+    pub of_seconds: f64,
+}
+
+impl std::fmt::Display for Bootstraps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Bootstraps { count, seconds, of_seconds } = *self;
+        let share = 100.0 * seconds / of_seconds;
+        write!(f, "{count} bootstraps, {seconds:.2} s of {of_seconds:.2} s ({share:.0} %)")
+    }
+}
+
+/// The bootstraps of a circuit, `None` where it has none.
+pub fn bootstraps(circuit: &Circuit, cost: &CostModel) -> Result<Option<Bootstraps>, CompileError> {
+    let times = node_ns(circuit, cost)?;
+    let all = circuit.nodes.iter().zip(&times).filter(|(node, _)| matches!(node.op, Op::Bootstrap(_)));
+    let (count, ns) = all.fold((0, 0), |(count, sum), (_, ns)| (count + 1, sum + ns));
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let of_seconds = seconds(times.iter().sum());
+    Ok((count > 0).then_some(Bootstraps { count, seconds: seconds(ns), of_seconds }))
+}

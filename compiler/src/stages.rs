@@ -29,6 +29,8 @@ pub enum Stage {
     Emission,
     /// The circuit, with its relinearisations and rescales where they are cheapest.
     Rescale,
+    /// The circuit, bootstrapped where levels do not suffice.
+    Bootstrap,
     /// What it costs.
     Forecast,
 }
@@ -57,7 +59,7 @@ const fn row(stage: Stage, name: &'static str, cells: [&'static str; 3], off: &'
 
 /// All stages, in order: does, needs, leaves, and what stands in when off.
 #[rustfmt::skip]
-pub const STAGES: [StageInfo; 11] = [
+pub const STAGES: [StageInfo; 12] = [
     row(Stage::Frontend, "frontend",
         ["reads layers, shapes and constants", "an ONNX file", "a graph of tensors"], ""),
     row(Stage::Activation, "activation",
@@ -83,6 +85,8 @@ pub const STAGES: [StageInfo; 11] = [
     row(Stage::Rescale, "rescale",
         ["moves relinearisations, rescales, scalars and adjusts", "a circuit, costs", "an equal, cheaper circuit"],
         "the circuit as it was emitted"),
+    row(Stage::Bootstrap, "bootstrap",
+        ["cuts levels where they run out and bootstraps what crosses", "a circuit, slots' sizes, a bootstrapping", "a circuit of the bootstrapping's levels; leveled ones as they were"], ""),
     row(Stage::Forecast, "forecast",
         ["adds up time, memory, keys and bytes", "a circuit, its trace", "the circuit that is written"], ""),
 ];

@@ -7,7 +7,6 @@ use crate::cost::CostModel;
 use crate::error::CompileError;
 use crate::forecast::{node_ns, rotations};
 use crate::graph::{Kind, TensorGraph, verify};
-use crate::options::Purpose;
 use crate::packing::Arranged;
 use crate::report::divisions;
 use crate::stages::Stage;
@@ -77,19 +76,29 @@ impl<'a> Trail<'a> {
         self.left(Stage::Packing, || packing_text(arranged))
     }
 
-    /// A stage has left a circuit.
+    /// A stage has left a circuit, which a policy allows, or a draft.
     pub(crate) fn circuit(
         &mut self,
         stage: Stage,
         circuit: &Circuit,
-        purpose: Purpose,
+        policy: Option<&SecurityPolicy>,
         cost: &CostModel,
     ) -> Result<(), Halt> {
-        let verified = match purpose {
-            Purpose::Encrypted => Verified::new(circuit.clone(), &SecurityPolicy::standard_128()).map(drop),
-            Purpose::Draft => verify_draft(circuit),
+        let verified = match policy {
+            Some(policy) => Verified::new(circuit.clone(), policy).map(drop),
+            None => verify_draft(circuit),
         };
         verified.map_err(|e| CompileError::Broken { stage: stage.name(), what: e.to_string() })?;
+        self.unchanged(stage, circuit, cost)
+    }
+
+    /// A stage has left the circuit that another left.
+    pub(crate) fn unchanged(
+        &mut self,
+        stage: Stage,
+        circuit: &Circuit,
+        cost: &CostModel,
+    ) -> Result<(), Halt> {
         let line = cost_line(circuit, cost)?;
         self.left(stage, || format!("{}{line}\n", circuit.to_text()))
     }

@@ -5,7 +5,7 @@ use super::report::{Output, Report, bytes_text};
 use cipherloom::compiler::cost::Profile;
 use cipherloom::compiler::stages::{Stage, StageError};
 use cipherloom::compiler::{
-    BATCH_MAX, CompileOptions, EGraph, Packing, Purpose, Report as CompileReport, Watch,
+    BATCH_MAX, Bootstrapping, CompileOptions, EGraph, Packing, Purpose, Report as CompileReport, Watch,
 };
 use cipherloom::page::{self, Page};
 use cipherloom::{Access, Compiled, Draft, Error, Kind, Model, data, files};
@@ -73,6 +73,9 @@ pub(super) struct Choices {
     /// Degree of the polynomials that stand for ReLU and other activations.
     #[arg(long, value_name = "DEGREE", default_value = "4", value_parser = ["2", "3", "4", "8"])]
     activation_degree: String,
+    /// Whether networks that no leveled parameters are long enough for are bootstrapped.
+    #[arg(long, value_enum, default_value = "auto")]
+    bootstrap: BootstrapName,
     /// Leave out a stage: compose, balance, packing, rotation or rescale.
     #[arg(long, value_name = "STAGE", value_parser = switchable)]
     off: Vec<Stage>,
@@ -101,6 +104,14 @@ enum PackingName {
     Dynamic,
     /// Fixed multiplexed layouts.
     Multiplexed,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum BootstrapName {
+    /// They are, by the fastest of the sets of docs/bootstrapping.md.
+    Auto,
+    /// They are refused.
+    Never,
 }
 
 fn switchable(name: &str) -> Result<Stage, StageError> {
@@ -155,6 +166,10 @@ impl Choices {
                 PackingName::Multiplexed => Packing::Multiplexed,
             },
             activation_degree: self.activation_degree.parse().expect("one of the listed degrees"),
+            bootstrapping: match self.bootstrap {
+                BootstrapName::Auto => Bootstrapping::Auto,
+                BootstrapName::Never => Bootstrapping::Never,
+            },
             off: self.off.iter().copied().collect(),
             max_key_bytes: self.max_key_memory,
             profile: read_profile(self.profile.as_deref())?,

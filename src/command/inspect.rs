@@ -1,8 +1,9 @@
 //! `inspect`: what a circuit or a manifest holds.
 
 use super::report::{Report, bytes_text};
-use cipherloom::compiler::cost::Profile;
-use cipherloom::compiler::{Purpose, key_curve};
+use cipherloom::compiler::cost::{CostModel, Profile};
+use cipherloom::compiler::{Purpose, bootstraps, key_curve};
+use cipherloom::ir::scheme::BOOTSTRAP_SETS;
 use cipherloom::ir::{Circuit, Manifest, WorstError, container::Kind as FileKind};
 use cipherloom::page::{self, Page};
 use cipherloom::{Error, Kind, circuits, files};
@@ -44,6 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
             report.text += &format!("\nnodes      {}: {}", circuit.nodes.len(), list.join(", "));
             report.json.insert("nodes".into(), json!(circuit.nodes.len()));
             report.json.insert("ops".into(), json!(ops));
+            add_bootstraps(&mut report, &circuit, &place)?;
             add_curve(&mut report, &circuit, &place)?;
             Ok(report)
         }
@@ -69,6 +71,19 @@ fn write_page(circuit: &Circuit, arguments: &Arguments, path: &Path) -> Result<R
     Ok(Report::new(text, json!({ "html": path, "html_bytes": bytes })).beside(path))
 }
 
+/// Adds how many bootstraps a circuit has, of which set, and what they take of its time.
+fn add_bootstraps(report: &mut Report, circuit: &Circuit, place: &str) -> Result<(), Error> {
+    let Some(request) = circuit.bootstrap else { return Ok(()) };
+    let cost = CostModel::of_circuit(&Profile::committed(), circuit);
+    let found = bootstraps(circuit, &cost).map_err(|e| Error::new(Kind::Internal, place, e))?;
+    let Some(found) = found else { return Ok(()) };
+    let set = BOOTSTRAP_SETS.iter().find(|(_, set)| *set == request).map_or("of its own", |(name, _)| name);
+    report.text += &format!("\nbootstrap  set {set}, {} usable levels: {found}", request.levels);
+    let facts = json!({ "set": set, "usable_levels": request.levels, "count": found.count, "seconds": found.seconds });
+    report.json.insert("bootstrap".into(), facts);
+    Ok(())
+}
+
 /// Rows of the table of keys against time.
 const CURVE_ROWS: usize = 12;
 
@@ -76,6 +91,9 @@ const CURVE_ROWS: usize = 12;
 fn add_curve(report: &mut Report, circuit: &Circuit, place: &str) -> Result<(), Error> {
     let curve =
         key_curve(circuit, &Profile::committed()).map_err(|e| Error::new(Kind::Internal, place, e))?;
+    if curve.is_empty() {
+        return Ok(());
+    }
     report.text += "\nkeys against time (compile --max-key-memory takes a point; * is this circuit)";
     let mut shown = std::collections::BTreeSet::new();
     let last = curve.len().saturating_sub(1);

@@ -2,7 +2,7 @@
 
 use crate::answer::encrypted;
 use crate::small::Network;
-use cipherloom::compiler::{CompileError, CompileOptions};
+use cipherloom::compiler::{Bootstrapping, CompileError, CompileOptions};
 use cipherloom::data::{Sample, Values};
 use cipherloom::{Error, Model, session};
 use cipherloom_ir::Exact;
@@ -47,8 +47,11 @@ pub fn judge(network: &Network, way: Way) -> Result<Verdict, Error> {
         Sample { values: Values::Floats(values) }
     };
     model.calibrate(&(1..=CALIBRATED).map(sample).collect::<Vec<_>>())?;
-    let compiled =
-        model.compile(&CompileOptions { precision_bits: PRECISION_BITS, ..CompileOptions::default() })?;
+    let compiled = model.compile(&CompileOptions {
+        precision_bits: PRECISION_BITS,
+        bootstrapping: Bootstrapping::Never,
+        ..CompileOptions::default()
+    })?;
     let circuit = compiled.circuit.clone();
     let exact = Exact::new(&circuit).expect("a verified circuit has a meaning");
     let images: Vec<Sample> = (1..=COMPARED).map(|k| sample(1000 + k)).collect();

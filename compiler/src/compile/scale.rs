@@ -12,7 +12,16 @@ use cipherloom_ir::scheme::SCALE_BITS;
 use cipherloom_ir::{Circuit, Encryption, Exact, Magnitudes, MapNorms, Trace};
 
 /// Real inputs may exceed the samples' values by this factor.
-const MAGNITUDE_MARGIN: f64 = 1.5;
+pub(super) const MAGNITUDE_MARGIN: f64 = 1.5;
+
+/// How large the slots of a circuit are on the samples, times a margin.
+pub(super) fn measured(job: &Job<'_>, circuit: &Circuit, margin: f64) -> Result<Magnitudes, CompileError> {
+    let exact = Exact::new(circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
+    let batch = job.options.batch as usize;
+    let samples: Vec<Vec<Vec<f64>>> =
+        samples::of(job.graph).into_iter().map(|x| vec![x.repeat(batch)]).collect();
+    Magnitudes::measure(circuit, &exact, &samples, margin).map_err(|e| CompileError::Internal(e.to_string()))
+}
 
 /// Whether a scale can be used at a ring degree.
 pub(super) enum Fit<T> {
@@ -41,14 +50,8 @@ impl<'a> Scales<'a> {
         packed: &'a Rotated,
     ) -> Result<Scales<'a>, CompileError> {
         let circuit = job.emitted(guess, packed, guess.cost())?;
-        let internal = |e: String| CompileError::Internal(e);
-        let exact = Exact::new(&circuit).map_err(|e| internal(e.to_string()))?;
-        let batch = job.options.batch as usize;
-        let samples: Vec<Vec<Vec<f64>>> =
-            samples::of(job.graph).into_iter().map(|x| vec![x.repeat(batch)]).collect();
-        let magnitudes = Magnitudes::measure(&circuit, &exact, &samples, MAGNITUDE_MARGIN)
-            .map_err(|e| internal(e.to_string()))?;
-        let norms = MapNorms::of(&circuit).map_err(|e| internal(e.to_string()))?;
+        let magnitudes = measured(job, &circuit, MAGNITUDE_MARGIN)?;
+        let norms = MapNorms::of(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
         Ok(Scales { job, guess, packed, norms, magnitudes })
     }
 

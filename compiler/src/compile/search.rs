@@ -13,7 +13,7 @@ use crate::emission::{Plan, emit};
 use crate::error::CompileError;
 use crate::forecast::{PrecisionBits, forecast, rotations};
 use crate::graph::TensorGraph;
-use crate::options::{CompileOptions, Packing};
+use crate::options::{Bootstrapping, CompileOptions, Packing};
 use crate::outputs;
 use crate::packing::{Arranged, Target, pack};
 use crate::parameters::{Frame, MAX_PRIME_BITS, Sizes, base_bits, largest_scale, output_range};
@@ -38,7 +38,7 @@ const GUESSED_MARGIN_BITS: u32 = 3;
 pub(super) const MAX_SCALE_BITS: u32 = 45;
 /// Predicted precision exceeds the wanted one by this; the trace already takes four standard deviations as the largest
 /// error, on values that are larger than the samples' by a margin.
-const PRECISION_MARGIN_BITS: f64 = 0.5;
+pub(super) const PRECISION_MARGIN_BITS: f64 = 0.5;
 /// Ring degree of drafts: the largest, so that the fewest ciphertexts are needed.
 const DRAFT_LOG_N: u32 = 16;
 
@@ -55,6 +55,9 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// The circuit for ciphertexts.
     pub(super) fn encrypted(&self, trail: &mut Trail<'_>) -> Result<Compiled, Halt> {
+        if self.options.bootstrapping == Bootstrapping::Always {
+            return self.bootstrapped(trail);
+        }
         let mut waiting: Vec<(Frame, Arranged)> = Vec::new();
         let (mut rings, mut best_bits) = (0, None);
         for log_n in LOG_N.filter(|n| self.options.log_n.is_none_or(|wanted| wanted == *n)) {
@@ -75,7 +78,10 @@ impl Job<'_> {
             Some(best_bits) if !self.is_limited_by_levels() => {
                 Err(CompileError::Precision { wanted_bits: self.options.precision_bits, best_bits }.into())
             }
-            _ => Err(self.too_deep().into()),
+            _ => match (self.too_deep(), self.options.bootstrapping) {
+                (CompileError::NeedsBootstrapping { .. }, Bootstrapping::Auto) => self.bootstrapped(trail),
+                (refusal, _) => Err(refusal.into()),
+            },
         }
     }
 
@@ -114,7 +120,7 @@ impl Job<'_> {
     }
 
     /// The network arranged in the frames of the fewest levels that do.
-    fn at_ring(
+    pub(super) fn at_ring(
         &self,
         frame: impl Fn(Level) -> Option<Frame>,
     ) -> Result<Vec<(Frame, Arranged)>, CompileError> {
@@ -157,12 +163,12 @@ impl Job<'_> {
         let (frame, arranged) = best.ok_or_else(|| self.too_deep())?;
         let rotated = self.rotated(&frame, arranged, trail)?;
         trail.left(Stage::Parameters, || parameters_text(&frame))?;
-        let (circuit, report) = self.finished(&frame, &rotated, frame.cost(), trail)?;
+        let (circuit, report) = self.finished((&frame, &rotated), frame.cost(), None, trail)?;
         Ok(Compiled { circuit, report })
     }
 
     /// Largest output of the model.
-    fn range(&self) -> [f64; 2] {
+    pub(super) fn range(&self) -> [f64; 2] {
         let ranges = self.graph.outputs.iter().map(|o| output_range(self.graph, o.node));
         ranges.fold([0.0, 0.0], |a, b| [a[0].min(b[0]), a[1].max(b[1])])
     }
@@ -195,7 +201,12 @@ impl Job<'_> {
     }
 
     /// The arranged network with its rotations chosen, watched; the baselines keep the splits of their packing.
-    fn rotated(&self, frame: &Frame, arranged: Arranged, trail: &mut Trail<'_>) -> Result<Rotated, Halt> {
+    pub(super) fn rotated(
+        &self,
+        frame: &Frame,
+        arranged: Arranged,
+        trail: &mut Trail<'_>,
+    ) -> Result<Rotated, Halt> {
         trail.arranged(&arranged)?;
         let options = self.options;
         let chosen = options.packing == Packing::Saturated && !options.is_off(Stage::Rotation);
@@ -208,8 +219,9 @@ impl Job<'_> {
     }
 
     /// The keys of a circuit fit, also where the gadget changed after they were chosen.
-    fn check_keys(&self, circuit: &Circuit, frame: &Frame) -> Result<(), CompileError> {
-        let least_bytes = circuit.keys.iter().map(|k| frame.cost().key_bytes(k.level)).sum();
+    pub(super) fn check_keys(&self, circuit: &Circuit, frame: &Frame) -> Result<(), CompileError> {
+        let least_bytes =
+            circuit.keys.iter().map(|k| frame.cost().with_gadget(k.gadget).key_bytes(k.level)).sum();
         match self.options.max_key_bytes {
             Some(limit_bytes) if least_bytes > limit_bytes => {
                 Err(CompileError::KeyMemory { limit_bytes, least_bytes })
@@ -251,19 +263,18 @@ impl Job<'_> {
     }
 
     /// The same, watched.
-    fn finished(
+    pub(super) fn finished(
         &self,
-        frame: &Frame,
-        rotated: &Rotated,
+        (frame, rotated): (&Frame, &Rotated),
         cost: &CostModel,
+        policy: Option<&SecurityPolicy>,
         trail: &mut Trail<'_>,
     ) -> Result<(Circuit, Report), Halt> {
-        let purpose = self.options.purpose;
         let eager = self.eager(frame, rotated)?;
-        trail.circuit(Stage::Emission, &eager, purpose, frame.cost())?;
+        trail.circuit(Stage::Emission, &eager, policy, frame.cost())?;
         let (circuit, statistics) = self.rescaled(&eager, cost)?;
-        trail.circuit(Stage::Rescale, &circuit, purpose, frame.cost())?;
-        let mut report = Report::of(&circuit, frame, self.notes)?;
+        trail.circuit(Stage::Rescale, &circuit, policy, frame.cost())?;
+        let mut report = Report::of(&circuit, frame, self.notes, &SecurityPolicy::standard_128())?;
         if let Some(saved) = rotated.saved() {
             report.choices.push((Stage::Rotation, saved));
         }
@@ -312,12 +323,15 @@ impl Job<'_> {
             }
             let frame = self.with_room(frame, &rotated, guess.cost())?;
             trail.left(Stage::Parameters, || parameters_text(&frame))?;
-            let (mut circuit, mut report) = self.finished(&frame, &rotated, guess.cost(), trail)?;
+            let policy = SecurityPolicy::standard_128();
+            let (mut circuit, mut report) =
+                self.finished((&frame, &rotated), guess.cost(), Some(&policy), trail)?;
+            trail.unchanged(Stage::Bootstrap, &circuit, frame.cost())?;
             self.check_keys(&circuit, &frame)?;
             let public_key = scales.bits(&circuit, Encryption::PublicKey)?;
             let precision = PrecisionBits { secret_key: bits, public_key };
             circuit.forecast = forecast(&circuit, frame.cost(), precision)?;
-            trail.circuit(Stage::Forecast, &circuit, self.options.purpose, frame.cost())?;
+            trail.circuit(Stage::Forecast, &circuit, Some(&policy), frame.cost())?;
             report.warnings.extend(outputs::warnings(&circuit, &self.notes.assumed)?);
             return Ok(Ok(Compiled { circuit, report }));
         }
@@ -354,9 +368,13 @@ impl Job<'_> {
 }
 
 impl Report {
-    fn of(circuit: &Circuit, frame: &Frame, notes: &Lowered) -> Result<Report, CompileError> {
+    pub(super) fn of(
+        circuit: &Circuit,
+        frame: &Frame,
+        notes: &Lowered,
+        policy: &SecurityPolicy,
+    ) -> Result<Report, CompileError> {
         let (rotations, rotation_keys) = rotations(circuit);
-        let policy = SecurityPolicy::standard_128();
         Ok(Report {
             log_n: frame.log_n,
             log_qp: policy
@@ -364,7 +382,7 @@ impl Report {
                 .map_or(f64::from(frame.log_qp()), |r| r.log_qp),
             log_qp_bound: policy.bound(frame.log_n).unwrap_or(0),
             citation: policy.citation(),
-            levels: frame.top.0,
+            levels: circuit.parameters.top().0,
             rotations,
             rotation_keys,
             layers: crate::report::layers(circuit, frame.cost())?,

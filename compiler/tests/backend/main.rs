@@ -1,5 +1,6 @@
 //! The stages behind the frontend, on networks built by hand: every circuit means what its graph means.
 
+mod bootstrap;
 mod models;
 #[allow(dead_code, reason = "each test binary uses its part of the networks")]
 mod nets;

@@ -6,7 +6,8 @@ use cipherloom_compiler::frontend::{LoadOptions, load};
 use cipherloom_compiler::graph::TensorGraph;
 use cipherloom_compiler::stages::Stage;
 use cipherloom_compiler::{
-    CompileError, CompileOptions, Compiled, Packing, Purpose, Watch, account, compile, compile_watched,
+    Bootstrapping, CompileError, CompileOptions, Compiled, Packing, Purpose, Watch, account, compile,
+    compile_watched,
 };
 use cipherloom_ir::Forecast;
 use std::path::PathBuf;
@@ -102,7 +103,8 @@ fn resnet_drafts_mean_their_graphs() {
         let Some(graph) = resnet(form) else { continue };
         let draft = check(&graph, &CompileOptions { purpose: Purpose::Draft, ..nets::options() });
         insta::assert_snapshot!(format!("resnet20_{form}"), figures(form, &draft));
-        let refused = compile(&graph, &nets::options());
+        let never = CompileOptions { bootstrapping: Bootstrapping::Never, ..nets::options() };
+        let refused = compile(&graph, &never);
         assert!(matches!(refused, Err(CompileError::NeedsBootstrapping { .. })), "{refused:?}");
     }
 }

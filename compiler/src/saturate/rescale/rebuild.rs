@@ -1,41 +1,22 @@
 //! Terms become a circuit again.
 //!
-//! Relies on the builder, which checks every law and merges keys. Promises: tables of layouts and tensors as they were,
-//! maps that are used, inputs, outputs, ranges and layers of the circuit that came.
+//! Relies on [`Transcript`], which copies tables and operations. Promises: what that promises.
 
 use super::term::{Tables, Term};
 use crate::error::CompileError;
-use cipherloom_ir::scheme::Gadget;
-use cipherloom_ir::{Circuit, CircuitBuilder, KeyedStep, LinearPlan, MapId, Op, OutputSpec, ValueId};
-use std::collections::BTreeMap;
+use crate::transcribe::Transcript;
+use cipherloom_ir::{Circuit, CircuitBuilder, ValueId};
 
 pub(super) struct Rebuild<'a> {
-    circuit: &'a Circuit,
     tables: &'a Tables,
-    builder: CircuitBuilder,
-    gadget: Option<Gadget>,
-    inputs: Vec<Vec<ValueId>>,
-    maps: BTreeMap<MapId, MapId>,
+    transcript: Transcript<'a>,
 }
 
 impl<'a> Rebuild<'a> {
     pub(super) fn new(circuit: &'a Circuit, tables: &'a Tables) -> Result<Rebuild<'a>, CompileError> {
-        let mut builder = CircuitBuilder::new(&circuit.name, circuit.parameters.clone())?;
-        for layout in &circuit.layouts {
-            builder.layout(layout.clone());
-        }
-        for tensor in &circuit.tensors {
-            builder.tensor(tensor.clone());
-        }
-        for origin in &circuit.origins {
-            builder.origin(origin);
-        }
-        let first = circuit.nodes.first().map_or(0, |n| n.origin);
-        builder.origin(&circuit.origins[first as usize]);
-        let inputs =
-            circuit.inputs.iter().map(|spec| builder.input(spec.clone())).collect::<Result<_, _>>()?;
+        let builder = CircuitBuilder::new(&circuit.name, circuit.parameters.clone())?;
         let gadget = circuit.keys.first().map(|k| k.gadget);
-        Ok(Rebuild { circuit, tables, builder, gadget, inputs, maps: BTreeMap::new() })
+        Ok(Rebuild { tables, transcript: Transcript::new(circuit, &tables.maps, builder, gadget)? })
     }
 
     /// The values of a term: all results of a plan, all outputs, or one value.
@@ -45,86 +26,20 @@ impl<'a> Rebuild<'a> {
         operands: Vec<ValueId>,
         origin: u32,
     ) -> Result<Vec<ValueId>, CompileError> {
-        self.builder.origin(&self.circuit.origins[origin as usize]);
+        self.transcript.origin(origin);
         match term {
             Term::Input(input, ciphertext) => {
-                return Ok(vec![self.inputs[*input as usize][*ciphertext as usize]]);
+                return Ok(vec![self.transcript.inputs[*input as usize][*ciphertext as usize]]);
             }
             Term::Part(..) | Term::Deliver(_) => return Ok(operands),
             _ => {}
         }
         let op = self.tables.op(term, &operands);
-        let op = op.ok_or_else(|| CompileError::Internal(format!("rescale chose {term:?}")))?;
-        if let Op::Linear(plan) = op {
-            return self.plan(plan);
-        }
-        Ok(vec![self.single(op)?])
-    }
-
-    fn gadget(&self) -> Result<Gadget, CompileError> {
-        self.gadget.ok_or_else(|| CompileError::Internal("a circuit without keys switches one".into()))
-    }
-
-    fn single(&mut self, op: Op) -> Result<ValueId, CompileError> {
-        let builder = &mut self.builder;
-        Ok(match op {
-            Op::Add(x, y) => builder.add(x, y)?,
-            Op::Sub(x, y) => builder.sub(x, y)?,
-            Op::Neg(x) => builder.neg(x)?,
-            Op::AddPlain(x, plain) => builder.add_plain(x, plain)?,
-            Op::MulPlain(x, plain) => builder.mul_plain(x, plain)?,
-            Op::MulScalar(x, factor) => builder.mul_scalar(x, factor)?,
-            Op::Mul(x, y) => builder.mul(x, y)?,
-            Op::SumOfProducts(pairs) => builder.sum_of_products(pairs)?,
-            Op::Rescale(x) => builder.rescale(x)?,
-            Op::DropLevel(x, to) => builder.drop_level(x, to)?,
-            Op::Adjust(x, to) => builder.adjust(x, to)?,
-            Op::Activation(x, function) => builder.activation(x, function)?,
-            keyed => {
-                let gadget = self.gadget()?;
-                let builder = &mut self.builder;
-                match keyed {
-                    Op::Relinearize(x, _) => builder.relinearize(x, gadget)?,
-                    Op::RelinearizeRescale(x, _) => builder.relinearize_rescale(x, gadget)?,
-                    Op::Rotate(x, KeyedStep { step, .. }) => builder.rotate(x, step, gadget)?,
-                    Op::Conjugate(x, _) => builder.conjugate(x, gadget)?,
-                    other => return Err(CompileError::Internal(format!("rescale made {}", other.name()))),
-                }
-            }
-        })
-    }
-
-    fn plan(&mut self, mut plan: LinearPlan) -> Result<Vec<ValueId>, CompileError> {
-        for source in &mut plan.sources {
-            let map = &self.tables.maps[source.map.0 as usize];
-            let builder = &mut self.builder;
-            source.map = *self.maps.entry(source.map).or_insert_with(|| builder.map(map.clone()));
-        }
-        let first = plan.sources.first().and_then(|s| s.values.first());
-        let level = first.map_or(self.circuit.parameters.top(), |v| self.builder.level(*v));
-        for keyed in plan.babies.iter_mut().chain(&mut plan.giants).filter(|s| s.key.is_some()) {
-            let gadget = self.gadget.ok_or_else(|| CompileError::Internal("a plan lost its keys".into()))?;
-            *keyed = self.builder.keyed_step(keyed.step, level, gadget);
-        }
-        if let Some(pairing) = plan.pairing {
-            let gadget = self.gadget.ok_or_else(|| CompileError::Internal("a plan lost its keys".into()))?;
-            plan.pairing = Some(self.builder.pairing(pairing.half.step, level, gadget));
-        }
-        Ok(self.builder.linear(plan)?)
+        self.transcript.op(op.ok_or_else(|| CompileError::Internal(format!("rescale chose {term:?}")))?)
     }
 
     /// The circuit with these output values.
-    pub(super) fn finish(mut self, values: &[ValueId]) -> Result<Circuit, CompileError> {
-        let mut rest = values;
-        for output in &self.circuit.outputs {
-            let (own, after) = rest.split_at(output.values.len());
-            rest = after;
-            self.builder.output(OutputSpec { values: own.to_vec(), ..output.clone() })?;
-        }
-        for certificate in &self.circuit.certificate {
-            self.builder.certificate(certificate.clone());
-        }
-        self.builder.forecast(self.circuit.forecast);
-        Ok(self.builder.finish())
+    pub(super) fn finish(self, values: &[ValueId]) -> Result<Circuit, CompileError> {
+        self.transcript.finish(values)
     }
 }

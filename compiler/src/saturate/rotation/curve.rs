@@ -22,9 +22,9 @@ pub struct KeyPoint {
     pub is_circuit: bool,
 }
 
-/// Keys against time for a circuit, its own point marked.
+/// Keys against time for a circuit, its own point marked; nothing where it bootstraps, since the plan's keys are most of them.
 pub fn key_curve(circuit: &Circuit, profile: &Profile) -> Result<Vec<KeyPoint>, CompileError> {
-    if circuit.keys.is_empty() {
+    if circuit.keys.is_empty() || circuit.bootstrap.is_some() {
         return Ok(vec![]);
     }
     let cost = CostModel::of_circuit(profile, circuit);

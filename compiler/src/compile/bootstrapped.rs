@@ -1,0 +1,150 @@
+//! Where no leveled parameters are long enough: the network at as many levels as it takes, and then each bootstrapping.
+//!
+//! Relies on emission and rescale, which do not ask for security, and on [`bootstrap`](crate::bootstrap), which makes the circuit one
+//! of a chain that is secure. Promises: the fastest of the circuits that are precise enough by their trace; or the best
+//! precision found; or that no bootstrapping has room.
+
+use super::Compiled;
+use super::scale::{MAGNITUDE_MARGIN, measured};
+use super::search::{Job, PRECISION_MARGIN_BITS};
+use crate::bootstrap::{MARGIN, insert};
+use crate::error::CompileError;
+use crate::forecast::{PrecisionBits, forecast};
+use crate::outputs;
+use crate::parameters::{Frame, base_bits};
+use crate::report::{Report, bootstraps};
+use crate::stages::Stage;
+use crate::trail::{Halt, Trail};
+use cipherloom_ir::scheme::{BootstrapPlan, BootstrapRequest, Level};
+use cipherloom_ir::{Circuit, Encryption, Magnitudes, MapNorms, Trace};
+
+/// The network at as many levels as it takes.
+struct Unbounded {
+    frame: Frame,
+    circuit: Circuit,
+    /// Of the circuit, with the margin of bootstraps.
+    magnitudes: Magnitudes,
+    report: Report,
+}
+
+impl Job<'_> {
+    /// The fastest circuit with bootstraps that is precise enough.
+    pub(super) fn bootstrapped(&self, trail: &mut Trail<'_>) -> Result<Compiled, Halt> {
+        let wanted = self.options.precision_bits + PRECISION_MARGIN_BITS;
+        let mut unbounded: Vec<(u32, u32, Unbounded)> = vec![];
+        let mut best: Option<(Compiled, Trail<'_>)> = None;
+        let (mut best_bits, mut refused) = (f64::NEG_INFINITY, None);
+        let fits = |request: &BootstrapRequest| self.options.log_n.is_none_or(|n| n == request.log_n);
+        for (name, request) in self.options.bootstrap_sets.iter().filter(|(_, request)| fits(request)) {
+            let (log_n, log_scale) = (request.log_n, request.log_scale);
+            let known = unbounded.iter().position(|(n, scale, _)| (*n, *scale) == (log_n, log_scale));
+            let known = match known {
+                Some(known) => known,
+                None => {
+                    unbounded.push((log_n, log_scale, self.unbounded(&request.plan()?, trail)?));
+                    unbounded.len() - 1
+                }
+            };
+            let mut other = trail.again();
+            let found = match self.by_set((name, *request), &unbounded[known].2, &mut other) {
+                Ok(found) => found,
+                Err(Halt::Failed(error @ CompileError::KeyMemory { .. })) => {
+                    refused = Some(error);
+                    continue;
+                }
+                Err(halt) => {
+                    *trail = other;
+                    return Err(halt);
+                }
+            };
+            let Some(compiled) = found else { continue };
+            let forecast = compiled.circuit.forecast;
+            if forecast.precision_bits < wanted {
+                best_bits = best_bits.max(forecast.precision_bits);
+            } else if best.as_ref().is_none_or(|(b, _)| forecast.seconds < b.circuit.forecast.seconds) {
+                best = Some((compiled, other));
+            }
+        }
+        match (best, refused) {
+            (Some((compiled, walked)), _) => {
+                *trail = walked;
+                Ok(compiled)
+            }
+            (None, Some(refused)) => Err(refused.into()),
+            (None, None) if best_bits > f64::NEG_INFINITY => {
+                Err(CompileError::Precision { wanted_bits: self.options.precision_bits, best_bits }.into())
+            }
+            (None, None) => {
+                let sets = self.options.bootstrap_sets.iter();
+                let sets = sets.map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+                Err(CompileError::NoCut { sets }.into())
+            }
+        }
+    }
+
+    fn unbounded(&self, plan: &BootstrapPlan, trail: &mut Trail<'_>) -> Result<Unbounded, Halt> {
+        let found = self.at_ring(|top| Some(Frame::unbounded(plan, top, &self.options.profile)))?;
+        let best = found.into_iter().min_by_key(|(_, arranged)| arranged.packed.priced_ns);
+        let best = best.ok_or_else(|| CompileError::Internal("no packing has levels enough".into()))?;
+        let (frame, arranged) = best;
+        let rotated = self.rotated(&frame, arranged, trail)?;
+        let (circuit, report) = self.finished((&frame, &rotated), frame.cost(), None, trail)?;
+        let magnitudes = measured(self, &circuit, MARGIN)?;
+        Ok(Unbounded { frame, circuit, magnitudes, report })
+    }
+
+    /// The circuit by one bootstrapping, unless there is no room.
+    fn by_set(
+        &self,
+        (name, request): (&str, BootstrapRequest),
+        unbounded: &Unbounded,
+        trail: &mut Trail<'_>,
+    ) -> Result<Option<Compiled>, Halt> {
+        let Unbounded { frame, circuit, magnitudes, report } = unbounded;
+        // Outputs that the base prime does not hold end one level higher.
+        let is_small = base_bits(request.log_scale, self.range()) <= request.base_bits;
+        let last = Level(u32::from(!is_small));
+        let cost = frame.cost().with_gadget(request.plan()?.gadget);
+        let Some(mut circuit) = insert(circuit, request, magnitudes, last, &cost)? else { return Ok(None) };
+        trail.left(Stage::Parameters, || parameters_text(name, &request, &circuit))?;
+        trail.circuit(Stage::Bootstrap, &circuit, Some(&self.options.policy), &cost)?;
+        self.check_keys(&circuit, frame)?;
+        let magnitudes = measured(self, &circuit, MAGNITUDE_MARGIN)?;
+        let norms = MapNorms::of(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
+        let bits = |encryption| {
+            let trace = Trace::new(&circuit, &norms).measured(&magnitudes).encrypted(encryption);
+            trace.precision_bits(&circuit).map_err(|e| CompileError::Internal(e.to_string()))
+        };
+        let precision = PrecisionBits {
+            secret_key: bits(Encryption::SecretKey)?,
+            public_key: bits(Encryption::PublicKey)?,
+        };
+        circuit.forecast = forecast(&circuit, &cost, precision)?;
+        trail.circuit(Stage::Forecast, &circuit, Some(&self.options.policy), &cost)?;
+        let own = Report::of(&circuit, frame, self.notes, &self.options.policy)?;
+        let (choices, egraphs) = (report.choices.clone(), report.egraphs.clone());
+        let mut report = Report { choices, egraphs, ..own };
+        let told = bootstraps(&circuit, &cost)?.map(|b| (Stage::Bootstrap, format!("set {name}: {b}")));
+        report.choices.extend(told);
+        report.warnings.extend(outputs::warnings(&circuit, &self.notes.assumed)?);
+        if self.graph.input.as_ref().is_some_and(|input| input.samples.is_empty()) {
+            report.warnings.push(UNCALIBRATED.to_owned());
+        }
+        Ok(Some(Compiled { circuit, report }))
+    }
+}
+
+const UNCALIBRATED: &str = "bootstraps keep slots of at most 1, and how large slots are was measured on made-up inputs: calibrate with \
+    data, lest answers be imprecise where real inputs reach more than twice as far";
+
+fn parameters_text(name: &str, request: &BootstrapRequest, circuit: &Circuit) -> String {
+    let BootstrapRequest { log_n, log_scale, base_bits, .. } = request;
+    format!(
+        "N = 2^{log_n}, {} levels of {log_scale} bits above a base prime of {base_bits}\n\
+         bootstrapping {name}: from level {}, {} usable levels\ncost: {} primes above the chain\n",
+        circuit.parameters.top().0,
+        request.input().0,
+        request.levels,
+        circuit.parameters.raised.len(),
+    )
+}
