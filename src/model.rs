@@ -6,7 +6,6 @@ use crate::files;
 use cipherloom_compiler::frontend::{self, FrontendError, LoadOptions};
 use cipherloom_compiler::stages::Stage;
 use cipherloom_compiler::{CompileError, CompileOptions, Purpose, Report, Watch};
-use cipherloom_ir::scheme::SecurityPolicy;
 use cipherloom_ir::{Circuit, Manifest, Preprocessing, Verified};
 use std::collections::BTreeMap;
 use std::path::Path;

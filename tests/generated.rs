@@ -3,6 +3,11 @@
 
 #[path = "generated/answer.rs"]
 mod answer;
+#[path = "generated/deep.rs"]
+mod deep;
+#[allow(dead_code, reason = "the list is the generator's")]
+#[path = "../models/generate/deep.rs"]
+mod deep_cnn;
 #[path = "generated/judge.rs"]
 mod judge;
 #[allow(dead_code, reason = "the writer of the compiler's tests writes more kinds of files")]
