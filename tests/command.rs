@@ -4,10 +4,18 @@
 
 #[path = "command/bad_input.rs"]
 mod bad_input;
+#[path = "command/bootstrap.rs"]
+mod bootstrap;
 #[path = "command/check.rs"]
 mod check;
+#[allow(dead_code, reason = "the list is the generator's")]
+#[path = "../models/generate/deep.rs"]
+mod deep_cnn;
 #[path = "command/journey.rs"]
 mod journey;
+#[allow(dead_code, reason = "the writer of the compiler's tests writes more kinds of files")]
+#[path = "../compiler/tests/frontend/onnx.rs"]
+mod onnx;
 #[path = "command/page.rs"]
 mod page;
 #[cfg(feature = "service")]
