@@ -17,8 +17,11 @@ const IMAGES: u64 = 64;
 /// Pixels of all maps.
 type Maps = Vec<f32>;
 
+/// Writes a network's file.
+type Maker = fn() -> Vec<u8>;
+
 /// Name and maker.
-pub const ALL: [(&str, fn() -> Vec<u8>); 1] = [("deep_cnn", || deep_cnn(20))];
+pub const ALL: [(&str, Maker); 1] = [("deep_cnn", || deep_cnn(20))];
 
 /// A network of so many convolutions, each followed by ReLU.
 pub fn deep_cnn(convolutions: u64) -> Vec<u8> {

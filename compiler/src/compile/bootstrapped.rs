@@ -1,11 +1,11 @@
 //! Where no leveled parameters are long enough: the network at as many levels as it takes, and then each bootstrapping.
 //!
 //! Relies on emission and rescale, which do not ask for security, and on [`bootstrap`](crate::bootstrap), which makes the circuit one
-//! of a chain that is secure. Promises: the fastest of the circuits that are precise enough by their trace; or the best
+//! of a chain that is secure. Promises: the fastest of the circuits that are precise enough in the noisy meaning; or the best
 //! precision found; or that no bootstrapping has room.
 
 use super::Compiled;
-use super::scale::{MAGNITUDE_MARGIN, measured};
+use super::scale::measured;
 use super::search::{Job, PRECISION_MARGIN_BITS};
 use crate::bootstrap::{MARGIN, insert};
 use crate::error::CompileError;
@@ -13,10 +13,18 @@ use crate::forecast::{PrecisionBits, forecast};
 use crate::outputs;
 use crate::parameters::{Frame, base_bits};
 use crate::report::{Report, bootstraps};
+use crate::samples;
 use crate::stages::Stage;
 use crate::trail::{Halt, Trail};
 use cipherloom_ir::scheme::{BootstrapPlan, BootstrapRequest, Level};
-use cipherloom_ir::{Circuit, Encryption, Magnitudes, MapNorms, Trace};
+use cipherloom_ir::{Circuit, Draw, Encryption, ExactError, Magnitudes, Noisy};
+use rayon::prelude::*;
+use std::fmt::Display;
+
+/// Samples that a circuit is simulated on.
+const SIMULATED: u64 = 4;
+/// The largest of some hundred errors lies within this many standard deviations.
+const LARGEST_ERROR_DEVIATIONS: f64 = 4.0;
 
 /// The network at as many levels as it takes.
 struct Unbounded {
@@ -109,15 +117,9 @@ impl Job<'_> {
         trail.left(Stage::Parameters, || parameters_text(name, &request, &circuit))?;
         trail.circuit(Stage::Bootstrap, &circuit, Some(&self.options.policy), &cost)?;
         self.check_keys(&circuit, frame)?;
-        let magnitudes = measured(self, &circuit, MAGNITUDE_MARGIN)?;
-        let norms = MapNorms::of(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
-        let bits = |encryption| {
-            let trace = Trace::new(&circuit, &norms).measured(&magnitudes).encrypted(encryption);
-            trace.precision_bits(&circuit).map_err(|e| CompileError::Internal(e.to_string()))
-        };
         let precision = PrecisionBits {
-            secret_key: bits(Encryption::SecretKey)?,
-            public_key: bits(Encryption::PublicKey)?,
+            secret_key: self.simulated_bits(&circuit, Encryption::SecretKey)?,
+            public_key: self.simulated_bits(&circuit, Encryption::PublicKey)?,
         };
         circuit.forecast = forecast(&circuit, &cost, precision)?;
         trail.circuit(Stage::Forecast, &circuit, Some(&self.options.policy), &cost)?;
@@ -131,6 +133,30 @@ impl Job<'_> {
             report.warnings.push(UNCALIBRATED.to_owned());
         }
         Ok(Some(Compiled { circuit, report }))
+    }
+
+    /// `−log2(largest error / largest output)` of the worst output, by the noisy meaning on some samples.
+    ///
+    /// The trace multiplies the row norms of all layers: over dozens of them it is off by a dozen bits.
+    fn simulated_bits(&self, circuit: &Circuit, encryption: Encryption) -> Result<f64, CompileError> {
+        let internal = |e: &dyn Display| CompileError::Internal(format!("simulation: {e}"));
+        let noisy = Noisy::new(circuit, encryption).map_err(|e| internal(&e))?;
+        let run = |(k, sample): (u64, Vec<f64>)| {
+            let inputs = [sample.repeat(self.options.batch as usize)];
+            let exact = noisy.exact().run(circuit, &inputs)?;
+            Ok((exact, noisy.run(circuit, &inputs, Draw(0).numbered(k))?))
+        };
+        let samples: Vec<_> = (0..SIMULATED).zip(samples::of(self.graph)).collect();
+        let runs: Result<Vec<_>, ExactError> = samples.into_par_iter().map(run).collect();
+        let runs = runs.map_err(|e| internal(&e))?;
+        let bits = |output: usize| {
+            let pairs = || runs.iter().flat_map(|(exact, found)| exact[output].iter().zip(&found[output]));
+            let largest = pairs().fold(0f64, |m, (exact, _)| m.max(exact.abs()));
+            let errors = || pairs().map(|(exact, found)| (exact - found).abs());
+            let deviation = (errors().map(|e| e * e).sum::<f64>() / errors().count().max(1) as f64).sqrt();
+            libm::log2(largest / errors().fold(LARGEST_ERROR_DEVIATIONS * deviation, f64::max))
+        };
+        Ok((0..circuit.outputs.len()).map(bits).fold(f64::INFINITY, f64::min))
     }
 }
 

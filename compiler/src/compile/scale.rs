@@ -12,7 +12,7 @@ use cipherloom_ir::scheme::SCALE_BITS;
 use cipherloom_ir::{Circuit, Encryption, Exact, Magnitudes, MapNorms, Trace};
 
 /// Real inputs may exceed the samples' values by this factor.
-pub(super) const MAGNITUDE_MARGIN: f64 = 1.5;
+const MAGNITUDE_MARGIN: f64 = 1.5;
 
 /// How large the slots of a circuit are on the samples, times a margin.
 pub(super) fn measured(job: &Job<'_>, circuit: &Circuit, margin: f64) -> Result<Magnitudes, CompileError> {
