@@ -1,7 +1,7 @@
 //! Stage 10, bootstrap: a circuit of as many levels as it likes becomes one of a chain that is bootstrapped.
 //!
-//! Does: cuts the levels of the circuit in segments, each short enough for the chain ([`cuts`], a dynamic program over levels by
-//! predicted time), and writes every operation anew at the levels of its segment ([`relevel`]). What crosses a cut and is
+//! Does: cuts the levels of the circuit in segments, each short enough for the chain (`cuts`, a dynamic program over levels by
+//! predicted time), and writes every operation anew at the levels of its segment (`relevel`). What crosses a cut and is
 //! used behind it is bootstrapped, once, and brought down to where it is used. Needs: a circuit whose levels are consistent, the
 //! largest slot of each of its values, and a bootstrapping. Leaves: a circuit of the bootstrapping's parameters with the same exact
 //! meaning, or nothing where the bootstrapping is too short for any cut or is not needed. Why here: what a bootstrap
