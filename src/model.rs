@@ -134,7 +134,7 @@ impl Model {
     /// The refusal of a model that is too deep names the operators that are deeper than they look.
     fn refused(&self, error: &CompileError) -> Error {
         let mut refusal = compile_error(&self.place, error);
-        if let CompileError::NeedsBootstrapping { .. } = error {
+        if let CompileError::NeedsBootstrapping { .. } | CompileError::NoCut { .. } = error {
             self.inner.notes.iter().for_each(|note| refusal.what += &format!("; {note}"));
         }
         refusal

@@ -111,7 +111,13 @@ fn cheaper(
         // Deep networks take long to compile, and most of their time is bootstraps.
         (_, Ok(Compiled { circuit: Circuit { bootstrap: Some(_), .. }, .. }))
         | (Purpose::Draft, Ok(_))
-        | (_, Err(Halt::Stopped | Halt::Failed(CompileError::NeedsBootstrapping { .. }))) => {
+        | (
+            _,
+            Err(
+                Halt::Stopped
+                | Halt::Failed(CompileError::NeedsBootstrapping { .. } | CompileError::NoCut { .. }),
+            ),
+        ) => {
             return saturated;
         }
         _ => {}

@@ -50,6 +50,17 @@ impl<'a> Trail<'a> {
         Trail { watch, texts: BTreeMap::new() }
     }
 
+    /// One that nobody watches.
+    pub(crate) fn blind() -> Trail<'static> {
+        static NOTHING: Watch = Watch { print: BTreeSet::new(), stop: None };
+        Trail::new(&NOTHING)
+    }
+
+    /// Whether anything is to be seen of it.
+    pub(crate) fn is_watched(&self) -> bool {
+        *self.watch != Watch::default()
+    }
+
     /// The same up to here, for another way on.
     pub(crate) fn again(&self) -> Trail<'a> {
         Trail { watch: self.watch, texts: self.texts.clone() }

@@ -85,8 +85,9 @@ pub use digest::Digest;
 pub use expand::expand_plans;
 pub use format::FormatError;
 pub use interpret::{
-    Draw, Encryption, Exact, ExactError, ExactRun, Interpretation, Magnitudes, MapNorms, Noisy, NoisyError,
-    NoisyRun, OutputBound, SlotVector, Trace, TraceError, Traced, WorstError, interpret, output_bounds,
+    Draw, Encryption, Exact, ExactError, ExactRun, Interpretation, LARGEST_ERROR_DEVIATIONS, Magnitudes,
+    MapNorms, Noisy, NoisyError, NoisyRun, OutputBound, SlotVector, Trace, TraceError, Traced, WorstError,
+    interpret, output_bounds,
 };
 pub use layout::{Digit, Gap, Layout, LayoutError, LayoutId, MAX_LAYOUT_SLOTS, digit_span};
 pub use manifest::{Manifest, ManifestInput, ManifestOutput};

@@ -252,7 +252,7 @@ impl Report {
 /// The list.
 fn verify(circuit: &Circuit, form: Form, policy: Option<&SecurityPolicy>) -> Result<Known, VerifyError> {
     let mut report = Report { violations: vec![] };
-    bounds::check(circuit, &mut report);
+    bounds::check(circuit, form, &mut report);
     report.barrier()?;
     parameters::check(&circuit.parameters, form, &mut report);
     report.barrier()?;

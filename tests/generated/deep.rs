@@ -39,6 +39,13 @@ fn a_deep_network_is_bootstrapped_and_gives_the_right_encrypted_answer() {
         precision_bits: 6.0,
         ..CompileOptions::default()
     };
+    // Of more levels than any chain of files may have, before it is cut.
+    let deepest = folder.path().join("deepest.onnx");
+    std::fs::write(&deepest, deep_cnn(24)).expect("the folder is writable");
+    let deepest =
+        Model::open(&deepest).expect("it is a model").compile(&options).expect("it compiles").circuit;
+    assert!(deepest.nodes.iter().filter(|node| matches!(node.op, Op::Bootstrap(_))).count() > 12);
+
     let circuit = model.compile(&options).expect("it compiles").circuit;
     let bootstraps = circuit.nodes.iter().filter(|node| matches!(node.op, Op::Bootstrap(_))).count();
     assert!(bootstraps >= 3, "{bootstraps} bootstraps");

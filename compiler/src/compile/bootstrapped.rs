@@ -17,14 +17,12 @@ use crate::samples;
 use crate::stages::Stage;
 use crate::trail::{Halt, Trail};
 use cipherloom_ir::scheme::{BootstrapPlan, BootstrapRequest, Level};
-use cipherloom_ir::{Circuit, Draw, Encryption, ExactError, Magnitudes, Noisy};
+use cipherloom_ir::{Circuit, Draw, Encryption, ExactError, LARGEST_ERROR_DEVIATIONS, Magnitudes, Noisy};
 use rayon::prelude::*;
 use std::fmt::Display;
 
 /// Samples that a circuit is simulated on.
 const SIMULATED: u64 = 4;
-/// The largest of some hundred errors lies within this many standard deviations.
-const LARGEST_ERROR_DEVIATIONS: f64 = 4.0;
 
 /// The network at as many levels as it takes.
 struct Unbounded {
@@ -38,10 +36,9 @@ struct Unbounded {
 impl Job<'_> {
     /// The fastest circuit with bootstraps that is precise enough.
     pub(super) fn bootstrapped(&self, trail: &mut Trail<'_>) -> Result<Compiled, Halt> {
-        let wanted = self.options.precision_bits + PRECISION_MARGIN_BITS;
         let mut unbounded: Vec<(u32, u32, Unbounded)> = vec![];
-        let mut best: Option<(Compiled, Trail<'_>)> = None;
-        let (mut best_bits, mut refused) = (f64::NEG_INFINITY, None);
+        let mut best: Option<(Compiled, (&str, BootstrapRequest), usize)> = None;
+        let (mut best_bits, mut least_bytes) = (None, None);
         let fits = |request: &BootstrapRequest| self.options.log_n.is_none_or(|n| n == request.log_n);
         for (name, request) in self.options.bootstrap_sets.iter().filter(|(_, request)| fits(request)) {
             let (log_n, log_scale) = (request.log_n, request.log_scale);
@@ -53,37 +50,38 @@ impl Job<'_> {
                     unbounded.len() - 1
                 }
             };
-            let mut other = trail.again();
-            let found = match self.by_set((name, *request), &unbounded[known].2, &mut other) {
-                Ok(found) => found,
-                Err(Halt::Failed(error @ CompileError::KeyMemory { .. })) => {
-                    refused = Some(error);
+            let set = (*name, *request);
+            let compiled = match self.by_set(set, &unbounded[known].2, &mut Trail::blind()) {
+                Ok(Some(compiled)) => compiled,
+                Ok(None) => continue,
+                Err(Halt::Failed(CompileError::KeyMemory { least_bytes: bytes, .. })) => {
+                    least_bytes = Some(least_bytes.map_or(bytes, |least: u64| least.min(bytes)));
                     continue;
                 }
-                Err(halt) => {
-                    *trail = other;
-                    return Err(halt);
+                Err(Halt::Failed(CompileError::Precision { best_bits: bits, .. })) => {
+                    best_bits = Some(best_bits.map_or(bits, |best: f64| best.max(bits)));
+                    continue;
                 }
+                Err(halt) => return Err(halt),
             };
-            let Some(compiled) = found else { continue };
-            let forecast = compiled.circuit.forecast;
-            if forecast.precision_bits < wanted {
-                best_bits = best_bits.max(forecast.precision_bits);
-            } else if best.as_ref().is_none_or(|(b, _)| forecast.seconds < b.circuit.forecast.seconds) {
-                best = Some((compiled, other));
+            let seconds = compiled.circuit.forecast.seconds;
+            if best.as_ref().is_none_or(|(b, ..)| seconds < b.circuit.forecast.seconds) {
+                best = Some((compiled, set, known));
             }
         }
-        match (best, refused) {
-            (Some((compiled, walked)), _) => {
-                *trail = walked;
-                Ok(compiled)
+        if let Some((compiled, set, known)) = best {
+            let again = if trail.is_watched() { self.by_set(set, &unbounded[known].2, trail)? } else { None };
+            return Ok(again.unwrap_or(compiled));
+        }
+        match (least_bytes, best_bits, self.options.max_key_bytes) {
+            (Some(least_bytes), _, Some(limit_bytes)) => {
+                Err(CompileError::KeyMemory { limit_bytes, least_bytes }.into())
             }
-            (None, Some(refused)) => Err(refused.into()),
-            (None, None) if best_bits > f64::NEG_INFINITY => {
+            (_, Some(best_bits), _) => {
                 Err(CompileError::Precision { wanted_bits: self.options.precision_bits, best_bits }.into())
             }
-            (None, None) => {
-                let sets = self.options.bootstrap_sets.iter();
+            _ => {
+                let sets = self.options.bootstrap_sets.iter().filter(|(_, request)| fits(request));
                 let sets = sets.map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
                 Err(CompileError::NoCut { sets }.into())
             }
@@ -95,13 +93,13 @@ impl Job<'_> {
         let best = found.into_iter().min_by_key(|(_, arranged)| arranged.packed.priced_ns);
         let best = best.ok_or_else(|| CompileError::Internal("no packing has levels enough".into()))?;
         let (frame, arranged) = best;
-        let rotated = self.rotated(&frame, arranged, trail)?;
+        let rotated = self.rotated(&frame, arranged, None, trail)?;
         let (circuit, report) = self.finished((&frame, &rotated), frame.cost(), None, trail)?;
         let magnitudes = measured(self, &circuit, MARGIN)?;
         Ok(Unbounded { frame, circuit, magnitudes, report })
     }
 
-    /// The circuit by one bootstrapping, unless there is no room.
+    /// The circuit by one bootstrapping, unless there is no room; `Precision` where it is not precise enough.
     fn by_set(
         &self,
         (name, request): (&str, BootstrapRequest),
@@ -121,10 +119,21 @@ impl Job<'_> {
             secret_key: self.simulated_bits(&circuit, Encryption::SecretKey)?,
             public_key: self.simulated_bits(&circuit, Encryption::PublicKey)?,
         };
+        if precision.secret_key.is_nan()
+            || precision.secret_key < self.options.precision_bits + PRECISION_MARGIN_BITS
+        {
+            let (wanted_bits, best_bits) = (self.options.precision_bits, precision.secret_key);
+            return Err(CompileError::Precision { wanted_bits, best_bits }.into());
+        }
         circuit.forecast = forecast(&circuit, &cost, precision)?;
         trail.circuit(Stage::Forecast, &circuit, Some(&self.options.policy), &cost)?;
-        let own = Report::of(&circuit, frame, self.notes, &self.options.policy)?;
-        let (choices, egraphs) = (report.choices.clone(), report.egraphs.clone());
+        let own = Report::of(&circuit, (frame, &cost), self.notes, &self.options.policy)?;
+        let levels = frame.top.0;
+        let choices = report.choices.iter();
+        let choices = choices
+            .map(|(stage, text)| (*stage, format!("at {levels} levels, before bootstraps: {text}")))
+            .collect();
+        let egraphs = report.egraphs.clone();
         let mut report = Report { choices, egraphs, ..own };
         let told = bootstraps(&circuit, &cost)?.map(|b| (Stage::Bootstrap, format!("set {name}: {b}")));
         report.choices.extend(told);
@@ -151,7 +160,12 @@ impl Job<'_> {
         let runs = runs.map_err(|e| internal(&e))?;
         let bits = |output: usize| {
             let pairs = || runs.iter().flat_map(|(exact, found)| exact[output].iter().zip(&found[output]));
+            if pairs().any(|(exact, found)| !exact.is_finite() || !found.is_finite()) {
+                return f64::NEG_INFINITY;
+            }
             let largest = pairs().fold(0f64, |m, (exact, _)| m.max(exact.abs()));
+            let range = circuit.outputs[output].range.iter().fold(0f64, |m, end| m.max(end.abs()));
+            let largest = if largest > 0.0 { largest } else { range };
             let errors = || pairs().map(|(exact, found)| (exact - found).abs());
             let deviation = (errors().map(|e| e * e).sum::<f64>() / errors().count().max(1) as f64).sqrt();
             libm::log2(largest / errors().fold(LARGEST_ERROR_DEVIATIONS * deviation, f64::max))

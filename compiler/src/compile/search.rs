@@ -161,7 +161,7 @@ impl Job<'_> {
         let found = self.at_ring(|top| Some(Frame::draft(log_n, top, &self.options.profile)))?;
         let best = found.into_iter().min_by_key(|(_, arranged)| arranged.packed.priced_ns);
         let (frame, arranged) = best.ok_or_else(|| self.too_deep())?;
-        let rotated = self.rotated(&frame, arranged, trail)?;
+        let rotated = self.rotated(&frame, arranged, self.options.max_key_bytes, trail)?;
         trail.left(Stage::Parameters, || parameters_text(&frame))?;
         let (circuit, report) = self.finished((&frame, &rotated), frame.cost(), None, trail)?;
         Ok(Compiled { circuit, report })
@@ -205,12 +205,13 @@ impl Job<'_> {
         &self,
         frame: &Frame,
         arranged: Arranged,
+        max_key_bytes: Option<u64>,
         trail: &mut Trail<'_>,
     ) -> Result<Rotated, Halt> {
         trail.arranged(&arranged)?;
         let options = self.options;
         let chosen = options.packing == Packing::Saturated && !options.is_off(Stage::Rotation);
-        let rotated = match (chosen, options.max_key_bytes) {
+        let rotated = match (chosen, max_key_bytes) {
             (false, None) => Rotated::unchanged(arranged),
             (_, limit) => rotate(arranged, frame.cost(), limit)?,
         };
@@ -274,7 +275,8 @@ impl Job<'_> {
         trail.circuit(Stage::Emission, &eager, policy, frame.cost())?;
         let (circuit, statistics) = self.rescaled(&eager, cost)?;
         trail.circuit(Stage::Rescale, &circuit, policy, frame.cost())?;
-        let mut report = Report::of(&circuit, frame, self.notes, &SecurityPolicy::standard_128())?;
+        let mut report =
+            Report::of(&circuit, (frame, frame.cost()), self.notes, &SecurityPolicy::standard_128())?;
         if let Some(saved) = rotated.saved() {
             report.choices.push((Stage::Rotation, saved));
         }
@@ -302,7 +304,7 @@ impl Job<'_> {
         trail: &mut Trail<'_>,
     ) -> Result<Result<Compiled, f64>, Halt> {
         let wanted = self.options.precision_bits + PRECISION_MARGIN_BITS;
-        let mut rotated = self.rotated(&guess, arranged, trail)?;
+        let mut rotated = self.rotated(&guess, arranged, self.options.max_key_bytes, trail)?;
         let mut guess = guess;
         let mut gadget = guess.gadget;
         let mut repacked = false;
@@ -317,7 +319,8 @@ impl Job<'_> {
                 repacked = true;
                 gadget = frame.gadget;
                 if let Some(again) = self.packed(&frame)? {
-                    (rotated, guess) = (self.rotated(&frame, again, trail)?, frame);
+                    (rotated, guess) =
+                        (self.rotated(&frame, again, self.options.max_key_bytes, trail)?, frame);
                     continue;
                 }
             }
@@ -370,7 +373,7 @@ impl Job<'_> {
 impl Report {
     pub(super) fn of(
         circuit: &Circuit,
-        frame: &Frame,
+        (frame, cost): (&Frame, &CostModel),
         notes: &Lowered,
         policy: &SecurityPolicy,
     ) -> Result<Report, CompileError> {
@@ -385,7 +388,7 @@ impl Report {
             levels: circuit.parameters.top().0,
             rotations,
             rotation_keys,
-            layers: crate::report::layers(circuit, frame.cost())?,
+            layers: crate::report::layers(circuit, cost)?,
             choices: vec![],
             egraphs: vec![],
             warnings: notes.warnings.clone(),

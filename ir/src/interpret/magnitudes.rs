@@ -15,7 +15,8 @@ pub struct Magnitudes(Vec<(f64, f64)>);
 
 impl Magnitudes {
     /// Runs `samples` (each: one tensor per input, after preprocessing) and keeps per value the largest |slot|
-    /// and the root mean square over non-zero slots (the largest of the samples' ones), times `margin`.
+    /// and the root mean square over non-zero slots (the largest of the samples' ones), times `margin`; both are infinite where a slot
+    /// is no finite number.
     pub fn measure<T: AsRef<[f64]> + Sync>(
         circuit: &Circuit,
         exact: &Exact,
@@ -67,6 +68,10 @@ impl Interpretation for Measuring<'_> {
         let results = self.run.apply(circuit, node, operands)?;
         let mut peaks = self.peaks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for (k, result) in results.iter().enumerate() {
+            if result.iter().any(|x| !x.is_finite()) {
+                peaks[node.first.0 as usize + k] = (f64::INFINITY, f64::INFINITY);
+                continue;
+            }
             let used = result.iter().filter(|x| **x != 0.0).count().max(1) as f64;
             let largest = result.iter().fold(0f64, |m, x| m.max(x.abs()));
             let squares: f64 = result.iter().map(|x| x * x).sum();

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// The largest of some hundred errors lies within this many standard deviations.
-const LARGEST_ERROR_DEVIATIONS: f64 = 4.0;
+pub const LARGEST_ERROR_DEVIATIONS: f64 = 4.0;
 
 /// Standard deviation of rounding to an integer.
 const ROUNDING_STD: f64 = 0.288_675_134_594_812_9;
@@ -137,7 +137,8 @@ impl<'a> Trace<'a> {
 
     /// `−log2(largest error / largest output)` of the worst output tensor. The largest output is taken from the
     /// output's range where it has one; without ranges and measured slots the figure is a guess, since bounds by
-    /// row norms flatter the output. An output that is zero in all samples counts as large as its range.
+    /// row norms flatter the output. An output that is zero in all samples counts as large as its range; where values
+    /// diverge there are no bits, −∞.
     pub fn precision_bits(&self, circuit: &Circuit) -> Result<f64, TraceError> {
         let values = self.values(circuit)?;
         let bits = |output: &OutputSpec| {
@@ -151,7 +152,8 @@ impl<'a> Trace<'a> {
                 false if ranged => range,
                 _ => bound,
             };
-            libm::log2(largest / (LARGEST_ERROR_DEVIATIONS * noise))
+            let bits = libm::log2(largest / (LARGEST_ERROR_DEVIATIONS * noise));
+            if bits.is_nan() { f64::NEG_INFINITY } else { bits }
         };
         Ok(circuit.outputs.iter().map(bits).fold(f64::INFINITY, f64::min))
     }

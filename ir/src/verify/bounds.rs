@@ -3,7 +3,7 @@
 //! Relies on nothing; runs first. Promises: after it, every size that a later law allocates or loops by is small.
 
 use super::error::{LawError, at_least, at_most};
-use super::{Place, Report};
+use super::{Form, Place, Report};
 use crate::circuit::Circuit;
 use crate::layout::Layout;
 use crate::op::Op;
@@ -46,12 +46,14 @@ pub const MAX_LABELS: u64 = 1 << 20;
 pub const MAX_CLIENT_STEPS: u64 = 2;
 /// Ciphertext primes, those of mod-raise included.
 pub const MAX_CHAIN: u64 = 64;
+/// The same of a draft, which has as many as the network has levels.
+pub const MAX_DRAFT_CHAIN: u64 = 1 << 12;
 /// Special primes.
 pub const MAX_SPECIAL: u64 = 32;
 
 /// Sizes of tables and lists.
-pub(super) fn check(circuit: &Circuit, report: &mut Report) {
-    report.check(Place::Circuit, || tables(circuit));
+pub(super) fn check(circuit: &Circuit, form: Form, report: &mut Report) {
+    report.check(Place::Circuit, || tables(circuit, form));
     report.check(Place::Circuit, || names(circuit));
     report.check(Place::Circuit, || work(circuit));
     report.check(Place::Circuit, || weights(circuit));
@@ -66,7 +68,7 @@ pub(super) fn check(circuit: &Circuit, report: &mut Report) {
     }
 }
 
-fn tables(circuit: &Circuit) -> Result<(), LawError> {
+fn tables(circuit: &Circuit, form: Form) -> Result<(), LawError> {
     at_most("nodes", circuit.nodes.len() as u64, MAX_NODES)?;
     at_most("keys", circuit.keys.len() as u64, MAX_KEYS)?;
     at_most("tensors", circuit.tensors.len() as u64, MAX_TABLE)?;
@@ -79,7 +81,7 @@ fn tables(circuit: &Circuit) -> Result<(), LawError> {
     at_least("inputs", circuit.inputs.len() as u64, 1)?;
     at_least("outputs", circuit.outputs.len() as u64, 1)?;
     at_least("nodes", circuit.nodes.len() as u64, 1)?;
-    primes(&circuit.parameters)
+    primes(&circuit.parameters, form)
 }
 
 fn names(circuit: &Circuit) -> Result<(), LawError> {
@@ -112,10 +114,11 @@ pub(super) fn layout(layout: &Layout) -> Result<(), LawError> {
 }
 
 /// The prime lists are neither empty nor long.
-pub(super) fn primes(parameters: &Parameters) -> Result<(), LawError> {
+pub(super) fn primes(parameters: &Parameters, form: Form) -> Result<(), LawError> {
     at_least("chain primes", parameters.chain.len() as u64, 1)?;
     let ciphertext = parameters.chain.len() as u64 + parameters.raised.len() as u64;
-    at_most("chain primes", ciphertext, MAX_CHAIN)?;
+    let most = if form == Form::Draft { MAX_DRAFT_CHAIN } else { MAX_CHAIN };
+    at_most("chain primes", ciphertext, most)?;
     at_most("special primes", parameters.special.len() as u64, MAX_SPECIAL)
 }
 

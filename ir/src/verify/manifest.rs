@@ -43,7 +43,7 @@ impl Manifest {
     fn check_bounds(&self, report: &mut Report) {
         report.check(Place::Circuit, || {
             bounds::name(&self.name)?;
-            bounds::primes(&self.parameters)?;
+            bounds::primes(&self.parameters, Form::Final)?;
             at_most("keys", self.keys.len() as u64, bounds::MAX_KEYS)?;
             at_least("inputs", self.inputs.len() as u64, 1)?;
             at_least("outputs", self.outputs.len() as u64, 1)?;
