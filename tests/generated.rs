@@ -3,6 +3,9 @@
 
 #[path = "generated/answer.rs"]
 mod answer;
+#[allow(dead_code, reason = "its circuit is for the tests of meanings")]
+#[path = "../ir/tests/forms/bootstrapped.rs"]
+mod bootstrapped;
 #[path = "generated/deep.rs"]
 mod deep;
 #[allow(dead_code, reason = "the list is the generator's")]

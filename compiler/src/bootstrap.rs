@@ -17,7 +17,7 @@ mod relevel;
 
 use crate::cost::CostModel;
 use crate::error::CompileError;
-use cipherloom_ir::scheme::{BootstrapRequest, Level, PrimeError};
+use cipherloom_ir::scheme::{BootstrapRequest, Level};
 use cipherloom_ir::{Circuit, Magnitudes, Op, ValueId, ValueType, value_types};
 
 /// Slots are provided for that are this much larger than the measured ones; beyond them precision falls gradually.
@@ -43,12 +43,6 @@ pub fn insert(
         return Ok(None);
     }
     relevel::relevel(circuit, &values, &plan, &segments)
-}
-
-impl From<PrimeError> for CompileError {
-    fn from(error: PrimeError) -> CompileError {
-        CompileError::Internal(format!("bootstrapping: {error}"))
-    }
 }
 
 /// Levels of the old circuit that are computed together: operations of rank `above < rank <= to`; what stands at level l there

@@ -57,7 +57,8 @@ impl CostModel {
         CostModel { costs: profile.costs(log_n), digest: profile.digest(), log_n, gadget }
     }
 
-    /// Costs of a circuit by a profile; its own keys have one gadget, that of its bootstrapping where there is one, and where there are none it does not matter.
+    /// Costs of a circuit by a profile; its own keys have one gadget, that of its bootstrapping where there is one. Where there are no keys it
+    /// does not matter.
     pub fn of_circuit(profile: &Profile, circuit: &Circuit) -> CostModel {
         let none = Gadget { digit_limbs: 1, special_limbs: 1 };
         let planned = circuit.bootstrap.and_then(|request| request.plan().ok()).map(|plan| plan.gadget);

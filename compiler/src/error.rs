@@ -103,6 +103,13 @@ pub enum CompileError {
     Internal(String),
 }
 
+/// Primes of a committed bootstrapping are always found.
+impl From<cipherloom_ir::scheme::PrimeError> for CompileError {
+    fn from(error: cipherloom_ir::scheme::PrimeError) -> CompileError {
+        CompileError::Internal(error.to_string())
+    }
+}
+
 impl CompileError {
     /// A linear map that `ir` refuses.
     pub(crate) fn map(stage: &'static str, tensor: &str, error: &cipherloom_ir::MapError) -> CompileError {

@@ -118,7 +118,8 @@ impl std::fmt::Display for Bootstraps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Bootstraps { count, seconds, of_seconds } = *self;
         let share = 100.0 * seconds / of_seconds;
-        write!(f, "{count} bootstraps, {seconds:.2} s of {of_seconds:.2} s ({share:.0} %)")
+        let s = if count == 1 { "" } else { "s" };
+        write!(f, "{count} bootstrap{s}, {seconds:.2} s of {of_seconds:.2} s ({share:.0} %)")
     }
 }
 

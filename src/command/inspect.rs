@@ -77,8 +77,12 @@ fn add_bootstraps(report: &mut Report, circuit: &Circuit, place: &str) -> Result
     let cost = CostModel::of_circuit(&Profile::committed(), circuit);
     let found = bootstraps(circuit, &cost).map_err(|e| Error::new(Kind::Internal, place, e))?;
     let Some(found) = found else { return Ok(()) };
-    let set = BOOTSTRAP_SETS.iter().find(|(_, set)| *set == request).map_or("of its own", |(name, _)| name);
-    report.text += &format!("\nbootstrap  set {set}, {} usable levels: {found}", request.levels);
+    let set = BOOTSTRAP_SETS.iter().find(|(_, set)| *set == request).map(|(name, _)| name);
+    report.text += &format!(
+        "\nbootstrap  set {}, {} usable levels: {found}",
+        set.unwrap_or(&"of its own"),
+        request.levels
+    );
     let facts = json!({ "set": set, "usable_levels": request.levels, "count": found.count, "seconds": found.seconds });
     report.json.insert("bootstrap".into(), facts);
     Ok(())

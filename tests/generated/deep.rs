@@ -1,6 +1,7 @@
 //! A deep network from ONNX in a chain that is far too short for it: the encrypted answer is the circuit's, across bootstraps. The
 //! ring is too small to be secure; `cipherloom predict` does the same at full size.
 
+use crate::bootstrapped;
 use crate::deep_cnn::deep_cnn;
 use cipherloom::compiler::{Bootstrapping, CompileOptions};
 use cipherloom::data::{Sample, Values};
@@ -11,19 +12,7 @@ use cipherloom_ir::{Exact, Manifest, Op};
 use cipherloom_ring::Path;
 
 /// Five usable levels above an input level of 2.
-const SMALL: BootstrapRequest = BootstrapRequest {
-    log_n: 11,
-    log_scale: 40,
-    base_bits: 50,
-    prime_bits: 50,
-    levels: 5,
-    to_coefficients: 2,
-    to_slots: 2,
-    log_degree: 4,
-    squarings: 5,
-    ratio_bits: 7,
-    digit_limbs: 4,
-};
+const SMALL: BootstrapRequest = BootstrapRequest { log_n: 11, levels: 5, ..bootstrapped::SMALL };
 
 #[test]
 fn a_deep_network_is_bootstrapped_and_gives_the_right_encrypted_answer() {

@@ -17,12 +17,14 @@ use crate::samples;
 use crate::stages::Stage;
 use crate::trail::{Halt, Trail};
 use cipherloom_ir::scheme::{BootstrapPlan, BootstrapRequest, Level};
-use cipherloom_ir::{Circuit, Draw, Encryption, ExactError, LARGEST_ERROR_DEVIATIONS, Magnitudes, Noisy};
+use cipherloom_ir::{
+    Circuit, Draw, Encryption, Exact, ExactError, LARGEST_ERROR_DEVIATIONS, Magnitudes, Noisy,
+};
 use rayon::prelude::*;
 use std::fmt::Display;
 
 /// Samples that a circuit is simulated on.
-const SIMULATED: u64 = 4;
+const SIMULATED: usize = 4;
 
 /// The network at as many levels as it takes.
 struct Unbounded {
@@ -70,6 +72,7 @@ impl Job<'_> {
             }
         }
         if let Some((compiled, set, known)) = best {
+            // Nobody watched the search; what is to be seen is this set's way alone.
             let again = if trail.is_watched() { self.by_set(set, &unbounded[known].2, trail)? } else { None };
             return Ok(again.unwrap_or(compiled));
         }
@@ -115,13 +118,8 @@ impl Job<'_> {
         trail.left(Stage::Parameters, || parameters_text(name, &request, &circuit))?;
         trail.circuit(Stage::Bootstrap, &circuit, Some(&self.options.policy), &cost)?;
         self.check_keys(&circuit, frame)?;
-        let precision = PrecisionBits {
-            secret_key: self.simulated_bits(&circuit, Encryption::SecretKey)?,
-            public_key: self.simulated_bits(&circuit, Encryption::PublicKey)?,
-        };
-        if precision.secret_key.is_nan()
-            || precision.secret_key < self.options.precision_bits + PRECISION_MARGIN_BITS
-        {
+        let precision = self.simulated(&circuit)?;
+        if precision.secret_key < self.options.precision_bits + PRECISION_MARGIN_BITS {
             let (wanted_bits, best_bits) = (self.options.precision_bits, precision.secret_key);
             return Err(CompileError::Precision { wanted_bits, best_bits }.into());
         }
@@ -144,34 +142,47 @@ impl Job<'_> {
         Ok(Some(Compiled { circuit, report }))
     }
 
-    /// `−log2(largest error / largest output)` of the worst output, by the noisy meaning on some samples.
+    /// `−log2(largest error / largest output)` of the worst output under each key, by the noisy meaning on some samples.
     ///
     /// The trace multiplies the row norms of all layers: over dozens of them it is off by a dozen bits.
-    fn simulated_bits(&self, circuit: &Circuit, encryption: Encryption) -> Result<f64, CompileError> {
+    fn simulated(&self, circuit: &Circuit) -> Result<PrecisionBits, CompileError> {
         let internal = |e: &dyn Display| CompileError::Internal(format!("simulation: {e}"));
-        let noisy = Noisy::new(circuit, encryption).map_err(|e| internal(&e))?;
-        let run = |(k, sample): (u64, Vec<f64>)| {
-            let inputs = [sample.repeat(self.options.batch as usize)];
-            let exact = noisy.exact().run(circuit, &inputs)?;
-            Ok((exact, noisy.run(circuit, &inputs, Draw(0).numbered(k))?))
+        let batch = self.options.batch as usize;
+        let samples: Vec<_> =
+            samples::of(self.graph).into_iter().take(SIMULATED).map(|x| [x.repeat(batch)]).collect();
+        let each = |run: &(dyn Fn(usize) -> Result<Vec<Vec<f64>>, ExactError> + Sync)| {
+            let runs = (0..samples.len()).into_par_iter().map(run);
+            runs.collect::<Result<Vec<_>, _>>().map_err(|e| internal(&e))
         };
-        let samples: Vec<_> = (0..SIMULATED).zip(samples::of(self.graph)).collect();
-        let runs: Result<Vec<_>, ExactError> = samples.into_par_iter().map(run).collect();
-        let runs = runs.map_err(|e| internal(&e))?;
-        let bits = |output: usize| {
-            let pairs = || runs.iter().flat_map(|(exact, found)| exact[output].iter().zip(&found[output]));
-            if pairs().any(|(exact, found)| !exact.is_finite() || !found.is_finite()) {
-                return f64::NEG_INFINITY;
-            }
-            let largest = pairs().fold(0f64, |m, (exact, _)| m.max(exact.abs()));
-            let range = circuit.outputs[output].range.iter().fold(0f64, |m, end| m.max(end.abs()));
-            let largest = if largest > 0.0 { largest } else { range };
-            let errors = || pairs().map(|(exact, found)| (exact - found).abs());
-            let deviation = (errors().map(|e| e * e).sum::<f64>() / errors().count().max(1) as f64).sqrt();
-            libm::log2(largest / errors().fold(LARGEST_ERROR_DEVIATIONS * deviation, f64::max))
+        let exact = Exact::new(circuit).map_err(|e| internal(&e))?;
+        let wanted = each(&|k| exact.run(circuit, &samples[k]))?;
+        let bits = |encryption| -> Result<f64, CompileError> {
+            let noisy = Noisy::new(circuit, encryption).map_err(|e| internal(&e))?;
+            let found = each(&|k| noisy.run(circuit, &samples[k], Draw(0).numbered(k as u64)))?;
+            let output = |output: usize| {
+                let pairs = || wanted.iter().zip(&found).flat_map(|(w, f)| w[output].iter().zip(&f[output]));
+                bits_of(circuit.outputs[output].range, pairs)
+            };
+            Ok((0..circuit.outputs.len()).map(output).fold(f64::INFINITY, f64::min))
         };
-        Ok((0..circuit.outputs.len()).map(bits).fold(f64::INFINITY, f64::min))
+        Ok(PrecisionBits {
+            secret_key: bits(Encryption::SecretKey)?,
+            public_key: bits(Encryption::PublicKey)?,
+        })
     }
+}
+
+/// Bits of an output from its exact and noisy elements; −∞ where they diverge. One that is zero in all samples counts as large as
+/// its range.
+fn bits_of<'a, I: Iterator<Item = (&'a f64, &'a f64)>>(range: [f64; 2], pairs: impl Fn() -> I) -> f64 {
+    if pairs().any(|(exact, found)| !exact.is_finite() || !found.is_finite()) {
+        return f64::NEG_INFINITY;
+    }
+    let largest = pairs().fold(0f64, |m, (exact, _)| m.max(exact.abs()));
+    let largest = if largest > 0.0 { largest } else { range[0].abs().max(range[1].abs()) };
+    let errors = || pairs().map(|(exact, found)| (exact - found).abs());
+    let deviation = (errors().map(|e| e * e).sum::<f64>() / errors().count().max(1) as f64).sqrt();
+    libm::log2(largest / errors().fold(LARGEST_ERROR_DEVIATIONS * deviation, f64::max))
 }
 
 const UNCALIBRATED: &str = "bootstraps keep slots of at most 1, and how large slots are was measured on made-up inputs: calibrate with \

@@ -2,7 +2,8 @@
 //! first until one is precise enough; then emission, rescale and forecast.
 //!
 //! Relies on balanced layers and on what arranges them. Promises: the first network in the order of predicted cost that
-//! reaches the precision; or the best precision found; or how many levels are missing. At the soft cap: every step reads the
+//! reaches the precision; or the best precision found; or how many levels are missing, where
+//! [`bootstrapped`](super::bootstrapped) may go on. Above the soft cap: every step reads the
 //! same job.
 
 use super::scale::{Fit, Scales};

@@ -4,8 +4,8 @@
 //! shared nodes paid once ([`extract`](super::extract)), and builds it anew. Needs: a circuit that obeys the op laws, a
 //! cost model. Leaves: that circuit, or the one that came where nothing is cheaper. Why here: levels and kernels have
 //! been decided, and the trace that picks the scale must see the final operations. Types of classes are exact, so every
-//! choice obeys the laws; the builder checks them again. Another operation on values, such as a bootstrap, joins as
-//! one more term with its type and its laws.
+//! choice obeys the laws; the builder checks them again. Bootstraps come behind this stage
+//! (decision 0012).
 
 pub mod laws;
 mod rebuild;

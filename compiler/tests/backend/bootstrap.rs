@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
 
-use crate::{check, nets};
+use crate::{bootstrapped, check, nets};
 use cipherloom_compiler::bootstrap::{MARGIN, insert};
 use cipherloom_compiler::cost::CostModel;
 use cipherloom_compiler::{Bootstrapping, CompileError, CompileOptions, compile, cost_line};
@@ -15,19 +15,7 @@ use cipherloom_ir::{
 use proptest::prelude::*;
 
 /// Three usable levels above an input level of 2.
-const SMALL: BootstrapRequest = BootstrapRequest {
-    log_n: 10,
-    log_scale: 40,
-    base_bits: 50,
-    prime_bits: 50,
-    levels: 3,
-    to_coefficients: 2,
-    to_slots: 2,
-    log_degree: 4,
-    squarings: 5,
-    ratio_bits: 7,
-    digit_limbs: 4,
-};
+const SMALL: BootstrapRequest = BootstrapRequest { levels: 3, ..bootstrapped::SMALL };
 const SLOTS: u32 = 512;
 const GADGET: Gadget = Gadget { digit_limbs: 2, special_limbs: 2 };
 

@@ -1,6 +1,9 @@
 //! The stages behind the frontend, on networks built by hand: every circuit means what its graph means.
 
 mod bootstrap;
+#[allow(dead_code, reason = "its circuit is for the tests of meanings")]
+#[path = "../../../ir/tests/forms/bootstrapped.rs"]
+mod bootstrapped;
 mod models;
 #[allow(dead_code, reason = "each test binary uses its part of the networks")]
 mod nets;

@@ -137,8 +137,8 @@ impl<'a> Trace<'a> {
 
     /// `−log2(largest error / largest output)` of the worst output tensor. The largest output is taken from the
     /// output's range where it has one; without ranges and measured slots the figure is a guess, since bounds by
-    /// row norms flatter the output. An output that is zero in all samples counts as large as its range; where values
-    /// diverge there are no bits, −∞.
+    /// row norms flatter the output. An output that is zero in all samples counts as large as its range; where measured
+    /// values diverge there are no bits, −∞.
     pub fn precision_bits(&self, circuit: &Circuit) -> Result<f64, TraceError> {
         let values = self.values(circuit)?;
         let bits = |output: &OutputSpec| {
@@ -153,7 +153,8 @@ impl<'a> Trace<'a> {
                 _ => bound,
             };
             let bits = libm::log2(largest / (LARGEST_ERROR_DEVIATIONS * noise));
-            if bits.is_nan() { f64::NEG_INFINITY } else { bits }
+            let diverges = self.magnitudes.is_some() && !bound.is_finite();
+            if diverges || bits.is_nan() { f64::NEG_INFINITY } else { bits }
         };
         Ok(circuit.outputs.iter().map(bits).fold(f64::INFINITY, f64::min))
     }

@@ -80,6 +80,25 @@ fn equal_draws_give_equal_bits() {
     assert_ne!(run(Draw(1)), run(Draw(1).numbered(0)));
 }
 
+/// One sample that leaves the finite numbers is not hidden by the others.
+#[test]
+fn values_that_diverge_have_no_precision() {
+    let circuit = circuit_of(|b, x| {
+        let square = b.mul(x, x).unwrap();
+        b.relinearize_rescale(square, GADGET).unwrap()
+    });
+    let norms = MapNorms::of(&circuit).unwrap();
+    let noisy = Noisy::new(&circuit, Encryption::SecretKey).unwrap();
+    let bits = |samples: &[f64]| {
+        let samples: Vec<_> = samples.iter().map(|x| vec![vec![*x; 128]]).collect();
+        let sizes = Magnitudes::measure(&circuit, noisy.exact(), &samples, 1.0).unwrap();
+        Trace::new(&circuit, &norms).measured(&sizes).precision_bits(&circuit).unwrap()
+    };
+    assert!(bits(&[0.5]).is_finite());
+    assert_eq!(bits(&[0.5, f64::MAX, 0.25]), f64::NEG_INFINITY);
+    assert_eq!(bits(&[f64::NAN]), f64::NEG_INFINITY);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
     /// The trace knows one figure for all slots, and of inputs their size alone.
