@@ -117,12 +117,13 @@ impl Job<'_> {
         let Some(mut circuit) = insert(circuit, request, magnitudes, last, &cost)? else { return Ok(None) };
         trail.left(Stage::Parameters, || parameters_text(name, &request, &circuit))?;
         trail.circuit(Stage::Bootstrap, &circuit, Some(&self.options.policy), &cost)?;
-        self.check_keys(&circuit, frame)?;
         let precision = self.simulated(&circuit)?;
         if precision.secret_key < self.options.precision_bits + PRECISION_MARGIN_BITS {
             let (wanted_bits, best_bits) = (self.options.precision_bits, precision.secret_key);
             return Err(CompileError::Precision { wanted_bits, best_bits }.into());
         }
+        // Of sets that are precise enough only: what `KeyMemory` asks for must do.
+        self.check_keys(&circuit, frame)?;
         circuit.forecast = forecast(&circuit, &cost, precision)?;
         trail.circuit(Stage::Forecast, &circuit, Some(&self.options.policy), &cost)?;
         let own = Report::of(&circuit, (frame, &cost), self.notes, &self.options.policy)?;
