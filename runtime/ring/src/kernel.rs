@@ -2,8 +2,7 @@
 //!
 //! - `dispatch`: the table of kernels, and the proof that the processor has a path's instructions.
 //! - `scalar`: portable, every prime; the readable twin.
-//! - `lanes`: the vector kernels, written once over 52-bit lanes, for primes below `2^50`.
-//! - `ifma`, `avx2`: the lane operations of the two vector paths; `ifma` also has a transform.
+//! - `ifma`: eight lanes of 52-bit integers, `avx2`: four lanes of floats, both for primes below `2^50` and with a transform.
 //! - `pages`: large pages behind large buffers.
 
 #[cfg(target_arch = "x86_64")]
@@ -11,11 +10,11 @@ mod avx2;
 mod dispatch;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
-#[cfg(target_arch = "x86_64")]
-mod lanes;
 mod pages;
 mod scalar;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Detected as Avx2Detected;
 pub(crate) use dispatch::{BlockOrders, Kernel};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use ifma::Detected as IfmaDetected;

@@ -5,10 +5,10 @@
 
 use super::scalar;
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, ifma, lanes};
+use super::{avx2, ifma};
 use crate::modulus::Factor;
 #[cfg(target_arch = "x86_64")]
-use crate::roots::{self, Roots};
+use crate::roots::{self, FloatRoots, Roots};
 use crate::{Modulus, Path};
 
 /// A path that this processor was seen to have.
@@ -57,9 +57,11 @@ impl Kernel {
     /// Products that a wide sum holds beside one reduced residue.
     pub(crate) fn wide_terms_max(self) -> usize {
         match self {
-            Kernel::Scalar => scalar::WIDE_TERMS_MAX,
             #[cfg(target_arch = "x86_64")]
-            _ => lanes::WIDE_TERMS_MAX,
+            Kernel::Ifma(_) => ifma::WIDE_TERMS_MAX,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2(_) => avx2::TERMS_MAX,
+            Kernel::Scalar => scalar::WIDE_TERMS_MAX,
         }
     }
 
@@ -67,9 +69,9 @@ impl Kernel {
     pub(crate) fn prepare_weight(self, modulus: &Modulus, weight: u64) -> u64 {
         let _ = modulus;
         match self {
-            Kernel::Scalar => weight,
             #[cfg(target_arch = "x86_64")]
-            _ => modulus.mul(weight, roots::RADIX),
+            Kernel::Ifma(_) => modulus.mul(weight, roots::RADIX),
+            _ => weight,
         }
     }
 }
@@ -129,18 +131,25 @@ kernels! {
     fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &BlockOrders);
 }
 
-/// The transform kernels that this path has; the others take the transform crate.
-#[cfg(target_arch = "x86_64")]
-impl ifma::Detected {
-    /// in [0, q), out [0, q): coefficients to values in bit-reversed order.
-    pub(crate) fn forward(self, roots: &Roots, a: &mut [u64]) {
-        // SAFETY: a `Detected` is made only after its instructions were found on this processor.
-        unsafe { ifma::transform::forward(roots, a) }
-    }
+/// The transform kernels of the vector paths; the portable one takes the transform crate.
+macro_rules! transforms {
+    ($path:ident, $roots:ty) => {
+        #[cfg(target_arch = "x86_64")]
+        impl $path::Detected {
+            /// in [0, q), out [0, q): coefficients to values in bit-reversed order.
+            pub(crate) fn forward(self, roots: &$roots, a: &mut [u64]) {
+                // SAFETY: a `Detected` is made only after its instructions were found on this processor.
+                unsafe { $path::transform::forward(roots, a) }
+            }
 
-    /// in [0, q), out [0, q): values in bit-reversed order to coefficients.
-    pub(crate) fn inverse(self, roots: &Roots, a: &mut [u64]) {
-        // SAFETY: as above.
-        unsafe { ifma::transform::inverse(roots, a) }
-    }
+            /// in [0, q), out [0, q): values in bit-reversed order to coefficients.
+            pub(crate) fn inverse(self, roots: &$roots, a: &mut [u64]) {
+                // SAFETY: as above.
+                unsafe { $path::transform::inverse(roots, a) }
+            }
+        }
+    };
 }
+
+transforms!(ifma, Roots);
+transforms!(avx2, FloatRoots);

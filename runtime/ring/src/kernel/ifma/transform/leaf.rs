@@ -11,8 +11,8 @@
 use std::arch::x86_64::*;
 
 use super::{Line, Prime, Root, reduce, reduces};
-use crate::kernel::ifma::{LANES, Lanes, add, high, load, low, reduce_once, splat, store, sub};
-use crate::kernel::lanes::MASK52;
+use crate::kernel::ifma::{LANES, Lanes, MASK52, add, high, load, low, reduce_once, splat, store, sub};
+
 use crate::roots::{MontgomeryFactor, RADIX, Roots};
 
 #[target_feature(enable = "avx512f,avx512ifma")]
