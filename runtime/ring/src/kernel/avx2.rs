@@ -131,12 +131,11 @@ fn reduce(p: &Prime, x: Lanes) -> Lanes {
     _mm256_fnmadd_pd(quotient, p.q, x)
 }
 
-/// in (-q, q), out [0, q).
+/// in (-q, q), out [0, q). Zeros have no sign: a difference that vanishes is rounded to the positive one.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 fn add_if_negative(p: &Prime, x: Lanes) -> Lanes {
-    let negative = _mm256_cmp_pd::<_CMP_LT_OQ>(x, _mm256_setzero_pd());
-    add(x, _mm256_and_pd(negative, p.q))
+    _mm256_blendv_pd(x, add(x, p.q), x)
 }
 
 /// in [-2^53, 2^53], out [0, q).

@@ -1,19 +1,21 @@
 //! The negacyclic transform on four lanes of floats, for primes below `2^50` and degrees from `2^5`.
 //!
 //! Layers and root indices as in the transform on IFMA: group `j` of layer `l` has root index `k = 2^l + j`, its halves
-//! are `2k` and `2k + 1`; passes of one to three layers go depth first, and the inverse takes mirror roots. The last
-//! four layers of 16 words (`leaf`) are two over their four lines and, transposed, two within them.
+//! are `2k` and `2k + 1`, and the inverse takes mirror roots. A pass is two layers on four rows; it goes through two
+//! columns at once, since a butterfly's instructions wait for each other and the processor looks at no more than some eight
+//! butterflies. Where the number of layers is odd, the one at the top is a pass by itself. Passes go depth first
+//! down to blocks that stay in the first cache. The last two layers are within lines, which are transposed.
 //!
 //! Between the first pass and the last, memory holds floats. A butterfly is eight instructions. The bound of a word, in
 //! units of q: a forward layer leads from `t` to `t + 1/2 + t q 2^-53 3/2`, with roots in `[-q/2, q/2]`; an inverse one
-//! from `t` to `2t`. All words stay within `2^53`, so [`Transform::forward_layers`] and `inverse_layers` of them may
-//! follow each other; then a pass begins with a reduction, of three instructions per word.
+//! from `t >= 1/2` to `2t`. All words stay within `2^53`, so only so many layers follow each other
+//! ([`forward_layers`], [`inverse_layers`]); then a pass begins with a reduction, of three instructions per word.
 
 use std::arch::x86_64::*;
 
 use super::{
-    LANES, Lanes, Line, Prime, add, canonical, load, load_floats, prime, product, reduce, splat, store,
-    store_floats, sub,
+    LANES, Lanes, Line, Prime, add, canonical, load, load_floats, nearest_integer, prime, product, reduce,
+    splat, store, store_floats, sub,
 };
 use crate::roots::FloatRoots;
 
@@ -28,38 +30,134 @@ struct Plan<'a> {
     layers: u32,
 }
 
-/// Layers that the last four count for: two of them have roots that are not as well reduced.
-const LEAF_LAYERS: u32 = 5;
+impl<'a> Plan<'a> {
+    #[target_feature(enable = "avx2,fma")]
+    fn new(roots: &'a FloatRoots, layers: u32) -> Plan<'a> {
+        Plan { p: prime(roots.q), roots, i: splat(roots.i), layers }
+    }
 
-/// Forward layers from residues below `q < 2^bits` on, before a word may leave `2^53`.
+    /// Whether a pass of so many layers has to reduce, `since` layers after the last reduction, and what `since` is behind it.
+    fn next(&self, since: u32, layers: u32) -> (bool, u32) {
+        let reduces = since + layers > self.layers;
+        (reduces, if reduces { layers } else { since + layers })
+    }
+}
+
+/// Layers of a pass.
+const PASS: u32 = 2;
+/// What the last pass counts for: some of its roots are within 0.6q of zero, not half.
+const LAST_PASS: u32 = 3;
+/// What residues count for in the inverse: they are within q of zero, not half.
+const RESIDUE_LAYERS: u32 = 1;
+/// Columns of a pass.
+const COLUMNS: usize = 2;
+/// Lines of a block that is left in the first cache by every pass: 8 KiB, beside as many of roots.
+const AREA_LINES: usize = 256;
+
+/// Forward layers that may follow each other, for `q < 2^bits`: words are below q at first, within q/2 later.
 fn forward_layers(bits: u32) -> u32 {
     match bits {
         50.. => 6,
         49 => 12,
-        _ => u32::MAX,
+        _ => 64,
     }
 }
 
-/// in [-t, t], out as the head says: `x + w y`, `x - w y`.
+/// Inverse layers that may follow a reduction, which leaves words within q/2 of zero.
+fn inverse_layers(bits: u32) -> u32 {
+    54 - bits
+}
+
+/// A root, and what is nearest to `w / q`.
+#[derive(Clone, Copy)]
+struct Root {
+    value: Lanes,
+    quotient: Lanes,
+}
+
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn forward_butterfly(p: &Prime, x: Lanes, y: Lanes, w: Lanes) -> (Lanes, Lanes) {
-    let product = product(p, y, w);
+fn root(p: &Prime, value: Lanes) -> Root {
+    Root { value, quotient: _mm256_mul_pd(value, p.inverse) }
+}
+
+/// As [`product`]: `y` times the root; the quotient does not wait for `y w`.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn by_root(p: &Prime, y: Lanes, w: &Root) -> Lanes {
+    let high = _mm256_mul_pd(y, w.value);
+    let low = _mm256_fmsub_pd(y, w.value, high);
+    let quotient = nearest_integer(_mm256_mul_pd(y, w.quotient));
+    add(_mm256_fnmadd_pd(quotient, p.q, high), low)
+}
+
+/// `x + w y`, `x - w y`.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn forward_butterfly(p: &Prime, x: Lanes, y: Lanes, w: &Root) -> (Lanes, Lanes) {
+    let product = by_root(p, y, w);
     (add(x, product), sub(x, product))
 }
 
-/// in [-t, t], out [-2t, 2t]: `x + y`, `(y - x) w`, where `w` is the mirror root.
+/// `x + y`, `(y - x) w`, where `w` is the mirror root.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn inverse_butterfly(p: &Prime, x: Lanes, y: Lanes, w: Lanes) -> (Lanes, Lanes) {
-    (add(x, y), product(p, sub(y, x), w))
+fn inverse_butterfly(p: &Prime, x: Lanes, y: Lanes, w: &Root) -> (Lanes, Lanes) {
+    (add(x, y), by_root(p, sub(y, x), w))
 }
 
-/// `R` rows of a block, as disjoint slices of equal length.
+/// Four rows of `C` columns.
+type Rows<const C: usize> = [[Lanes; C]; 4];
+/// The roots of two layers: of a group, and of its halves.
+type PassRoots = [Root; 3];
+
+/// Two layers.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn forward_rows<const C: usize>(p: &Prime, rows: &mut Rows<C>, roots: &[PassRoots; C]) {
+    for (i, j, w) in [(0, 2, 0), (1, 3, 0), (0, 1, 1), (2, 3, 2)] {
+        for c in 0..C {
+            (rows[i][c], rows[j][c]) = forward_butterfly(p, rows[i][c], rows[j][c], &roots[c][w]);
+        }
+    }
+}
+
+/// Two layers backwards, with mirror roots.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn inverse_rows<const C: usize>(p: &Prime, rows: &mut Rows<C>, roots: &[PassRoots; C]) {
+    inverse_halves(p, rows, roots);
+    for (i, j) in [(0, 2), (1, 3)] {
+        for c in 0..C {
+            (rows[i][c], rows[j][c]) = inverse_butterfly(p, rows[i][c], rows[j][c], &roots[c][0]);
+        }
+    }
+}
+
+/// The lower one of two layers backwards.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn inverse_halves<const C: usize>(p: &Prime, rows: &mut Rows<C>, roots: &[PassRoots; C]) {
+    for (i, j, w) in [(0, 1, 2), (2, 3, 1)] {
+        for c in 0..C {
+            (rows[i][c], rows[j][c]) = inverse_butterfly(p, rows[i][c], rows[j][c], &roots[c][w]);
+        }
+    }
+}
+
+/// The roots of a pass whose group has root `k`, or mirror `k`.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn pass_roots(plan: &Plan<'_>, k: usize) -> PassRoots {
+    let (p, upper) = (&plan.p, &plan.roots.upper);
+    [root(p, splat(upper[k])), root(p, splat(upper[2 * k])), root(p, splat(upper[2 * k + 1]))]
+}
+
+/// `R` rows of a block, as disjoint slices of equal length, cut into `C` lines each.
 #[inline(always)]
-fn rows_of<const R: usize>(block: &mut [Line]) -> [&mut [Line]; R] {
-    let steps = block.len() / R;
-    let mut rest = block;
+fn rows_of<const R: usize, const C: usize>(block: &mut [Line]) -> [&mut [[Line; C]]; R] {
+    let steps = block.len() / (R * C);
+    let mut rest = block.as_chunks_mut().0;
     std::array::from_fn(|_| {
         let (row, tail) = std::mem::take(&mut rest).split_at_mut(steps);
         rest = tail;
@@ -67,284 +165,359 @@ fn rows_of<const R: usize>(block: &mut [Line]) -> [&mut [Line]; R] {
     })
 }
 
-/// Per layer of a pass the roots of its subgroups, under root `k` or under the mirror `k`.
-#[inline(always)]
-fn pass_layers<const R: usize>(table: &[f64], k: usize) -> [&[f64]; 3] {
-    std::array::from_fn(|s| if 1 << s < R { &table[k << s..][..1 << s] } else { &table[..0] })
-}
-
-/// Layer `S` of a pass, if it has so many.
+/// Words as a pass finds them: integers below q where it is the first, else floats.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn forward_layer<const R: usize, const S: usize>(p: &Prime, rows: &mut [Lanes; R], roots: &[f64]) {
-    let half = R >> (S + 1);
-    if half == 0 {
-        return;
-    }
-    for t in 0..1 << S {
-        let w = splat(roots[t]);
-        for j in 2 * t * half..(2 * t + 1) * half {
-            (rows[j], rows[j + half]) = forward_butterfly(p, rows[j], rows[j + half], w);
-        }
-    }
+fn read<const FIRST: bool, const REDUCE: bool>(p: &Prime, line: &Line) -> Lanes {
+    let x = if FIRST { load(line) } else { load_floats(line) };
+    if REDUCE { reduce(p, x) } else { x }
 }
 
-/// Layer `S` of a pass backwards, if it has so many.
+/// Words as a pass leaves them: integers below q where it is the last, else floats.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn inverse_layer<const R: usize, const S: usize>(p: &Prime, rows: &mut [Lanes; R], roots: &[f64]) {
-    let half = R >> (S + 1);
-    if half == 0 {
-        return;
-    }
-    for t in 0..1 << S {
-        let w = splat(roots[(1 << S) - 1 - t]);
-        for j in 2 * t * half..(2 * t + 1) * half {
-            (rows[j], rows[j + half]) = inverse_butterfly(p, rows[j], rows[j + half], w);
-        }
-    }
+fn write<const LAST: bool>(p: &Prime, line: &mut Line, x: Lanes) {
+    if LAST { store(line, canonical(p, x)) } else { store_floats(line, x) }
 }
 
-/// One pass over a block, whose group has root `k`; the first one reads integers.
+/// A pass over a block, whose group has root `k`.
 #[target_feature(enable = "avx2,fma")]
-fn forward_pass<const R: usize, const FIRST: bool, const REDUCE: bool>(
-    plan: &Plan<'_>,
-    block: &mut [Line],
-    k: usize,
-) {
-    let p = &plan.p;
-    let layers = pass_layers::<R>(&plan.roots.upper, k);
-    let steps = block.len() / R;
-    let mut lines = rows_of::<R>(block);
+fn forward_pass<const FIRST: bool, const REDUCE: bool>(plan: &Plan<'_>, block: &mut [Line], k: usize) {
+    let (p, roots) = (&plan.p, [pass_roots(plan, k); COLUMNS]);
+    let steps = block.len() / (4 * COLUMNS);
+    let mut lines = rows_of::<4, COLUMNS>(block);
     for i in 0..steps {
-        let mut rows = [splat(0.0); R];
-        for (x, lines) in rows.iter_mut().zip(&lines) {
-            *x = if FIRST { load(&lines[i]) } else { load_floats(&lines[i]) };
-            if REDUCE {
-                *x = reduce(p, *x);
+        let mut rows = [[splat(0.0); COLUMNS]; 4];
+        for (row, lines) in rows.iter_mut().zip(&lines) {
+            for (x, line) in row.iter_mut().zip(&lines[i]) {
+                *x = read::<FIRST, REDUCE>(p, line);
             }
         }
-        forward_layer::<R, 0>(p, &mut rows, layers[0]);
-        forward_layer::<R, 1>(p, &mut rows, layers[1]);
-        forward_layer::<R, 2>(p, &mut rows, layers[2]);
-        for (x, lines) in rows.iter().zip(&mut lines) {
-            store_floats(&mut lines[i], *x);
+        forward_rows(p, &mut rows, &roots);
+        for (row, lines) in rows.iter().zip(&mut lines) {
+            for (x, line) in row.iter().zip(&mut lines[i]) {
+                store_floats(line, *x);
+            }
         }
     }
 }
 
-/// One pass backwards over a block whose mirror is `k`; the last one, at the `TOP`, divides by `N` and writes integers.
+/// A pass backwards over a block whose mirror is `k`; the one at the `TOP` divides by `N`.
 #[target_feature(enable = "avx2,fma")]
-fn inverse_pass<const R: usize, const TOP: bool, const REDUCE: bool>(
-    plan: &Plan<'_>,
-    block: &mut [Line],
-    k: usize,
-) {
-    let p = &plan.p;
-    let (share, scaled) = (splat(plan.roots.inverse_n), splat(plan.roots.inverse_n_root));
-    let layers = pass_layers::<R>(&plan.roots.upper, k);
-    let steps = block.len() / R;
-    let mut lines = rows_of::<R>(block);
+fn inverse_pass<const TOP: bool, const REDUCE: bool>(plan: &Plan<'_>, block: &mut [Line], k: usize) {
+    let (p, roots) = (&plan.p, [pass_roots(plan, k); COLUMNS]);
+    let shares = top_factors(plan);
+    let steps = block.len() / (4 * COLUMNS);
+    let mut lines = rows_of::<4, COLUMNS>(block);
     for i in 0..steps {
-        let mut rows = [splat(0.0); R];
-        for (x, lines) in rows.iter_mut().zip(&lines) {
-            *x = load_floats(&lines[i]);
-            if REDUCE {
-                *x = reduce(p, *x);
+        let mut rows = [[splat(0.0); COLUMNS]; 4];
+        for (row, lines) in rows.iter_mut().zip(&lines) {
+            for (x, line) in row.iter_mut().zip(&lines[i]) {
+                *x = read::<false, REDUCE>(p, line);
             }
         }
-        inverse_layer::<R, 2>(p, &mut rows, layers[2]);
-        inverse_layer::<R, 1>(p, &mut rows, layers[1]);
-        if !TOP {
-            inverse_layer::<R, 0>(p, &mut rows, layers[0]);
-            for (x, lines) in rows.iter().zip(&mut lines) {
-                store_floats(&mut lines[i], *x);
+        if TOP {
+            inverse_halves(p, &mut rows, &roots);
+            for (i, j) in [(0, 2), (1, 3)] {
+                for c in 0..COLUMNS {
+                    (rows[i][c], rows[j][c]) = top_butterfly(p, rows[i][c], rows[j][c], &shares);
+                }
             }
-            continue;
+        } else {
+            inverse_rows(p, &mut rows, &roots);
         }
-        for j in 0..R / 2 {
-            let (x, y) = (rows[j], rows[j + R / 2]);
-            rows[j] = product(p, add(x, y), share);
-            rows[j + R / 2] = product(p, sub(y, x), scaled);
-        }
-        for (x, lines) in rows.iter().zip(&mut lines) {
-            store(&mut lines[i], canonical(p, *x));
+        for (row, lines) in rows.iter().zip(&mut lines) {
+            for (x, line) in row.iter().zip(&mut lines[i]) {
+                write::<TOP>(p, line, *x);
+            }
         }
     }
 }
 
-/// Rows of the first pass over a block of more than one leaf.
-fn first_rows(block: &[Line]) -> usize {
-    match (block.len() / LEAF_LINES).ilog2() {
-        1 => 2,
-        layers if layers % 3 == 0 => 8,
-        _ => 4,
+/// `1/N`, and that times root 1.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn top_factors(plan: &Plan<'_>) -> [Root; 2] {
+    [root(&plan.p, splat(plan.roots.inverse_n)), root(&plan.p, splat(plan.roots.inverse_n_root))]
+}
+
+/// The last butterfly backwards, divided by `N`.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn top_butterfly(p: &Prime, x: Lanes, y: Lanes, shares: &[Root; 2]) -> (Lanes, Lanes) {
+    (by_root(p, add(x, y), &shares[0]), by_root(p, sub(y, x), &shares[1]))
+}
+
+/// The layer at the top, where their number is odd.
+#[target_feature(enable = "avx2,fma")]
+fn forward_top(plan: &Plan<'_>, block: &mut [Line]) {
+    let (p, w) = (&plan.p, root(&plan.p, splat(plan.roots.upper[1])));
+    let [first, second] = rows_of::<2, 1>(block);
+    for (x, y) in first.as_flattened_mut().iter_mut().zip(second.as_flattened_mut()) {
+        let (sum, difference) = forward_butterfly(p, load(x), load(y), &w);
+        store_floats(x, sum);
+        store_floats(y, difference);
     }
 }
 
-/// Where a pass stands in the transform: its layers, those since the last reduction before it, and whether it reduces.
-fn next_layers(plan: &Plan<'_>, since: u32, layers: u32) -> (bool, u32) {
-    let reduces = since.saturating_add(layers) > plan.layers;
-    (reduces, if reduces { layers } else { since + layers })
+/// The same backwards.
+#[target_feature(enable = "avx2,fma")]
+fn inverse_top<const REDUCE: bool>(plan: &Plan<'_>, block: &mut [Line]) {
+    let (p, shares) = (&plan.p, top_factors(plan));
+    let [first, second] = rows_of::<2, 1>(block);
+    for (x, y) in first.as_flattened_mut().iter_mut().zip(second.as_flattened_mut()) {
+        let (low, high) = (read::<false, REDUCE>(p, x), read::<false, REDUCE>(p, y));
+        let (low, high) = top_butterfly(p, low, high, &shares);
+        write::<true>(p, x, low);
+        write::<true>(p, y, high);
+    }
 }
 
+/// Four lines: the rows of a pass with one column, or groups of four words.
+type Leaf = [Line; 4];
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn read_leaves<const FIRST: bool, const REDUCE: bool>(p: &Prime, leaves: &[Leaf; COLUMNS]) -> Rows<COLUMNS> {
+    let mut rows = [[splat(0.0); COLUMNS]; 4];
+    for (c, leaf) in leaves.iter().enumerate() {
+        for (row, line) in rows.iter_mut().zip(leaf) {
+            row[c] = read::<FIRST, REDUCE>(p, line);
+        }
+    }
+    rows
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn write_leaves<const LAST: bool>(p: &Prime, rows: &Rows<COLUMNS>, leaves: &mut [Leaf; COLUMNS]) {
+    for (c, leaf) in leaves.iter_mut().enumerate() {
+        for (line, row) in leaf.iter_mut().zip(rows) {
+            write::<LAST>(p, line, row[c]);
+        }
+    }
+}
+
+/// A pass over neighbouring leaves, line by line, the first of them with root `k`.
+#[target_feature(enable = "avx2,fma")]
+fn forward_lines<const REDUCE: bool>(plan: &Plan<'_>, leaves: &mut [Leaf], k: usize) {
+    let p = &plan.p;
+    for (t, leaves) in leaves.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
+        let mut rows = read_leaves::<false, REDUCE>(p, leaves);
+        let k = k + COLUMNS * t;
+        forward_rows(p, &mut rows, &[pass_roots(plan, k), pass_roots(plan, k + 1)]);
+        write_leaves::<false>(p, &rows, leaves);
+    }
+}
+
+/// The same backwards; the first leaf has mirror `k`.
+#[target_feature(enable = "avx2,fma")]
+fn inverse_lines<const REDUCE: bool>(plan: &Plan<'_>, leaves: &mut [Leaf], k: usize) {
+    let p = &plan.p;
+    for (t, leaves) in leaves.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
+        let mut rows = read_leaves::<false, REDUCE>(p, leaves);
+        let k = k - COLUMNS * t;
+        inverse_rows(p, &mut rows, &[pass_roots(plan, k), pass_roots(plan, k - 1)]);
+        write_leaves::<false>(p, &rows, leaves);
+    }
+}
+
+/// The roots of the last two layers of four groups.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn group_roots(plan: &Plan<'_>, u: Lanes) -> PassRoots {
+    let p = &plan.p;
+    [root(p, product(p, u, u)), root(p, u), root(p, product(p, u, plan.i))]
+}
+
+/// The roots of the last two layers of four groups backwards, from place `last` of the table.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn mirrored_roots(plan: &Plan<'_>, last: usize) -> PassRoots {
+    group_roots(plan, _mm256_permute4x64_pd::<0x1b>(load_roots(&plan.roots.groups[last])))
+}
+
+/// Rows to columns of each leaf.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn transpose(rows: &Rows<COLUMNS>) -> Rows<COLUMNS> {
+    const LOW: i32 = 0x20;
+    const HIGH: i32 = 0x31;
+    let mut columns = [[splat(0.0); COLUMNS]; 4];
+    for i in 0..COLUMNS {
+        let (a, b) = (_mm256_unpacklo_pd(rows[0][i], rows[1][i]), _mm256_unpackhi_pd(rows[0][i], rows[1][i]));
+        let (c, d) = (_mm256_unpacklo_pd(rows[2][i], rows[3][i]), _mm256_unpackhi_pd(rows[2][i], rows[3][i]));
+        columns[0][i] = _mm256_permute2f128_pd::<LOW>(a, c);
+        columns[1][i] = _mm256_permute2f128_pd::<LOW>(b, d);
+        columns[2][i] = _mm256_permute2f128_pd::<HIGH>(a, c);
+        columns[3][i] = _mm256_permute2f128_pd::<HIGH>(b, d);
+    }
+    columns
+}
+
+/// out [0, q): the last two layers of neighbouring leaves, the first of them with root `k`.
+#[target_feature(enable = "avx2,fma")]
+fn forward_groups<const REDUCE: bool>(plan: &Plan<'_>, leaves: &mut [Leaf], k: usize) {
+    let p = &plan.p;
+    let groups = plan.roots.groups[k - plan.roots.groups.len()..].as_chunks().0;
+    for (leaves, groups) in leaves.as_chunks_mut::<COLUMNS>().0.iter_mut().zip(groups) {
+        let groups: &[_; COLUMNS] = groups;
+        let roots = [group_roots(plan, load_roots(&groups[0])), group_roots(plan, load_roots(&groups[1]))];
+        let mut columns = transpose(&read_leaves::<false, REDUCE>(p, leaves));
+        forward_rows(p, &mut columns, &roots);
+        write_leaves::<true>(p, &transpose(&columns), leaves);
+    }
+}
+
+/// in [0, q): the first two layers of the inverse; the first leaf has mirror `k`.
+#[target_feature(enable = "avx2,fma")]
+fn inverse_groups(plan: &Plan<'_>, leaves: &mut [Leaf], k: usize) {
+    let p = &plan.p;
+    let last = k - plan.roots.groups.len();
+    for (t, leaves) in leaves.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
+        let last = last - COLUMNS * t;
+        let roots = [mirrored_roots(plan, last), mirrored_roots(plan, last - 1)];
+        let mut columns = transpose(&read_leaves::<true, false>(p, leaves));
+        inverse_rows(p, &mut columns, &roots);
+        write_leaves::<false>(p, &transpose(&columns), leaves);
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn load_roots(words: &[f64; LANES]) -> Lanes {
+    // SAFETY: the array is 32 readable bytes; the load needs no alignment.
+    unsafe { _mm256_loadu_pd(words.as_ptr()) }
+}
+
+/// All passes over a block of `4^m > 4` lines, whose group has root `k`, `since` layers after the last reduction.
 #[target_feature(enable = "avx2,fma")]
 fn forward_block<const FIRST: bool>(plan: &Plan<'_>, block: &mut [Line], k: usize, since: u32) {
-    let rows = first_rows(block);
-    let (reduces, since) = next_layers(plan, since, rows.ilog2());
-    match (rows, reduces) {
-        (2, false) => forward_pass::<2, FIRST, false>(plan, block, k),
-        (2, true) => forward_pass::<2, FIRST, true>(plan, block, k),
-        (4, false) => forward_pass::<4, FIRST, false>(plan, block, k),
-        (4, true) => forward_pass::<4, FIRST, true>(plan, block, k),
-        (_, false) => forward_pass::<8, FIRST, false>(plan, block, k),
-        (_, true) => forward_pass::<8, FIRST, true>(plan, block, k),
+    let (reduces, since) = plan.next(since, PASS);
+    match reduces {
+        false => forward_pass::<FIRST, false>(plan, block, k),
+        true => forward_pass::<FIRST, true>(plan, block, k),
     }
-    let stride = block.len() / rows;
-    if stride == LEAF_LINES {
-        forward_leaves(plan, block.as_chunks_mut().0, k * rows, next_layers(plan, since, LEAF_LAYERS).0);
-    } else {
-        for (t, block) in block.chunks_exact_mut(stride).enumerate() {
-            forward_block::<false>(plan, block, k * rows + t, since);
-        }
+    let rows = block.len() / 4;
+    if block.len() <= AREA_LINES {
+        return forward_area(plan, block, rows, 4 * k, since);
+    }
+    for (t, block) in block.chunks_exact_mut(rows).enumerate() {
+        forward_block::<false>(plan, block, 4 * k + t, since);
     }
 }
 
-/// Gives the layers since the last reduction.
+/// All passes over an area in the first cache, pass by pass: neighbouring blocks of `4^m` lines, the first with root `k`.
+#[target_feature(enable = "avx2,fma")]
+fn forward_area(plan: &Plan<'_>, area: &mut [Line], mut lines: usize, mut k: usize, mut since: u32) {
+    while lines > 4 {
+        let (reduces, after) = plan.next(since, PASS);
+        for (t, block) in area.chunks_exact_mut(lines).enumerate() {
+            match reduces {
+                false => forward_pass::<false, false>(plan, block, k + t),
+                true => forward_pass::<false, true>(plan, block, k + t),
+            }
+        }
+        (lines, k, since) = (lines / 4, 4 * k, after);
+    }
+    let leaves = area.as_chunks_mut().0;
+    let (reduces, since) = plan.next(since, PASS);
+    match reduces {
+        false => forward_lines::<false>(plan, leaves, k),
+        true => forward_lines::<true>(plan, leaves, k),
+    }
+    match plan.next(since, LAST_PASS).0 {
+        false => forward_groups::<false>(plan, leaves, k),
+        true => forward_groups::<true>(plan, leaves, k),
+    }
+}
+
+/// All passes backwards over a block of `4^m > 4` lines with mirror `k`; gives the layers since the last reduction.
 #[target_feature(enable = "avx2,fma")]
 fn inverse_block<const TOP: bool>(plan: &Plan<'_>, block: &mut [Line], k: usize) -> u32 {
-    let rows = first_rows(block);
-    let stride = block.len() / rows;
-    let last = k * rows + rows - 1;
-    let mut since = 0;
-    if stride == LEAF_LINES {
-        since = inverse_leaves(plan, block.as_chunks_mut().0, last);
+    let (rows, mirror) = (block.len() / 4, 4 * k + 3);
+    let since = if block.len() <= AREA_LINES {
+        inverse_area(plan, block, rows, mirror)
     } else {
-        for (t, block) in block.chunks_exact_mut(stride).enumerate() {
-            since = inverse_block::<false>(plan, block, last - t);
-        }
-    }
-    let (reduces, since) = next_layers(plan, since, rows.ilog2());
-    match (rows, reduces) {
-        (2, false) => inverse_pass::<2, TOP, false>(plan, block, k),
-        (2, true) => inverse_pass::<2, TOP, true>(plan, block, k),
-        (4, false) => inverse_pass::<4, TOP, false>(plan, block, k),
-        (4, true) => inverse_pass::<4, TOP, true>(plan, block, k),
-        (_, false) => inverse_pass::<8, TOP, false>(plan, block, k),
-        (_, true) => inverse_pass::<8, TOP, true>(plan, block, k),
+        let blocks = block.chunks_exact_mut(rows).enumerate();
+        blocks.fold(0, |_, (t, block)| inverse_block::<false>(plan, block, mirror - t))
+    };
+    let (reduces, since) = plan.next(since, PASS);
+    match reduces {
+        false => inverse_pass::<TOP, false>(plan, block, k),
+        true => inverse_pass::<TOP, true>(plan, block, k),
     }
     since
 }
 
-/// Lines of a leaf.
-const LEAF_LINES: usize = 4;
-type LeafLines = [Line; LEAF_LINES];
-
-/// Rows to columns.
+/// The same over an area in the first cache: neighbouring blocks of `4^m` lines, the first with mirror `k`.
 #[target_feature(enable = "avx2,fma")]
-#[inline]
-fn transpose(r: [Lanes; 4]) -> [Lanes; 4] {
-    const LOW: i32 = 0x20;
-    const HIGH: i32 = 0x31;
-    let (a, b) = (_mm256_unpacklo_pd(r[0], r[1]), _mm256_unpackhi_pd(r[0], r[1]));
-    let (c, d) = (_mm256_unpacklo_pd(r[2], r[3]), _mm256_unpackhi_pd(r[2], r[3]));
-    [
-        _mm256_permute2f128_pd::<LOW>(a, c),
-        _mm256_permute2f128_pd::<LOW>(b, d),
-        _mm256_permute2f128_pd::<HIGH>(a, c),
-        _mm256_permute2f128_pd::<HIGH>(b, d),
-    ]
-}
-
-/// The roots of the last two layers of four groups: of the first, and of its halves.
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn group_roots(plan: &Plan<'_>, u: Lanes) -> [Lanes; 3] {
-    [product(&plan.p, u, u), u, product(&plan.p, u, plan.i)]
-}
-
-/// out [0, q): the last four layers of neighbouring leaves, the first of them with root `k`.
-#[target_feature(enable = "avx2,fma")]
-fn forward_leaves(plan: &Plan<'_>, leaves: &mut [LeafLines], k: usize, reduces: bool) {
-    let (p, upper) = (&plan.p, &plan.roots.upper);
-    let groups = &plan.roots.groups[k - upper.len() / 4..][..leaves.len()];
-    let (first, second) = (&upper[k..][..leaves.len()], &upper[2 * k..].as_chunks::<2>().0[..leaves.len()]);
-    for (t, leaf) in leaves.iter_mut().enumerate() {
-        let mut rows = leaf.each_ref().map(|line| load_floats(line));
-        if reduces {
-            rows = rows.map(|x| reduce(p, x));
-        }
-        let (w, below) = (splat(first[t]), second[t].map(|w| splat(w)));
-        (rows[0], rows[2]) = forward_butterfly(p, rows[0], rows[2], w);
-        (rows[1], rows[3]) = forward_butterfly(p, rows[1], rows[3], w);
-        (rows[0], rows[1]) = forward_butterfly(p, rows[0], rows[1], below[0]);
-        (rows[2], rows[3]) = forward_butterfly(p, rows[2], rows[3], below[1]);
-        let mut columns = transpose(rows);
-        let [w, u, ui] = group_roots(plan, _mm256_loadu(&groups[t]));
-        (columns[0], columns[2]) = forward_butterfly(p, columns[0], columns[2], w);
-        (columns[1], columns[3]) = forward_butterfly(p, columns[1], columns[3], w);
-        (columns[0], columns[1]) = forward_butterfly(p, columns[0], columns[1], u);
-        (columns[2], columns[3]) = forward_butterfly(p, columns[2], columns[3], ui);
-        for (line, x) in leaf.iter_mut().zip(transpose(columns)) {
-            store(line, canonical(p, x));
-        }
+fn inverse_area(plan: &Plan<'_>, area: &mut [Line], lines: usize, k: usize) -> u32 {
+    // The mirror of the first of the parts that blocks of so many lines have.
+    let mirror = |part: usize| (k + 1) * (lines / part) - 1;
+    let leaves = area.as_chunks_mut().0;
+    inverse_groups(plan, leaves, mirror(4));
+    let (reduces, mut since) = plan.next(RESIDUE_LAYERS + PASS, PASS);
+    match reduces {
+        false => inverse_lines::<false>(plan, leaves, mirror(4)),
+        true => inverse_lines::<true>(plan, leaves, mirror(4)),
     }
-}
-
-/// in [0, q), as integers: the first four layers of the inverse on neighbouring leaves, the first of them with mirror
-/// `k`. Gives the layers since the last reduction.
-#[target_feature(enable = "avx2,fma")]
-fn inverse_leaves(plan: &Plan<'_>, leaves: &mut [LeafLines], k: usize) -> u32 {
-    let (p, upper) = (&plan.p, &plan.roots.upper);
-    let reduces = plan.layers < 4;
-    for (t, leaf) in leaves.iter_mut().enumerate() {
-        let k = k - t;
-        let mirrored = _mm256_permute4x64_pd::<0x1b>(_mm256_loadu(&plan.roots.groups[k - upper.len() / 4]));
-        let [w, u, ui] = group_roots(plan, mirrored);
-        let mut columns = transpose(leaf.each_ref().map(|line| load(line)));
-        (columns[0], columns[1]) = inverse_butterfly(p, columns[0], columns[1], ui);
-        (columns[2], columns[3]) = inverse_butterfly(p, columns[2], columns[3], u);
-        (columns[0], columns[2]) = inverse_butterfly(p, columns[0], columns[2], w);
-        (columns[1], columns[3]) = inverse_butterfly(p, columns[1], columns[3], w);
-        let mut rows = transpose(columns);
-        if reduces {
-            rows = rows.map(|x| reduce(p, x));
+    let mut part = 16;
+    while part <= lines {
+        let (reduces, after) = plan.next(since, PASS);
+        for (t, block) in area.chunks_exact_mut(part).enumerate() {
+            match reduces {
+                false => inverse_pass::<false, false>(plan, block, mirror(part) - t),
+                true => inverse_pass::<false, true>(plan, block, mirror(part) - t),
+            }
         }
-        let (w, below) = (splat(upper[k]), [upper[2 * k], upper[2 * k + 1]].map(|w| splat(w)));
-        (rows[0], rows[1]) = inverse_butterfly(p, rows[0], rows[1], below[1]);
-        (rows[2], rows[3]) = inverse_butterfly(p, rows[2], rows[3], below[0]);
-        (rows[0], rows[2]) = inverse_butterfly(p, rows[0], rows[2], w);
-        (rows[1], rows[3]) = inverse_butterfly(p, rows[1], rows[3], w);
-        for (line, x) in leaf.iter_mut().zip(rows) {
-            store_floats(line, x);
-        }
+        (part, since) = (4 * part, after);
     }
-    if reduces { 2 } else { 4 }
-}
-
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn _mm256_loadu(words: &[f64; LANES]) -> Lanes {
-    // SAFETY: the array is 32 readable bytes; the load needs no alignment.
-    unsafe { _mm256_loadu_pd(words.as_ptr()) }
+    since
 }
 
 /// in [0, q), out [0, q): coefficients to values in bit-reversed order.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernel) fn forward(roots: &FloatRoots, a: &mut [u64]) {
-    let layers = forward_layers(u64::BITS - roots.q.leading_zeros());
-    forward_block::<true>(&plan(roots, layers), a.as_chunks_mut().0, 1, 0);
+    let plan = Plan::new(roots, forward_layers(bits(roots.q)));
+    let lines = a.as_chunks_mut().0;
+    let layers = lines.len().ilog2();
+    if layers.is_multiple_of(PASS) {
+        return forward_block::<true>(&plan, lines, 1, 0);
+    }
+    forward_top(&plan, lines);
+    let half = lines.len() / 2;
+    if half == 4 {
+        return forward_area(&plan, lines, half, 2, 1);
+    }
+    for (t, block) in lines.chunks_exact_mut(half).enumerate() {
+        forward_block::<false>(&plan, block, 2 + t, 1);
+    }
 }
 
 /// in [0, q), out [0, q): values in bit-reversed order to coefficients.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernel) fn inverse(roots: &FloatRoots, a: &mut [u64]) {
-    let layers = roots.q.leading_zeros() - (u64::BITS - 53);
-    inverse_block::<true>(&plan(roots, layers), a.as_chunks_mut().0, 1);
+    let plan = Plan::new(roots, inverse_layers(bits(roots.q)));
+    let lines = a.as_chunks_mut().0;
+    let layers = lines.len().ilog2();
+    if layers.is_multiple_of(PASS) {
+        inverse_block::<true>(&plan, lines, 1);
+        return;
+    }
+    let half = lines.len() / 2;
+    let since = if half == 4 {
+        inverse_area(&plan, lines, half, 3)
+    } else {
+        let blocks = lines.chunks_exact_mut(half).enumerate();
+        blocks.fold(0, |_, (t, block)| inverse_block::<false>(&plan, block, 3 - t))
+    };
+    match plan.next(since, 1).0 {
+        false => inverse_top::<false>(&plan, lines),
+        true => inverse_top::<true>(&plan, lines),
+    }
 }
 
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn plan(roots: &FloatRoots, layers: u32) -> Plan<'_> {
-    Plan { p: prime(roots.q), roots, i: splat(roots.i), layers }
+fn bits(q: u64) -> u32 {
+    u64::BITS - q.leading_zeros()
 }
