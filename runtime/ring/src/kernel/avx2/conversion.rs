@@ -1,17 +1,27 @@
-//! Base conversion: sums over few inputs with fixed weights. Factors are centred, so that twelve products make one sum.
+//! Base conversion: sums over few inputs with fixed weights, two chains of products at a time.
+//!
+//! Factors are centred, so that `high` keeps multiples of `2^50` and a product leaves at most `2^49` to `low`. Of twelve
+//! products `low` is at most `6 2^50`, the quotient at most two off, and `high - n q` within `8 2^50`: exact.
 
-use super::sums::{Sum, TERMS_MAX, lines, power_of_two, with_product};
-use super::{Line, add, canonical, load, load_less, prefetch, prime, product, reduce, splat, store, sub};
+use std::arch::x86_64::*;
+
+use super::sums::{Sum, power_of_two, with_product};
+use super::{
+    Line, add, canonical, load, load_less, nearest_integer, prefetch, prime, product, reduce, splat, store,
+    sub,
+};
 use crate::Modulus;
 
-/// Most inputs of one pass of `convert`; longer sums are taken in groups.
-const CONVERT_GROUP: usize = 12;
+/// Most inputs of one pass; longer sums are taken in groups.
+const GROUP: usize = 12;
 /// How far ahead sources are asked for.
-const CONVERT_AHEAD_WORDS: usize = 256;
+const AHEAD_WORDS: usize = 256;
+/// Vectors of a line of the first cache, which go through together: sources at powers of two share its ways.
+const COLUMNS: usize = 2;
 /// What centres inputs below `2^50`.
-const CONVERT_CENTRE: f64 = power_of_two(49);
-/// Where `high` begins: products of centred factors are in `[-2^98, 2^98]`.
-const CONVERT_START: f64 = 1.5 * power_of_two(103);
+const CENTRE: f64 = power_of_two(49);
+/// Where `high` begins: six products of centred factors are in `[-2^101, 2^101]`.
+const START: f64 = 1.5 * power_of_two(102);
 
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernel) fn convert(
@@ -22,7 +32,7 @@ pub(in crate::kernel) fn convert(
     offset: u64,
 ) {
     let out = out.as_chunks_mut().0;
-    let groups = inputs.chunks(CONVERT_GROUP).zip(weights.chunks(CONVERT_GROUP));
+    let groups = inputs.chunks(GROUP).zip(weights.chunks(GROUP));
     for (g, (inputs, weights)) in groups.enumerate() {
         if g == 0 {
             convert_group::<false>(m, out, inputs, weights, offset);
@@ -52,7 +62,7 @@ fn convert_group<const ADD: bool>(
         9 => convert_pass::<9, ADD>(m, out, inputs, weights, offset),
         10 => convert_pass::<10, ADD>(m, out, inputs, weights, offset),
         11 => convert_pass::<11, ADD>(m, out, inputs, weights, offset),
-        _ => convert_pass::<CONVERT_GROUP, ADD>(m, out, inputs, weights, offset),
+        _ => convert_pass::<GROUP, ADD>(m, out, inputs, weights, offset),
     }
 }
 
@@ -74,21 +84,26 @@ fn convert_pass<const K: usize, const ADD: bool>(
         sum = add(sum, *scale);
     }
     // Below 12 2^49, and of the product a residue.
-    let offset = add(splat(offset as f64), product(&p, reduce(&p, sum), splat(CONVERT_CENTRE)));
-    let columns = lines::<K>(inputs, 0, out.len());
-    for (j, out) in out.iter_mut().enumerate() {
-        let (mut high, mut lows) = (splat(CONVERT_START), [zero; CONVERT_GROUP.div_ceil(TERMS_MAX)]);
+    let offset = add(splat(offset as f64), product(&p, reduce(&p, sum), splat(CENTRE)));
+    let columns: [&[[Line; COLUMNS]]; K] =
+        std::array::from_fn(|k| &inputs[k].as_chunks().0.as_chunks().0[..out.len() / COLUMNS]);
+    for (j, out) in out.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
+        let mut sums = [[Sum { high: splat(START), low: zero }; COLUMNS]; 2];
         for k in 0..K {
-            let x = load_less(&columns[k][j], CONVERT_CENTRE);
-            prefetch(&columns[k][j], CONVERT_AHEAD_WORDS);
-            let low = &mut lows[k / TERMS_MAX];
-            Sum { high, low: *low } = with_product(Sum { high, low: *low }, x, scales[k]);
+            prefetch(&columns[k][j][0], AHEAD_WORDS);
+            for c in 0..COLUMNS {
+                let x = load_less(&columns[k][j][c], CENTRE);
+                sums[k % 2][c] = with_product(sums[k % 2][c], x, scales[k]);
+            }
         }
-        let high = reduce(&p, sub(high, splat(CONVERT_START)));
-        let residue = lows[..K.div_ceil(TERMS_MAX)]
-            .iter()
-            .fold(add(high, offset), |sum, low| add(sum, reduce(&p, *low)));
-        let residue = if ADD { add(residue, load(out)) } else { residue };
-        store(out, canonical(&p, residue));
+        for c in 0..COLUMNS {
+            let [even, odd] = [sums[0][c], sums[1][c]];
+            let high = add(sub(even.high, splat(START)), sub(odd.high, splat(START)));
+            let low = add(even.low, odd.low);
+            let quotient = nearest_integer(_mm256_mul_pd(add(high, low), p.inverse));
+            let residue = add(add(_mm256_fnmadd_pd(quotient, p.q, high), low), offset);
+            let residue = if ADD { add(residue, load(&out[c])) } else { residue };
+            store(&mut out[c], canonical(&p, residue));
+        }
     }
 }
