@@ -1,4 +1,4 @@
-//! What the benches share: arguments, medians, and the result files under `benches/results/`.
+//! What the benches share: arguments, medians, peak memory, and the result files under `benches/results/`.
 //!
 //! A result file is a list of rows {name, value, unit, threads, machine, commit, date, …}. Rows are written only with
 //! `--record`; a row of the same name is replaced, and a name stands in one file only. A value is in the unit that
@@ -16,13 +16,15 @@ pub struct Arguments {
     pub filters: Vec<String>,
     /// Numbers of threads, for benches that measure several.
     pub threads: Option<Vec<usize>>,
+    /// How many images or vectors, for benches that take as many as they are told.
+    pub count: Option<usize>,
     /// Write the result file.
     pub record: bool,
 }
 
 impl Arguments {
     pub fn parse() -> Arguments {
-        let mut arguments = Arguments { filters: vec![], threads: None, record: false };
+        let mut arguments = Arguments { filters: vec![], threads: None, count: None, record: false };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -32,6 +34,11 @@ impl Arguments {
                     let numbers = words.next().expect("--threads is followed by numbers such as 1,2");
                     let number = |n: &str| n.parse().expect("a number of threads");
                     arguments.threads = Some(numbers.split(',').map(number).collect());
+                }
+                "--images" | "--vectors" => {
+                    let number = words.next().and_then(|n| n.parse().ok());
+                    arguments.count =
+                        Some(number.unwrap_or_else(|| panic!("{word} is followed by a number")));
                 }
                 flag if flag.starts_with("--") => panic!("unknown flag {flag}"),
                 _ => arguments.filters.push(word),
@@ -130,6 +137,14 @@ fn described(row: &Row) -> Value {
         object.extend(more.clone());
     }
     Value::Object(object)
+}
+
+/// Largest resident size of this process so far.
+pub fn peak_gib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("");
+    let kib = line.split_whitespace().nth(1).and_then(|word| word.parse::<f64>().ok());
+    kib.unwrap_or(f64::NAN) / f64::from(1u32 << 20)
 }
 
 /// Version of the source.

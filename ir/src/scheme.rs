@@ -9,8 +9,8 @@ mod security;
 mod soft_float;
 
 pub use bootstrap::{
-    BOOTSTRAP_SETS, BootstrapPlan, BootstrapRequest, EPHEMERAL_WEIGHT, Factor, FactorProduct, RANGE,
-    Reduction, ReductionProduct, ReductionStep, ReductionTerm, SlotVector, Transform, TransformFactor,
+    BOOTSTRAP_SETS, BootstrapPlan, BootstrapRequest, EPHEMERAL_WEIGHT, Factor, FactorProduct, Iteration,
+    RANGE, Reduction, ReductionProduct, ReductionStep, ReductionTerm, SlotVector, Transform, TransformFactor,
 };
 pub use params::{Gadget, KeyKind, KeySpec, Level, Parameters, SCALE_BITS};
 pub use primes::{

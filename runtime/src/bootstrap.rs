@@ -6,6 +6,9 @@
 //! engine for every operation, and on keys that hold the plan's. Promises: the same bits for any number of threads and any path, since
 //! every operation does.
 
+mod iterated;
+mod real;
+
 use crate::error::RuntimeError;
 use crate::keys::KeySet;
 use cipherloom_ckks::{

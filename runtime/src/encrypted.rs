@@ -114,10 +114,10 @@ impl Encrypted<'_> {
         let bootstrapper = self.bootstrapper.ok_or(CkksError::Empty)?;
         let input = bootstrapper.plan().input;
         if self.operand(node).level == input {
-            return bootstrapper.run(x, self.keys);
+            return bootstrapper.run_real(x, self.keys);
         }
         let adjusted = self.frame.context.adjust(x, self.adjust_factor(node, input), Limbs(input.limbs()))?;
-        bootstrapper.run(&adjusted, self.keys)
+        bootstrapper.run_real(&adjusted, self.keys)
     }
 
     fn linear(

@@ -17,11 +17,13 @@
 //! Circuits use levels 0 to `output`; the primes above belong to the bootstrapping. Promises: pure functions, the same
 //! bits on every machine.
 
+mod iteration;
 mod noise;
 mod reduction;
 mod sets;
 mod transform;
 
+pub use iteration::Iteration;
 pub use reduction::{Factor, Reduction, ReductionProduct, ReductionStep, ReductionTerm};
 pub use sets::BOOTSTRAP_SETS;
 pub use transform::{FactorProduct, SlotVector, Transform, TransformFactor};

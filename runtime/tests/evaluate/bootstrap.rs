@@ -190,3 +190,47 @@ fn foreign_values_and_keys_are_refused() {
     let small = Arc::new(Context::new(10, &plan.parameters.chain[..3], &[], Path::best()).unwrap());
     assert!(Bootstrapper::new(plan.clone(), small).is_err());
 }
+
+#[test]
+fn a_second_bootstrapping_mends_the_first() {
+    let mut world = World::new(SMALL);
+    let values = uniform(world.context.slots(), 5);
+    let iteration = world.plan().iteration().unwrap();
+    assert!(iteration.shift_bits >= 16 && iteration.output.0 + 1 == world.plan().output.0);
+    let fresh = world.encrypt(&values);
+    let result = world.bootstrapper.run_twice(&fresh, &iteration, &world.keys).unwrap();
+    assert_eq!(result.limbs(), Limbs(iteration.output.limbs()));
+    let error = |found: Vec<Complex>| {
+        let errors = found.iter().zip(&values).map(|(f, v)| libm_hypot(f.re - v.re, f.im - v.im));
+        -(errors.sum::<f64>() / values.len() as f64).log2()
+    };
+    let once = world.bootstrapper.run(&fresh, &world.keys).unwrap();
+    let once = error(world.slots(&once, world.scale(world.plan().output)));
+    let twice = error(world.slots(&result, world.scale(iteration.output)));
+    println!("{once:.1} bits by one, {twice:.1} by two");
+    assert!(twice > once + 4.0, "{once:.1} bits by one bootstrapping, {twice:.1} by two");
+}
+
+#[test]
+fn real_slots_take_one_reduction_and_pairs_share_the_transforms() {
+    let mut world = World::new(SMALL);
+    let slots = world.context.slots();
+    let complex = uniform(slots, 6);
+    let real = |part: fn(&Complex) -> f64| -> Vec<Complex> {
+        complex.iter().map(|z| Complex { re: part(z), im: 0.0 }).collect()
+    };
+    let parts = [real(|z| z.re), real(|z| z.im)];
+    let scale = world.scale(world.plan().output);
+    let fresh = parts.clone().map(|values| world.encrypt(&values));
+    let mixed = world.encrypt(&complex);
+    let pair = world.bootstrapper.run_pair(fresh.each_ref(), &world.keys).unwrap();
+    let alone = fresh.each_ref().map(|a| world.bootstrapper.run_real(a, &world.keys).unwrap());
+    let of_complex = world.bootstrapper.run_real(&mixed, &world.keys).unwrap();
+    let wanted = [&parts[0], &parts[1], &parts[0], &parts[1], &parts[0]];
+    for (k, (result, values)) in pair.iter().chain(&alone).chain([&of_complex]).zip(wanted).enumerate() {
+        let found = world.slots(result, scale);
+        let largest =
+            found.iter().zip(values).map(|(f, v)| libm_hypot(f.re - v.re, f.im - v.im)).fold(0.0, f64::max);
+        assert!(largest < 2f64.powi(-20), "value {k}: {largest:e}");
+    }
+}
