@@ -18,6 +18,8 @@ const GROUP: usize = 12;
 const AHEAD_WORDS: usize = 256;
 /// Vectors of a line of the first cache, which go through together: sources at powers of two share its ways.
 const COLUMNS: usize = 2;
+/// Lines whose sums wait together.
+const STEP: usize = 32;
 /// What centres inputs below `2^50`.
 const CENTRE: f64 = power_of_two(49);
 /// Where `high` begins: six products of centred factors are in `[-2^101, 2^101]`.
@@ -87,23 +89,29 @@ fn convert_pass<const K: usize, const ADD: bool>(
     let offset = add(splat(offset as f64), product(&p, reduce(&p, sum), splat(CENTRE)));
     let columns: [&[[Line; COLUMNS]]; K] =
         std::array::from_fn(|k| &inputs[k].as_chunks().0.as_chunks().0[..out.len() / COLUMNS]);
-    for (j, out) in out.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
-        let mut sums = [[Sum { high: splat(START), low: zero }; COLUMNS]; 2];
-        for k in 0..K {
-            prefetch(&columns[k][j][0], AHEAD_WORDS);
+    // Sums wait here for their reduction: each is a long chain, and the processor looks at few of both together.
+    let mut waiting = [[(zero, zero); COLUMNS]; STEP];
+    for (step, out) in out.as_chunks_mut::<COLUMNS>().0.chunks_mut(STEP).enumerate() {
+        for (i, waiting) in waiting[..out.len()].iter_mut().enumerate() {
+            let mut sums = [[Sum { high: splat(START), low: zero }; COLUMNS]; 2];
+            for k in 0..K {
+                let lines = &columns[k][STEP * step + i];
+                prefetch(&lines[0], AHEAD_WORDS);
+                for c in 0..COLUMNS {
+                    sums[k % 2][c] = with_product(sums[k % 2][c], load_less(&lines[c], CENTRE), scales[k]);
+                }
+            }
             for c in 0..COLUMNS {
-                let x = load_less(&columns[k][j][c], CENTRE);
-                sums[k % 2][c] = with_product(sums[k % 2][c], x, scales[k]);
+                let [even, odd] = [sums[0][c], sums[1][c]];
+                let high = add(sub(even.high, splat(START)), sub(odd.high, splat(START)));
+                waiting[c] = (high, add(even.low, odd.low));
             }
         }
-        for c in 0..COLUMNS {
-            let [even, odd] = [sums[0][c], sums[1][c]];
-            let high = add(sub(even.high, splat(START)), sub(odd.high, splat(START)));
-            let low = add(even.low, odd.low);
-            let quotient = nearest_integer(_mm256_mul_pd(add(high, low), p.inverse));
-            let residue = add(add(_mm256_fnmadd_pd(quotient, p.q, high), low), offset);
-            let residue = if ADD { add(residue, load(&out[c])) } else { residue };
-            store(&mut out[c], canonical(&p, residue));
+        for ((high, low), out) in waiting.as_flattened().iter().zip(out.as_flattened_mut()) {
+            let quotient = nearest_integer(_mm256_mul_pd(add(*high, *low), p.inverse));
+            let residue = add(add(_mm256_fnmadd_pd(quotient, p.q, *high), *low), offset);
+            let residue = if ADD { add(residue, load(out)) } else { residue };
+            store(out, canonical(&p, residue));
         }
     }
 }
