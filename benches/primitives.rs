@@ -128,7 +128,7 @@ fn linear64(made: &Made) -> Call<'_> {
         })
         .collect();
     Box::new(move || {
-        let step = |i: u32| -> SweepStep<'_> { (RotationStep(i), keys.get(&i)) };
+        let step = |i: u32| -> SweepStep<'_> { (RotationStep(i), keys.get(&i).map(Into::into)) };
         let product = |i: usize| SweepProduct {
             output: 0,
             giant: i / STEPS as usize,

@@ -2,23 +2,22 @@
 //!
 //! Everything secret stays in `Client` and `SecretKey`; [`Server`] holds neither and takes neither.
 
+mod server;
+
 use crate::data::Sample;
 use crate::error::{Error, Kind};
 use crate::files::{self, Access, Pending};
 use crate::model::slot_values;
-use cipherloom_ckks::{Ciphertext, Context, EvaluationKey, PublicKey};
+use cipherloom_ckks::{Ciphertext, EvaluationKey, PublicKey};
 use cipherloom_client::{
-    Client, ClientError, EncryptedInput, EncryptedOutput, FreshCiphertext, Release, Released, Scores,
-    SecretKey,
+    Client, ClientError, EncryptedInput, EncryptedOutput, Release, Released, Scores, SecretKey,
 };
 use cipherloom_ir::scheme::SecurityPolicy;
-use cipherloom_ir::{Circuit, Digest, Exact, Layout, Manifest, Preprocessing, Verified};
+use cipherloom_ir::{Circuit, Exact, Layout, Manifest, Preprocessing};
 use cipherloom_ring::Path as KernelPath;
-use cipherloom_runtime::files::{FileError, read_keys};
-use cipherloom_runtime::{Evaluator, Options, RuntimeError, Silent, Trace};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Instant;
+
+pub use server::Server;
 
 /// The client of a manifest; refuses parameters below 128 bits. `place` names the manifest in errors.
 pub fn client(place: &str, manifest: Manifest) -> Result<Client, Error> {
@@ -244,155 +243,4 @@ pub fn client_error(place: &str, error: &ClientError) -> Error {
 
 fn client_error_at(path: &Path, error: &ClientError) -> Error {
     client_error(&path.display().to_string(), error)
-}
-
-/// The server's side of one circuit.
-pub struct Server {
-    place: String,
-    digest: Digest,
-    context: Arc<Context>,
-    evaluator: Evaluator,
-}
-
-impl Server {
-    /// Takes a verified circuit and its evaluation keys, in the circuit's order.
-    pub fn new(
-        place: &str,
-        circuit: Verified,
-        keys: Vec<EvaluationKey>,
-        options: Options,
-    ) -> Result<Server, Error> {
-        Server::with_keys(place, circuit, options, |_, _, _| Ok(keys))
-    }
-
-    /// The same with the keys from a file; `-` is standard input.
-    pub fn open(place: &str, circuit: Verified, keys: &Path, options: Options) -> Result<Server, Error> {
-        Server::with_keys(place, circuit, options, |circuit, digest, context| {
-            let read = match keys.as_os_str() == "-" {
-                true => read_keys(std::io::Cursor::new(files::read(keys)?), circuit, digest, context),
-                false => {
-                    let file = std::fs::File::open(keys).map_err(|e| Error::io(keys, &e))?;
-                    read_keys(std::io::BufReader::with_capacity(1 << 20, file), circuit, digest, context)
-                }
-            };
-            read.map_err(|e| file_error(keys, &e))
-        })
-    }
-
-    fn with_keys(
-        place: &str,
-        circuit: Verified,
-        options: Options,
-        keys: impl FnOnce(&Verified, &Digest, &Context) -> Result<Vec<EvaluationKey>, Error>,
-    ) -> Result<Server, Error> {
-        refuse_too_large(place, &circuit)?;
-        let wrong = |e: RuntimeError| runtime_error(place, &e);
-        let digest = circuit.digest();
-        let context = Evaluator::context(&circuit, &options).map_err(wrong)?;
-        let keys = keys(&circuit, &digest, &context)?;
-        let evaluator = Evaluator::new(circuit, context.clone(), keys, options).map_err(wrong)?;
-        Ok(Server { place: place.to_owned(), digest, context, evaluator })
-    }
-
-    /// Encodes the circuit's plaintexts.
-    pub fn prepare(&mut self) -> Result<(), Error> {
-        self.evaluator.prepare().map_err(|e| runtime_error(&self.place, &e))
-    }
-
-    /// Reads an encrypted input.
-    pub fn read_input(&self, path: &Path) -> Result<Vec<Vec<Ciphertext>>, Error> {
-        let bytes = files::read(path)?;
-        let circuit = self.evaluator.circuit();
-        cipherloom_runtime::files::read_inputs(&bytes, circuit, &self.digest, &self.context)
-            .map_err(|e| file_error(path, &e))
-    }
-
-    /// Takes an encrypted input in memory, expanding its seeds.
-    pub fn receive(&self, input: EncryptedInput) -> Result<Vec<Vec<Ciphertext>>, Error> {
-        let circuit = self.evaluator.circuit();
-        let expand = |c: FreshCiphertext| {
-            c.expand(&self.context).map_err(|e| Error::new(Kind::BadInput, &self.place, e))
-        };
-        let mut ciphertexts = input.ciphertexts.into_iter().map(expand);
-        let take = |i: &cipherloom_ir::InputSpec| {
-            ciphertexts.by_ref().take(circuit.layout(i.layout).ciphertexts as usize).collect()
-        };
-        circuit.inputs.iter().map(take).collect()
-    }
-
-    /// Evaluates `repeat` times; the median time in seconds stands beside the answer. With `trace`, times per op of
-    /// the last evaluation are written there.
-    pub fn run(
-        &mut self,
-        input: &[Vec<Ciphertext>],
-        repeat: u32,
-        trace: Option<&Path>,
-    ) -> Result<(Vec<Vec<Ciphertext>>, f64), Error> {
-        let mut seconds = Vec::new();
-        let mut answer = Vec::new();
-        for last in (0..repeat.max(1)).rev() {
-            let rows = Trace::default();
-            let start = Instant::now();
-            answer = match trace {
-                Some(_) if last == 0 => self.evaluator.run(input, &rows),
-                _ => self.evaluator.run(input, &Silent),
-            }
-            .map_err(|e| runtime_error(&self.place, &e))?;
-            seconds.push(start.elapsed().as_secs_f64());
-            if let Some(path) = trace.filter(|_| last == 0) {
-                let text =
-                    serde_json::to_vec(&rows.rows()).map_err(|e| Error::new(Kind::Internal, "trace", e))?;
-                files::write_bytes(path, Access::Shared, &text)?;
-            }
-        }
-        seconds.sort_by(f64::total_cmp);
-        Ok((answer, seconds[(seconds.len() - 1) / 2]))
-    }
-
-    /// Writes an answer.
-    pub fn write_output(&self, path: &Path, answer: &[Vec<Ciphertext>]) -> Result<(), Error> {
-        let bytes = std::io::Cursor::new(Vec::new());
-        let bytes = cipherloom_runtime::files::write_outputs(bytes, &self.digest, &self.context, answer)
-            .map_err(|e| file_error(path, &e))?;
-        files::write_bytes(path, Access::Shared, bytes.get_ref())
-    }
-}
-
-/// Refuses a circuit whose values, keys and transforms of bootstrapping alone exceed the memory of this machine.
-fn refuse_too_large(place: &str, circuit: &Verified) -> Result<(), Error> {
-    let keys = cipherloom_runtime::expanded_key_bytes(circuit);
-    let transforms = circuit.bootstrap_plan().map_or(0, |plan| plan.plaintext_bytes());
-    let needed = circuit.peak_value_bytes().saturating_add(keys).saturating_add(transforms);
-    match crate::memory::machine_bytes().filter(|have| needed > *have) {
-        Some(have) => Err(Error::new(
-            Kind::Resources,
-            place,
-            format!("needs at least {needed} bytes for keys and values, this machine has {have}"),
-        )
-        .remedy("run it on a larger machine")),
-        None => Ok(()),
-    }
-}
-
-fn runtime_error(place: &str, error: &RuntimeError) -> Error {
-    let kind = match error {
-        RuntimeError::KeyCount { .. } | RuntimeError::WrongKey { .. } => Kind::Mismatch,
-        RuntimeError::InputCount { .. } | RuntimeError::WrongInput { .. } => Kind::Mismatch,
-        RuntimeError::Parameters(_) | RuntimeError::Draft { .. } => Kind::BadInput,
-        RuntimeError::Plaintext { .. } | RuntimeError::Engine { .. } => Kind::Internal,
-    };
-    Error::new(kind, place, error)
-}
-
-/// A file that the server refuses: foreign to the circuit, or broken.
-fn file_error(path: &Path, error: &FileError) -> Error {
-    use cipherloom_ir::container::ContainerError;
-    let (kind, remedy) = match error {
-        FileError::Container(ContainerError::Foreign { .. }) | FileError::Count { .. } => {
-            (Kind::Mismatch, "use the files that were made with this circuit's manifest")
-        }
-        FileError::Container(ContainerError::Io(e)) => return Error::io(path, e),
-        _ => (Kind::BadInput, "make or transfer the file again"),
-    };
-    Error::new(kind, path.display(), error).remedy(remedy)
 }

@@ -100,7 +100,7 @@ pub use op::{
     Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Pairing, Plain, Product, Read, RealDiagonal,
     Source, Step, Switches, ValueId,
 };
-pub use plaintexts::{PLAINTEXT_BYTES, Place as PlaintextPlace, PlaintextBudget};
+pub use plaintexts::{PLAINTEXT_BYTES, Place as PlaintextPlace, PlaintextBudget, prepared_plaintext_bytes};
 pub use summary::{Bootstrapping, Layer, Port, Summary};
 pub use text::{INLINE_VALUES, TextError, TextProblem, tensor_digest};
 pub use verify::{

@@ -5,7 +5,7 @@
 //! then turns them into kept ones, in evaluation form. What has no room is encoded at every use.
 
 use crate::op::{Hoisting, LinearPlan, Op, Plain};
-use crate::{Circuit, Node};
+use crate::{Circuit, Node, Verified};
 
 /// Memory for prepared plaintexts unless the caller says otherwise, bytes.
 pub const PLAINTEXT_BYTES: u64 = 3 << 29;
@@ -51,6 +51,27 @@ impl PlaintextBudget {
         self.keep -= more;
         Place::Kept
     }
+}
+
+/// Bytes of a circuit's prepared plaintexts under this budget.
+pub fn prepared_plaintext_bytes(circuit: &Verified, budget_bytes: u64) -> u64 {
+    let mut budget = PlaintextBudget::new(circuit, budget_bytes);
+    let word = budget.word;
+    let of_node = |node: &Node| {
+        let level = node.op.operands().first().map_or(0, |v| circuit.value_type(*v).level.limbs());
+        let special = match &node.op {
+            Op::Linear(plan) => plan.special_limbs(circuit),
+            _ => 0,
+        };
+        let limbs = level + special;
+        let places = (0..node.plaintexts()).map(|_| match budget.place(limbs) {
+            Place::Kept => limbs as u64 * word,
+            Place::Compact => word,
+            Place::Described => 0,
+        });
+        places.sum::<u64>()
+    };
+    circuit.nodes.iter().map(of_node).sum()
 }
 
 impl Node {

@@ -110,9 +110,10 @@ impl Bootstrapper {
     pub fn raise(&self, a: &Ciphertext, keys: &KeySet) -> Result<Ciphertext, CkksError> {
         let plan = &self.plan;
         let key = keys.planned(KeyKind::Encapsulation, plan.encapsulation_gadget())?;
-        let sparse = self.context.encapsulate(a, key)?;
+        let sparse = self.context.encapsulate(a, &*key.take()?)?;
         let raised = self.context.raise(&sparse, limbs(plan.parameters.top()))?;
-        self.context.decapsulate(&raised, keys.planned(KeyKind::Decapsulation, plan.gadget)?)
+        let key = keys.planned(KeyKind::Decapsulation, plan.gadget)?;
+        self.context.decapsulate(&raised, &*key.take()?)
     }
 
     /// Step 3: the coefficients as real slots, first and second half apart.
@@ -121,8 +122,8 @@ impl Bootstrapper {
     /// As [`Bootstrapper::run`].
     pub fn coefficients_to_slots(&self, a: &Ciphertext, keys: &KeySet) -> Result<[Ciphertext; 2], CkksError> {
         let both = self.transform(a.clone(), &self.plan.to_slots, &self.to_slots, keys)?;
-        let conjugate =
-            self.context.conjugate(&both, keys.planned(KeyKind::Conjugation, self.plan.gadget)?)?;
+        let key = keys.planned(KeyKind::Conjugation, self.plan.gadget)?;
+        let conjugate = self.context.conjugate(&both, &*key.take()?)?;
         let real = self.context.add(&both, &conjugate)?;
         let imaginary = self.context.mul_imaginary(&self.context.sub(&conjugate, &both)?)?;
         Ok([real, imaginary])
@@ -133,13 +134,13 @@ impl Bootstrapper {
     /// # Errors
     /// As [`Bootstrapper::run`].
     pub fn reduce(&self, y: &Ciphertext, keys: &KeySet) -> Result<Ciphertext, CkksError> {
-        let key = keys.planned(KeyKind::Relinearization, self.plan.gadget)?;
+        let key = keys.planned(KeyKind::Relinearization, self.plan.gadget)?.take()?;
         let reduction = &self.plan.reduction;
         let mut values: Vec<Ciphertext> = vec![y.clone()];
         for step in &reduction.steps {
             let sum = self.sum(step, &values)?;
             let mut value = match step.product {
-                Some(_) => self.context.relinearize_rescale(&sum, key)?,
+                Some(_) => self.context.relinearize_rescale(&sum, &key)?,
                 None => self.context.rescale(&sum)?,
             };
             if step.constant != 0 {
@@ -150,7 +151,7 @@ impl Bootstrapper {
             }
             values.push(value);
         }
-        self.context.relinearize(&self.sum(&reduction.last, &values)?, key)
+        self.context.relinearize(&self.sum(&reduction.last, &values)?, &key)
     }
 
     /// Step 5: real and imaginary parts as one complex value, at the canonical scale of the output's level.
@@ -162,7 +163,8 @@ impl Bootstrapper {
         let turned = context.mul_imaginary(&real)?;
         let difference = context.sub(&turned, &imaginary)?;
         let sum = context.add(&turned, &imaginary)?;
-        let conjugate = context.conjugate(&sum, keys.planned(KeyKind::Conjugation, self.plan.gadget)?)?;
+        let key = keys.planned(KeyKind::Conjugation, self.plan.gadget)?;
+        let conjugate = context.conjugate(&sum, &*key.take()?)?;
         context.rescale(&context.add(&difference, &conjugate)?)
     }
 

@@ -5,7 +5,9 @@ use crate::error::RuntimeError;
 use crate::keys::KeySet;
 use crate::plaintexts::{PlaintextError, Plaintexts};
 use crate::program::Frame;
-use cipherloom_ckks::{self as ckks, Ciphertext, CkksError, EvaluationKey, Limbs, Plaintext, RotationStep};
+use cipherloom_ckks::{
+    self as ckks, Ciphertext, CkksError, EvaluationKey, KeyHandle, Limbs, Plaintext, RotationStep,
+};
 use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Hoisting, KeyedStep, LinearPlan, Node, Op, Plain, Read, ValueId, ValueType};
 use rayon::prelude::*;
@@ -56,9 +58,12 @@ impl Encrypted<'_> {
             products: &|k| self.plaintexts.get(self.frame, index, k).map_err(kept_aside),
             encoded: &|| self.plaintexts.get_encoded(self.frame, index).map_err(kept_aside),
         };
-        self.evaluate(node, operands, &sources).map_err(|source| match failed.get() {
-            Some(e) => RuntimeError::Plaintext { node: index, origin: origin(), what: e.to_string() },
-            None => RuntimeError::Engine { node: index, origin: origin(), source },
+        self.evaluate(node, operands, &sources).map_err(|source| match (failed.get(), source) {
+            (Some(e), _) => RuntimeError::Plaintext { node: index, origin: origin(), what: e.to_string() },
+            (None, CkksError::KeyStore { index: key, what }) => {
+                RuntimeError::KeyPage { node: index, origin: origin(), index: key, what }
+            }
+            (None, source) => RuntimeError::Engine { node: index, origin: origin(), source },
         })
     }
 
@@ -90,16 +95,18 @@ impl Encrypted<'_> {
                     x.chunks_exact(2).map(|p| (&*p[0], &*p[1])).collect();
                 one(c.sum_of_products(&pairs))
             }
-            Op::Relinearize(_, key) => one(c.relinearize(&x[0], self.keys.get(*key))),
+            Op::Relinearize(_, key) => one(c.relinearize(&x[0], &*self.keys.get(*key).take()?)),
             Op::Rescale(_) => one(c.rescale(&x[0])),
-            Op::RelinearizeRescale(_, key) => one(c.relinearize_rescale(&x[0], self.keys.get(*key))),
+            Op::RelinearizeRescale(_, key) => {
+                one(c.relinearize_rescale(&x[0], &*self.keys.get(*key).take()?))
+            }
             Op::DropLevel(_, to) => one(c.drop_to(&x[0], Limbs(to.limbs()))),
             Op::Adjust(_, to) => one(c.adjust(&x[0], self.adjust_factor(node, *to), Limbs(to.limbs()))),
             Op::Rotate(_, step) => one(match self.key(step) {
-                Some(key) => c.rotate(&x[0], key),
+                Some(key) => c.rotate(&x[0], &*key.take()?),
                 None => Ok((*x[0]).clone()),
             }),
-            Op::Conjugate(_, key) => one(c.conjugate(&x[0], self.keys.get(*key))),
+            Op::Conjugate(_, key) => one(c.conjugate(&x[0], &*self.keys.get(*key).take()?)),
             Op::Linear(plan) => {
                 let values = plan.sources.iter().flat_map(|s| s.values.iter().copied());
                 self.linear(plan, &values.zip(x).collect(), plaintexts.products)
@@ -128,8 +135,11 @@ impl Encrypted<'_> {
     ) -> Result<Vec<Ciphertext>, CkksError> {
         // What several sources read is rotated once.
         let reads = plan.reads();
-        let inputs: Vec<Cow<'_, Ciphertext>> =
-            reads.par_iter().map(|read| self.input(plan, values, *read)).collect::<Result<_, _>>()?;
+        let half =
+            plan.pairing.and_then(|pairing| self.key(&pairing.half)).map(KeyHandle::take).transpose()?;
+        let input = |read: &Read| self.input(plan, values, *read, half.as_deref());
+        let inputs: Vec<Cow<'_, Ciphertext>> = reads.par_iter().map(input).collect::<Result<_, _>>()?;
+        drop(half);
         let keyed = |s: &KeyedStep| (RotationStep(s.step.0), self.key(s));
         let products = plan.products.iter().map(|p| ckks::SweepProduct {
             output: p.output as usize,
@@ -151,10 +161,10 @@ impl Encrypted<'_> {
             plaintext,
         })?;
         let Some(pairing) = &plan.pairing else { return Ok(sums) };
-        let (context, key) = (&self.frame.context, self.keys.get(pairing.conjugate));
+        let (context, key) = (&self.frame.context, self.keys.get(pairing.conjugate).take()?);
         // The plaintexts are halved: the real part is the sum of both.
         let real = |sum: &Ciphertext| {
-            let real = context.add(sum, &context.conjugate(sum, key)?)?;
+            let real = context.add(sum, &context.conjugate(sum, &key)?)?;
             if plan.rescale { context.rescale(&real) } else { Ok(real) }
         };
         sums.par_iter().map(real).collect()
@@ -166,10 +176,11 @@ impl Encrypted<'_> {
         plan: &LinearPlan,
         values: &Operands<'x>,
         (re, im): Read,
+        half: Option<&EvaluationKey>,
     ) -> Result<Cow<'x, Ciphertext>, CkksError> {
         let (context, x): (_, &Ciphertext) = (&self.frame.context, values[&re]);
-        let (Some(pairing), Some(im)) = (&plan.pairing, im) else { return Ok(Cow::Borrowed(x)) };
-        Ok(Cow::Owned(match self.key(&pairing.half) {
+        let (Some(_), Some(im)) = (&plan.pairing, im) else { return Ok(Cow::Borrowed(x)) };
+        Ok(Cow::Owned(match half {
             Some(key) => context.add_imaginary(x, &context.rotate(values[&im], key)?)?,
             None => context.add_imaginary(x, values[&im])?,
         }))
@@ -183,7 +194,7 @@ impl Encrypted<'_> {
         self.frame.scales.adjust_factor(&self.operand(node).scale, to)
     }
 
-    fn key(&self, step: &KeyedStep) -> Option<&EvaluationKey> {
+    fn key(&self, step: &KeyedStep) -> Option<KeyHandle<'_>> {
         step.key.map(|k| self.keys.get(k))
     }
 }

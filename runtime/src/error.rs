@@ -56,6 +56,18 @@ pub enum RuntimeError {
         /// Why.
         what: String,
     },
+    /// A paged key cannot be read again.
+    #[error("node {node} ({origin}): evaluation key {index} cannot be read: {what}")]
+    KeyPage {
+        /// Node index.
+        node: usize,
+        /// Layer of the model.
+        origin: String,
+        /// Position in the key table.
+        index: usize,
+        /// Why.
+        what: String,
+    },
     /// An operation of the engine failed.
     #[error("node {node} ({origin}): {source}")]
     Engine {

@@ -44,7 +44,17 @@ impl Evaluator {
         options: Options,
     ) -> Result<Evaluator, RuntimeError> {
         let keys = KeySet::new(&context, &circuit.keys, keys)?;
-        Ok(Evaluator { program: Program::new(Arc::new(circuit), context, options), keys })
+        Ok(Evaluator::with_keys(circuit, context, keys, options))
+    }
+
+    /// The same with keys that have been checked against this circuit, in memory or paged.
+    pub fn with_keys(circuit: Verified, context: Arc<Context>, keys: KeySet, options: Options) -> Evaluator {
+        Evaluator { program: Program::new(Arc::new(circuit), context, options), keys }
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
     }
 
     /// Materialises and encodes the plaintexts; [`Evaluator::run`] does it if it has not been done.

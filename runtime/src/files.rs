@@ -4,7 +4,7 @@
 //! engine's checked payloads inside. Every file must carry the digest of the circuit it is used with.
 
 use cipherloom_ckks::wire::{self, WireError};
-use cipherloom_ckks::{Ciphertext, Context, EvaluationKey};
+use cipherloom_ckks::{Ciphertext, Context, EvaluationKey, KeyShape};
 use cipherloom_ir::container::{Container, ContainerError, ContainerReader, ContainerWriter, Kind};
 use cipherloom_ir::{Circuit, Digest};
 use std::io::{Read, Seek, Write};
@@ -35,6 +35,16 @@ pub enum FileError {
         /// The file's number.
         found: usize,
     },
+    /// A key that does not fit its place in the circuit's key table.
+    #[error("evaluation key {index}: {found:?} was found instead of {wanted:?}")]
+    Shape {
+        /// Position in the key table.
+        index: usize,
+        /// What the file holds there.
+        found: KeyShape,
+        /// What the circuit lists there.
+        wanted: KeyShape,
+    },
     /// Sections that are not numbered in order.
     #[error("section {index} carries the number {tag}; the file was not written by `cipherloom`")]
     Order {
@@ -55,19 +65,68 @@ pub fn read_keys<R: Read + Seek>(
     digest: &Digest,
     context: &Context,
 ) -> Result<Vec<EvaluationKey>, FileError> {
-    let mut file = ContainerReader::open(stream, Kind::EvaluationKeys)?;
-    file.header().belongs_to(digest)?;
-    check_sections(file.header(), KEY, circuit.keys.len())?;
+    let mut file = KeyFile::open(stream, circuit, digest)?;
     let mut keys = Vec::with_capacity(circuit.keys.len());
     for (index, spec) in circuit.keys.iter().enumerate() {
-        let shape = crate::keys::key_shape(context, spec);
-        // A payload is the shape, the seed and the residues; the slack covers its own small header.
-        let limit = wire::evaluation_key_bytes(context, &shape) as u64 + 256;
-        let bytes = file.read_section(index, limit)?;
-        let key = payload(KEY, index, &bytes, |input| wire::read_evaluation_key(context, input))?;
-        keys.push(key);
+        let bytes = file.bytes(context, index, &crate::keys::key_shape(context, spec))?;
+        keys.push(payload(KEY, index, &bytes, |input| wire::read_evaluation_key(context, input))?);
     }
     Ok(keys)
+}
+
+/// A file of evaluation keys whose header and order have been checked against a circuit.
+pub(crate) struct KeyFile<R>(ContainerReader<R>);
+
+impl<R: Read + Seek> KeyFile<R> {
+    pub(crate) fn open(stream: R, circuit: &Circuit, digest: &Digest) -> Result<KeyFile<R>, FileError> {
+        let file = ContainerReader::open(stream, Kind::EvaluationKeys)?;
+        file.header().belongs_to(digest)?;
+        check_sections(file.header(), KEY, circuit.keys.len())?;
+        Ok(KeyFile(file))
+    }
+
+    /// The payload of a key, whose checksum holds.
+    pub(crate) fn bytes(
+        &mut self,
+        context: &Context,
+        index: usize,
+        shape: &KeyShape,
+    ) -> Result<Vec<u8>, FileError> {
+        // A payload is the shape, the seed and the residues; the slack covers its own small header.
+        let limit = wire::evaluation_key_bytes(context, shape) as u64 + 256;
+        Ok(self.0.read_section(index, limit)?)
+    }
+
+    /// Checks all that reading this key would, and that it is of this shape.
+    pub(crate) fn check(
+        &mut self,
+        context: &Context,
+        index: usize,
+        shape: &KeyShape,
+    ) -> Result<(), FileError> {
+        let bytes = self.bytes(context, index, shape)?;
+        let found = payload(KEY, index, &bytes, |input| wire::check_evaluation_key(context, input))?;
+        of_shape(index, &found, shape)
+    }
+}
+
+/// The key of a payload.
+pub(crate) fn key_of(
+    context: &Context,
+    index: usize,
+    shape: &KeyShape,
+    bytes: &[u8],
+) -> Result<EvaluationKey, FileError> {
+    let key = payload(KEY, index, bytes, |input| wire::read_evaluation_key(context, input))?;
+    of_shape(index, key.shape(), shape)?;
+    Ok(key)
+}
+
+fn of_shape(index: usize, found: &KeyShape, wanted: &KeyShape) -> Result<(), FileError> {
+    match found == wanted {
+        true => Ok(()),
+        false => Err(FileError::Shape { index, found: *found, wanted: *wanted }),
+    }
 }
 
 /// Reads the encrypted inputs of a circuit: for each input its ciphertexts.

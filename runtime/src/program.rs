@@ -10,7 +10,7 @@ use crate::evaluator::Options;
 use crate::keys::KeySet;
 use crate::observe::{NodeEvent, Observer};
 use crate::plaintexts::Plaintexts;
-use crate::schedule::Schedule;
+use crate::schedule::{Order, Schedule};
 use cipherloom_ckks::{Ciphertext, Context};
 use cipherloom_ir::scheme::CanonicalScales;
 use cipherloom_ir::{Circuit, Verified};
@@ -114,7 +114,9 @@ impl Program {
             });
             Ok(results)
         };
-        let mut values = self.schedule.run(circuit, &apply).map_err(|(_, e)| e)?.into_iter();
+        // Nodes that wait for each other's keys would need room for all of them.
+        let order = if keys.paging().is_some() { Order::OneByOne } else { Order::Parallel };
+        let mut values = self.schedule.run(circuit, order, &apply).map_err(|(_, e)| e)?.into_iter();
         let take = |n: usize, values: &mut dyn Iterator<Item = Arc<Ciphertext>>| {
             values.take(n).map(|v| Arc::try_unwrap(v).unwrap_or_else(|v| (*v).clone())).collect()
         };

@@ -1,4 +1,4 @@
-//! Runs the nodes of a circuit in parallel: a node starts when its operands are there, a value is freed at its
+//! Runs the nodes of a circuit, in parallel or one by one: a node starts when its operands are there, a value is freed at its
 //! last use. Every node is a pure function, so the result does not depend on the order.
 
 use cipherloom_ir::{Circuit, ValueId};
@@ -14,6 +14,15 @@ pub(crate) struct Schedule {
     readers: Vec<Vec<u32>>,
     /// Outputs count as one more use.
     is_output: Vec<bool>,
+}
+
+/// Which nodes run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// All whose operands are there.
+    Parallel,
+    /// One, in the circuit's order; it may use all threads.
+    OneByOne,
 }
 
 /// What the scheduler calls for each node: operands in order to results in order.
@@ -51,6 +60,7 @@ impl Schedule {
     pub(crate) fn run<V, E>(
         &self,
         circuit: &Circuit,
+        order: Order,
         apply: &Apply<'_, V, E>,
     ) -> Result<Vec<Arc<V>>, (usize, E)>
     where
@@ -72,12 +82,15 @@ impl Schedule {
             failed: AtomicBool::new(false),
             error: Mutex::new(None),
         };
-        rayon::scope(|scope| {
-            for node in (0..circuit.nodes.len()).filter(|n| self.waits[*n] == 0) {
-                let run = &run;
-                scope.spawn(move |scope| run.node(node, scope));
-            }
-        });
+        match order {
+            Order::OneByOne => (0..circuit.nodes.len()).for_each(|node| drop(run.node(node))),
+            Order::Parallel => rayon::scope(|scope| {
+                for node in (0..circuit.nodes.len()).filter(|n| self.waits[*n] == 0) {
+                    let run = &run;
+                    scope.spawn(move |scope| run.node_and_readers(node, scope));
+                }
+            }),
+        }
         if let Some(error) = run.error.into_inner().expect(LOCK) {
             return Err(error);
         }
@@ -90,9 +103,17 @@ const LOCK: &str = "no thread panics while it holds a value's lock";
 const ORDER: &str = "a node runs after the nodes that define its operands";
 
 impl<V: Send + Sync, E: Send> Run<'_, V, E> {
-    fn node<'s>(&'s self, node: usize, scope: &Scope<'s>) {
+    fn node_and_readers<'s>(&'s self, node: usize, scope: &Scope<'s>) {
+        // The last spawned task runs first on this thread: keep circuit order.
+        for reader in self.node(node).into_iter().rev() {
+            scope.spawn(move |scope| self.node_and_readers(reader, scope));
+        }
+    }
+
+    /// Evaluates a node; returns the readers that waited for it alone.
+    fn node(&self, node: usize) -> Vec<usize> {
         if self.failed.load(Ordering::Acquire) {
-            return;
+            return vec![];
         }
         let n = &self.circuit.nodes[node];
         let ids = n.op.operands();
@@ -104,13 +125,14 @@ impl<V: Send + Sync, E: Send> Run<'_, V, E> {
             self.release(v);
         }
         match results {
-            Ok(results) => self.publish(n.first, results, scope),
+            Ok(results) => self.publish(n.first, results),
             Err(error) => {
                 self.failed.store(true, Ordering::Release);
                 let mut first = self.error.lock().expect(LOCK);
                 if first.as_ref().is_none_or(|(at, _)| node < *at) {
                     *first = Some((node, error));
                 }
+                vec![]
             }
         }
     }
@@ -121,7 +143,7 @@ impl<V: Send + Sync, E: Send> Run<'_, V, E> {
         }
     }
 
-    fn publish<'s>(&'s self, first: ValueId, results: Vec<V>, scope: &Scope<'s>) {
+    fn publish(&self, first: ValueId, results: Vec<V>) -> Vec<usize> {
         let mut ready = Vec::new();
         for (k, result) in results.into_iter().enumerate() {
             let id = first.0 as usize + k;
@@ -134,10 +156,7 @@ impl<V: Send + Sync, E: Send> Run<'_, V, E> {
                 }
             }
         }
-        // The last spawned task runs first on this thread: keep circuit order.
-        for reader in ready.into_iter().rev() {
-            scope.spawn(move |scope| self.node(reader, scope));
-        }
+        ready
     }
 }
 

@@ -8,6 +8,8 @@ mod bootstrap;
 mod bootstrapped;
 #[path = "evaluate/bootstraps.rs"]
 mod bootstraps;
+#[path = "evaluate/paging.rs"]
+mod paging;
 #[path = "evaluate/pairs.rs"]
 mod pairs;
 #[path = "../../ir/tests/meanings/random.rs"]

@@ -126,7 +126,7 @@ fn precision(text: &str) -> Result<f64, String> {
 }
 
 /// A number of bytes, with K, M, G or T for powers of 1024.
-fn bytes(text: &str) -> Result<u64, String> {
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.char_indices().last() {
         Some((at, unit)) if !unit.is_ascii_digit() => (&text[..at], unit.to_ascii_uppercase()),
         _ => (text, 'B'),

@@ -4,8 +4,9 @@ use super::report::{Report, bytes_text};
 use cipherloom::compiler::cost::{CostModel, Profile};
 use cipherloom::compiler::{Purpose, bootstraps, key_curve};
 use cipherloom::ir::scheme::BOOTSTRAP_SETS;
-use cipherloom::ir::{Circuit, Manifest, WorstError, container::Kind as FileKind};
+use cipherloom::ir::{Circuit, Manifest, PLAINTEXT_BYTES, Verified, WorstError, container::Kind as FileKind};
 use cipherloom::page::{self, Page};
+use cipherloom::runtime::MemoryDemand;
 use cipherloom::{Error, Kind, circuits, files};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
             report.text += &format!("\nnodes      {}: {}", circuit.nodes.len(), list.join(", "));
             report.json.insert("nodes".into(), json!(circuit.nodes.len()));
             report.json.insert("ops".into(), json!(ops));
+            add_memory(&mut report, &circuit);
             add_bootstraps(&mut report, &circuit, &place)?;
             add_curve(&mut report, &circuit, &place)?;
             Ok(report)
@@ -69,6 +71,21 @@ fn write_page(circuit: &Circuit, arguments: &Arguments, path: &Path) -> Result<R
         page::write(path, &Page { circuit, purpose: Purpose::Encrypted, profile: &profile, report: None })?;
     let text = format!("wrote {} ({})", path.display(), bytes_text(bytes as u64));
     Ok(Report::new(text, json!({ "html": path, "html_bytes": bytes })).beside(path))
+}
+
+/// Adds what a run takes of memory, and the least with paged keys.
+fn add_memory(report: &mut Report, circuit: &Verified) {
+    let demand = MemoryDemand::of(circuit, PLAINTEXT_BYTES);
+    let MemoryDemand { keys, largest_key, .. } = demand;
+    report.text += &format!(
+        "\nmemory     keys take {} in memory, the largest {}; with keys paged, `run --max-memory` takes {} or more",
+        bytes_text(keys),
+        bytes_text(largest_key),
+        bytes_text(demand.least())
+    );
+    let facts =
+        json!({ "keys": keys, "largest_key": largest_key, "whole": demand.whole(), "least": demand.least() });
+    report.json.insert("memory_bytes".into(), facts);
 }
 
 /// Adds how many bootstraps a circuit has, of which set, and what they take of its time.

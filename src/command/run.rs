@@ -1,6 +1,7 @@
 //! `run`: the server's step. Circuit, evaluation keys and encrypted input to encrypted output.
 
-use super::report::{Output, Report};
+use super::compile::bytes;
+use super::report::{Output, Report, bytes_text};
 use cipherloom::{Error, circuits, files, session};
 use serde_json::json;
 use std::path::PathBuf;
@@ -19,6 +20,10 @@ pub(super) struct Arguments {
     /// Encrypted output to write.
     #[arg(short, long, default_value = "output.ct")]
     output: PathBuf,
+    /// Most memory that the whole run takes (512M, 8G, or bytes). Where the evaluation keys do not fit, they are read from their
+    /// file when they are used and as many of them kept as there is room for: slower, the same answer. `inspect` tells the least.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    max_memory: Option<u64>,
     #[command(flatten)]
     evaluation: Evaluation,
 }
@@ -50,7 +55,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     files::one_stream(&[&arguments.circuit, &arguments.keys, &arguments.input])?;
     let place = arguments.circuit.display().to_string();
     let circuit = circuits::circuit(&place, &files::read(&arguments.circuit)?)?;
-    let mut server = session::Server::open(&place, circuit, &arguments.keys, arguments.evaluation.options())?;
+    let mut server = session::Server::open(
+        &place,
+        circuit,
+        &arguments.keys,
+        arguments.evaluation.options(),
+        arguments.max_memory,
+    )?;
     let input = server.read_input(&arguments.input)?;
     let load = start.elapsed().as_secs_f64();
     let start = Instant::now();
@@ -60,14 +71,30 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let (answer, seconds) =
         server.run(&input, arguments.evaluation.repeat, arguments.evaluation.trace.as_deref())?;
     server.write_output(&arguments.output, &answer)?;
+    let (key_bytes, paging) = server.paging();
+    let mut text = format!(
+        "{} (load {load:.3} s, prepare {prepare:.3} s, run {seconds:.4} s)",
+        arguments.output.display()
+    );
+    if let Some(paging) = paging {
+        text += &format!(
+            "\nkeys were paged: room for {} of {}, {} read when used, {} of them again",
+            bytes_text(paging.limit_bytes),
+            bytes_text(key_bytes),
+            paging.reads,
+            paging.read_again
+        );
+    }
+    let paged = paging.map(|paging| {
+        json!({ "limit_bytes": paging.limit_bytes, "reads": paging.reads, "read_again": paging.read_again })
+    });
     Ok(Report::new(
-        format!(
-            "{} (load {load:.3} s, prepare {prepare:.3} s, run {seconds:.4} s)",
-            arguments.output.display()
-        ),
+        text,
         json!({
             "seconds": { "load": load, "prepare": prepare, "run": seconds },
             "peak_memory_bytes": cipherloom::memory::peak_bytes(),
+            "key_memory_bytes": key_bytes,
+            "paged_keys": paged,
         }),
     )
     .beside(&arguments.output))

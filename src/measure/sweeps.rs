@@ -91,7 +91,7 @@ impl Bench {
         let (count, first) = (self.keys.len(), self.next(form.babies + form.giants));
         let step = |k: usize| -> SweepStep<'_> {
             let index = (first + k) % count;
-            (RotationStep(index as u32 + 1), Some(&self.keys[index]))
+            (RotationStep(index as u32 + 1), Some((&self.keys[index]).into()))
         };
         let still = || [(RotationStep(0), None)].into_iter();
         let products = (0..form.outputs).flat_map(|output| {

@@ -124,6 +124,14 @@ pub enum CkksError {
         /// The element.
         element: GaloisElement,
     },
+    /// A key cannot be had from where it is stored.
+    #[error("evaluation key {index}: {what}")]
+    KeyStore {
+        /// Its number in the store.
+        index: usize,
+        /// Why.
+        what: String,
+    },
     /// A plaintext lacks limbs of the basis that the operation works in.
     #[error(
         "a plaintext of {limbs} chain and {special} special limbs where {need_limbs} and {need_special} are needed"

@@ -12,7 +12,7 @@ use cipherloom_ring::{Evaluation, Poly, Words};
 
 use crate::conversion::{Basis, Conversion};
 use crate::division::{Source, transposed};
-use crate::{CkksError, Context, EvaluationKey, Gadget, KeyTarget, Limbs};
+use crate::{CkksError, Context, EvaluationKey, Gadget, KeyShape, KeyTarget, Limbs};
 
 /// A polynomial's digits at each prime of a key basis.
 pub(crate) trait Digits: Sync {
@@ -282,16 +282,26 @@ impl Context {
         expected: KeyTarget,
         limbs: usize,
     ) -> Result<(), CkksError> {
-        if key.target() != expected {
-            return Err(CkksError::KeyTarget { found: key.target(), expected });
+        self.check_shape(key.shape(), expected, limbs)?;
+        match (key.b(0).degree().n(), self.n()) {
+            (found, expected) if found != expected => Err(CkksError::RingDegree { found, expected }),
+            _ => Ok(()),
         }
-        if key.limbs() < Limbs(limbs) {
-            return Err(CkksError::KeyLimbs { key: key.limbs().0, value: limbs });
+    }
+
+    /// The part of [`Context::check_key`] that needs no key in memory.
+    pub(crate) fn check_shape(
+        &self,
+        shape: &KeyShape,
+        expected: KeyTarget,
+        limbs: usize,
+    ) -> Result<(), CkksError> {
+        if shape.target != expected {
+            return Err(CkksError::KeyTarget { found: shape.target, expected });
         }
-        let (found, expected) = (key.b(0).degree().n(), self.n());
-        if found != expected {
-            return Err(CkksError::RingDegree { found, expected });
+        if shape.limbs < Limbs(limbs) {
+            return Err(CkksError::KeyLimbs { key: shape.limbs.0, value: limbs });
         }
-        self.check_gadget(key.gadget())
+        self.check_gadget(shape.gadget)
     }
 }

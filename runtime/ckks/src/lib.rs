@@ -4,6 +4,7 @@
 //! - [`Encoder`]: complex slots to plaintexts and back.
 //! - [`Ciphertext`], [`Plaintext`], [`CompactPlaintext`], [`Extended`]: values, always in evaluation form.
 //! - [`EvaluationKey`], [`KeyShape`], [`Gadget`]: hybrid key switching; the gadget belongs to the key.
+//! - [`KeyHandle`], [`KeyStore`]: keys that are brought into memory when they are used.
 //! - [`Accumulation`]: a product and multiples of values, summed before one relinearization and one rescale.
 //! - [`LinearSweep`]: many products of rotated inputs with diagonals, in one sweep.
 //!
@@ -35,6 +36,7 @@ mod plaintext;
 mod raise;
 mod rotation;
 pub mod seed;
+mod store;
 mod sweep;
 pub mod wire;
 
@@ -49,5 +51,6 @@ pub use key::{EvaluationKey, KeyError, KeyShape, KeyTarget, PublicKey};
 pub use keyswitch::Hoisted;
 pub use plaintext::{CompactPlaintext, Plaintext};
 pub use seed::{SEED_BYTES, Seed};
+pub use store::{KeyHandle, KeyStore, TakenKey};
 pub use sweep::{Hoisting, LinearSweep, SweepPlaintext, SweepPlaintexts, SweepProduct, SweepStep};
 pub use wire::{SeededCiphertext, WireError};

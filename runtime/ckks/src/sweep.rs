@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use crate::rotation::check_gadgets;
 use crate::{
-    Ciphertext, CkksError, CompactPlaintext, Context, EvaluationKey, Gadget, GaloisElement, KeyTarget,
-    Plaintext, RotationStep,
+    Ciphertext, CkksError, CompactPlaintext, Context, Gadget, GaloisElement, KeyHandle, KeyTarget, Plaintext,
+    RotationStep,
 };
 
 /// Where baby steps are divided by `P`.
@@ -45,7 +45,8 @@ pub struct SweepProduct {
 }
 
 /// A step of a sweep: a rotation and its key, or the identity, which needs none.
-pub type SweepStep<'a> = (RotationStep, Option<&'a EvaluationKey>);
+/// Babies whose keys are in a store wait in memory, rotated, while the sweep runs; others are made where they are needed.
+pub type SweepStep<'a> = (RotationStep, Option<KeyHandle<'a>>);
 
 /// The plaintext of a product, in the form that it is kept in.
 pub enum SweepPlaintext {
@@ -164,8 +165,13 @@ fn check_steps(
         let element = step.element(context.degree());
         if !element.is_identity() {
             let key = key.ok_or(CkksError::MissingKey { element })?;
-            context.check_key(key, KeyTarget::Galois(element), limbs)?;
-            gadgets.push(key.gadget());
+            match key {
+                KeyHandle::Held(key) => context.check_key(key, KeyTarget::Galois(element), limbs)?,
+                KeyHandle::Stored(..) => {
+                    context.check_shape(key.shape(), KeyTarget::Galois(element), limbs)?;
+                }
+            }
+            gadgets.push(key.shape().gadget);
         }
         elements.push(element);
     }

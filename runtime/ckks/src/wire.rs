@@ -192,6 +192,19 @@ pub fn write_evaluation_key(
 
 /// Reads an evaluation key and expands its uniform halves.
 pub fn read_evaluation_key(context: &Context, input: &mut impl Read) -> Result<EvaluationKey, WireError> {
+    let (shape, seed, b) = read_key_halves(context, input)?;
+    Ok(EvaluationKey::new(context, shape, seed, b)?)
+}
+
+/// Reads an evaluation key without expanding it: every check of [`read_evaluation_key`], and what the key switches.
+pub fn check_evaluation_key(context: &Context, input: &mut impl Read) -> Result<KeyShape, WireError> {
+    read_key_halves(context, input).map(|(shape, ..)| shape)
+}
+
+/// What travels of a key.
+type KeyHalves = (KeyShape, Seed, Vec<Poly<Evaluation>>);
+
+fn read_key_halves(context: &Context, input: &mut impl Read) -> Result<KeyHalves, WireError> {
     let mut from = Reader { what: EVALUATION_KEY, input };
     let kind = KeyTarget::of(u64::from_le_bytes(from.bytes()?));
     let limbs = from.count("limbs of a key", context.chain().len())?;
@@ -202,7 +215,7 @@ pub fn read_evaluation_key(context: &Context, input: &mut impl Read) -> Result<E
     let seed = Seed(from.bytes()?);
     let basis = shape.basis(context);
     let b = (0..shape.digits()).map(|_| from.poly(context, &basis)).collect::<Result<_, _>>()?;
-    Ok(EvaluationKey::new(context, shape, seed, b)?)
+    Ok((shape, seed, b))
 }
 
 /// Writes a public key.

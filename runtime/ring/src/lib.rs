@@ -44,4 +44,4 @@ pub use path::Path;
 pub use poly::{Coefficient, Domain, Evaluation, Poly};
 pub use tile::TILE_WORDS_MIN;
 pub use wide::Wide;
-pub use words::Words;
+pub use words::{Words, limit_idle_bytes};

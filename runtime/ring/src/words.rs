@@ -16,7 +16,7 @@ const SPARE_WORDS: usize = LINE_BYTES / size_of::<u64>() - 1;
 
 /// Shorter buffers are left to the allocator: it recycles them as well.
 const RECYCLED_WORDS_MIN: usize = 1 << 11;
-/// Most words that wait together: 1 GiB, what the sums of a large linear sweep take.
+/// Most words that wait together unless [`limit_idle_bytes`] says less: 1 GiB, what the sums of a large linear sweep take.
 const IDLE_WORDS_MAX: usize = 1 << 27;
 
 /// A heap buffer of 64-bit words aligned to 64 bytes. It dereferences to a slice.
@@ -30,9 +30,21 @@ pub struct Words {
 struct Idle {
     buffers: BTreeMap<usize, Vec<Vec<u64>>>,
     words: usize,
+    words_max: usize,
 }
 
-static IDLE: Mutex<Idle> = Mutex::new(Idle { buffers: BTreeMap::new(), words: 0 });
+static IDLE: Mutex<Idle> = Mutex::new(Idle { buffers: BTreeMap::new(), words: 0, words_max: IDLE_WORDS_MAX });
+
+/// Lowers the memory of dropped buffers that wait to be used again, for the whole process: where memory is short, buffers of
+/// lengths that are not asked for any more must not keep it.
+pub fn limit_idle_bytes(bytes: usize) {
+    // A poisoned list is a whole list: nothing panics between its changes.
+    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    idle.words_max = idle.words_max.min(bytes / size_of::<u64>());
+    if idle.words > idle.words_max {
+        (idle.buffers, idle.words) = (BTreeMap::new(), 0);
+    }
+}
 
 impl Idle {
     /// A buffer of `len` words or up to a quarter more.
@@ -48,10 +60,10 @@ impl Idle {
 
     /// Keeps a buffer. Where there is no room the list starts anew: what waits may be of lengths no longer used.
     fn give(&mut self, data: Vec<u64>) {
-        if self.words + data.len() > IDLE_WORDS_MAX {
+        if self.words + data.len() > self.words_max {
             (self.buffers, self.words) = (BTreeMap::new(), 0);
         }
-        if data.len() <= IDLE_WORDS_MAX {
+        if data.len() <= self.words_max {
             self.words += data.len();
             self.buffers.entry(data.len()).or_default().push(data);
         }

@@ -194,7 +194,7 @@ impl Engine {
                 Arc::new(self.plaintext(&turned, self.gadget.special_limbs))
             })
             .collect();
-        let step = |i: u32| -> SweepStep<'_> { (RotationStep(i), keys.get(&i)) };
+        let step = |i: u32| -> SweepStep<'_> { (RotationStep(i), keys.get(&i).map(Into::into)) };
         let product = |d: usize| {
             let (giant, baby) = (d / STEPS as usize, d % STEPS as usize);
             SweepProduct { output: 0, giant, input: 0, baby }

@@ -2,7 +2,8 @@
 //!
 //! With [`Hoisting::Double`] no rotated input is ever in memory as a whole: of each tile the products of digits and key
 //! are summed and moved to their places just before the diagonals meet them. With [`Hoisting::Single`] they are divided
-//! by `P`, which needs all coefficients at once, and wait in memory.
+//! by `P`, which needs all coefficients at once, and wait in memory; so do those whose keys are in a store, which are
+//! taken one at a time.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use cipherloom_ring::{Automorphism, Evaluation, Poly, TILE_WORDS_MIN};
 
 use super::{Checked, Hoisting, LinearSweep};
 use crate::keyswitch::{Digits, Hoisted, key_limbs};
-use crate::{CkksError, Context, EvaluationKey, Gadget, GaloisElement};
+use crate::{CkksError, Context, EvaluationKey, Gadget, GaloisElement, KeyHandle};
 
 /// All rotated inputs of a sweep.
 pub(super) struct Babies<'a> {
@@ -93,11 +94,13 @@ impl<'a> Babies<'a> {
                         hoisted.clear();
                         hoisted_input = Some(input);
                     }
-                    let digits = match hoisted.entry(key.gadget()) {
+                    let gadget = key.shape().gadget;
+                    let digits = match hoisted.entry(gadget) {
                         Entry::Occupied(entry) => entry.into_mut(),
-                        Entry::Vacant(entry) => entry.insert(self.context.hoist(ciphertext, key.gadget())?),
+                        Entry::Vacant(entry) => entry.insert(self.context.hoist(ciphertext, gadget)?),
                     };
-                    Cow::Owned(self.context.rotate_hoisted(digits, ciphertext, key)?.into_parts())
+                    let key = key.take()?;
+                    Cow::Owned(self.context.rotate_hoisted(digits, ciphertext, &key)?.into_parts())
                 }
             };
             self.values.push(Baby::Stored(parts));
@@ -120,18 +123,31 @@ impl<'a> Babies<'a> {
                 .entry(input)
                 .or_insert_with(|| Decomposed { digits: None, lifted: Vec::new() });
             let key = needed_key(sweep.babies[baby].1, self.checked.babies[baby]);
-            let parts = if key.is_none() { 2 } else { 1 };
+            let parts = match key {
+                None => 2,
+                Some(KeyHandle::Held(_)) => 1,
+                Some(KeyHandle::Stored(..)) => 0,
+            };
             for part in decomposed.lifted.len()..parts {
                 decomposed.lifted.push(self.context.times_special(ciphertext.part(part), special)?);
             }
+            let Some(key) = key else {
+                self.values.push(Baby::Lifted { input });
+                continue;
+            };
+            let digits = match decomposed.digits.take() {
+                Some(digits) => digits,
+                None => self.context.hoist(ciphertext, key.shape().gadget)?,
+            };
+            let digits = decomposed.digits.insert(digits);
             self.values.push(match key {
-                None => Baby::Lifted { input },
-                Some(key) => {
-                    if decomposed.digits.is_none() {
-                        decomposed.digits = Some(self.context.hoist(ciphertext, key.gadget())?);
-                    }
+                KeyHandle::Held(key) => {
                     let automorphism = self.context.automorphism(self.checked.babies[baby])?;
                     Baby::Rotated { input, key, automorphism }
+                }
+                KeyHandle::Stored(..) => {
+                    let rotated = self.context.rotate_extended(digits, ciphertext, &*key.take()?)?;
+                    Baby::Stored(Cow::Owned(rotated.into_parts()))
                 }
             });
         }
@@ -201,6 +217,6 @@ impl<'b> BabiesAt<'b> {
 }
 
 /// The key of a step, unless the step is the identity. A checked step that moves has a key.
-pub(super) fn needed_key(key: Option<&EvaluationKey>, element: GaloisElement) -> Option<&EvaluationKey> {
+pub(super) fn needed_key(key: Option<KeyHandle<'_>>, element: GaloisElement) -> Option<KeyHandle<'_>> {
     key.filter(|_| !element.is_identity())
 }

@@ -13,7 +13,7 @@ use super::products::{Group, Sums};
 use super::{Checked, LinearSweep};
 use crate::division::{Division, Stored};
 use crate::keyswitch::{Digits, FreshDigits, key_limbs};
-use crate::{Ciphertext, CkksError, Context, EvaluationKey};
+use crate::{Ciphertext, CkksError, Context, KeyHandle, KeyTarget, TakenKey};
 
 /// Words of a tile: two sums and two moved sums are half of a first-level cache.
 const TILE_WORDS: usize = 1 << 9;
@@ -30,7 +30,8 @@ pub(super) struct Totals<'a> {
 /// A sum that is to be rotated.
 struct Moved<'a> {
     output: usize,
-    key: &'a EvaluationKey,
+    giant: usize,
+    key: KeyHandle<'a>,
     automorphism: Arc<Automorphism>,
     /// Part 0 of the sum, times `P`.
     first: Poly<Evaluation>,
@@ -66,12 +67,13 @@ impl<'a> Totals<'a> {
                 None => self.add_still(group.output, [first, second])?,
                 Some(key) => {
                     let first = if baby_special == 0 {
-                        self.context.times_special(&first, key.gadget().special_limbs)?
+                        self.context.times_special(&first, key.shape().gadget.special_limbs)?
                     } else {
                         first
                     };
                     let automorphism = self.context.automorphism(element)?;
-                    moved.push(Moved { output: group.output, key, automorphism, first });
+                    let (output, giant) = (group.output, group.giant);
+                    moved.push(Moved { output, giant, key, automorphism, first });
                     seconds.push(second);
                 }
             }
@@ -80,11 +82,25 @@ impl<'a> Totals<'a> {
             let division = Division { limbs, special: baby_special, rescales: 0 };
             seconds = self.context.divide(division, &Stored(&seconds), None)?;
         }
-        let digits =
-            moved.iter().zip(&seconds).map(|(moved, second)| self.context.digits(second, moved.key.gadget()));
+        let digits = moved
+            .iter()
+            .zip(&seconds)
+            .map(|(moved, second)| self.context.digits(second, moved.key.shape().gadget));
         let digits = digits.collect::<Result<Vec<_>, _>>()?;
-        self.add_moved(&moved, &digits);
+        // Keys in memory go through the totals together, those of a store one at a time.
+        let stored = moved.iter().any(|moved| matches!(moved.key, KeyHandle::Stored(..)));
+        let at_once = if stored { 1 } else { moved.len().max(1) };
+        for (moved, digits) in moved.chunks(at_once).zip(digits.chunks(at_once)) {
+            let keys = moved.iter().map(|moved| self.key(moved)).collect::<Result<Vec<_>, _>>()?;
+            self.add_moved(moved, digits, &keys);
+        }
         Ok(())
+    }
+
+    fn key<'k>(&self, moved: &Moved<'k>) -> Result<TakenKey<'k>, CkksError> {
+        let (key, element) = (moved.key.take()?, self.checked.giants[moved.giant]);
+        self.context.check_key(&key, KeyTarget::Galois(element), self.checked.limbs)?;
+        Ok(key)
     }
 
     /// Adds a sum that no giant step moves.
@@ -111,7 +127,7 @@ impl<'a> Totals<'a> {
     }
 
     /// Adds sums that giant steps move.
-    fn add_moved(&mut self, moved: &[Moved<'_>], digits: &[FreshDigits<'_>]) {
+    fn add_moved(&mut self, moved: &[Moved<'_>], digits: &[FreshDigits<'_>], keys: &[TakenKey<'_>]) {
         let (context, checked) = (self.context, self.checked);
         let basis_limbs = checked.limbs + checked.output_special;
         let mut items = Vec::new();
@@ -134,7 +150,7 @@ impl<'a> Totals<'a> {
         let scratch_limbs = lifts + (4 * tile).div_ceil(context.n());
         context.for_each_group(items.into_iter(), scratch_limbs, |mut items, scratch| {
             let (lifted, tiles) = scratch.split_at_mut(items.len() * lifts * context.n());
-            for (moved, digits) in moved.iter().zip(digits) {
+            for ((moved, digits), key) in moved.iter().zip(digits).zip(keys) {
                 let of_output = |item: &&mut Item<'_>| item.output == moved.output;
                 let targets: Vec<_> = items.iter_mut().filter(of_output).map(|item| item.target).collect();
                 if targets.is_empty() {
@@ -144,7 +160,8 @@ impl<'a> Totals<'a> {
                 let lifted = lifted.chunks_exact_mut(digits.scratch_limbs() * context.n());
                 for (item, lifted) in items.iter_mut().filter(of_output).zip(lifted) {
                     let digits = digits.load(item.target, lifted);
-                    add_switched(context, checked.limbs, moved, &digits, item, &mut tiles[..4 * tile]);
+                    let key = key_limbs(key, item.target, checked.limbs);
+                    add_switched(context, checked.limbs, (moved, &digits, key), item, &mut tiles[..4 * tile]);
                     item.fresh = false;
                 }
             }
@@ -156,13 +173,11 @@ impl<'a> Totals<'a> {
 fn add_switched(
     context: &Context,
     limbs: usize,
-    moved: &Moved<'_>,
-    digits: &[&[u64]],
+    (moved, digits, [b, a]): (&Moved<'_>, &[&[u64]], [Vec<&[u64]>; 2]),
     item: &mut Item<'_>,
     tiles: &mut [u64],
 ) {
     let (limb, len) = (context.basis_limb(limbs, item.target), tiles.len() / 4);
-    let [b, a] = key_limbs(moved.key, item.target, limbs);
     let first = if item.target < moved.first.limbs() { moved.first.limb(item.target) } else { &[] };
     let (sums, spare) = tiles.split_at_mut(2 * len);
     let (first_sum, second_sum) = sums.split_at_mut(len);

@@ -1,10 +1,10 @@
 //! Linear sweeps against their definition on slots, and against their expansion into simple operations.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cipherloom_ckks::{
-    Ciphertext, CkksError, Complex, EvaluationKey, Gadget, Hoisting, Limbs, LinearSweep, Plaintext,
-    RotationStep, SweepPlaintext, SweepProduct,
+    Ciphertext, CkksError, Complex, EvaluationKey, Gadget, Hoisting, KeyHandle, KeyShape, KeyStore, Limbs,
+    LinearSweep, Plaintext, RotationStep, SweepPlaintext, SweepProduct,
 };
 
 use crate::harness::{SCALE, World, add, mul, rotated, scaled};
@@ -70,17 +70,17 @@ impl Case {
         self.with_sweep(hoisting, rescale, &plaintext, |sweep| self.world.context.linear(&sweep))
     }
 
-    fn with_sweep<R>(
-        &self,
+    fn with_sweep<'s, R>(
+        &'s self,
         hoisting: Hoisting,
         rescale: bool,
-        plaintext: &cipherloom_ckks::SweepPlaintexts<'_>,
-        then: impl FnOnce(LinearSweep<'_>) -> R,
+        plaintext: &'s cipherloom_ckks::SweepPlaintexts<'s>,
+        then: impl FnOnce(LinearSweep<'s>) -> R,
     ) -> R {
         then(LinearSweep {
             inputs: self.inputs.iter().collect(),
-            babies: self.babies.iter().map(|(step, key)| (*step, key.as_ref())).collect(),
-            giants: self.giants.iter().map(|(step, key)| (*step, key.as_ref())).collect(),
+            babies: self.babies.iter().map(|(step, key)| (*step, key.as_ref().map(Into::into))).collect(),
+            giants: self.giants.iter().map(|(step, key)| (*step, key.as_ref().map(Into::into))).collect(),
             products: self.products.clone(),
             outputs: 2,
             hoisting,
@@ -174,8 +174,8 @@ fn sums_of_thousands_of_products_are_exact() {
     products.extend(vec![moved; 2000]);
     let sweep = LinearSweep {
         inputs: vec![&x],
-        babies: vec![(RotationStep(0), None), (RotationStep(1), Some(&key))],
-        giants: vec![(RotationStep(0), None), (RotationStep(1), Some(&key))],
+        babies: vec![(RotationStep(0), None), (RotationStep(1), Some((&key).into()))],
+        giants: vec![(RotationStep(0), None), (RotationStep(1), Some((&key).into()))],
         products,
         outputs: 2,
         hoisting: Hoisting::Double,
@@ -222,6 +222,61 @@ fn compact_plaintexts_give_the_bits_of_encoded_ones() {
                 Ok(if kept { encoded[k].clone().into() } else { SweepPlaintext::Compact(compact[k].clone()) })
             };
             assert_eq!(run(&mixed), expected);
+        }
+    }
+}
+
+/// Keys that are copied out at each use; remembers the uses, and that each key was given back before the next.
+struct Copies<'a> {
+    keys: Vec<&'a EvaluationKey>,
+    out: Mutex<Vec<(usize, std::sync::Weak<EvaluationKey>)>>,
+}
+
+impl KeyStore for Copies<'_> {
+    fn shape(&self, index: usize) -> &KeyShape {
+        self.keys[index].shape()
+    }
+    fn take(&self, index: usize) -> Result<Arc<EvaluationKey>, CkksError> {
+        let mut out = self.out.lock().unwrap();
+        assert!(out.iter().all(|(_, key)| key.upgrade().is_none()), "one key at a time");
+        if out.len() == 6 {
+            return Err(CkksError::KeyStore { index, what: "gone".into() });
+        }
+        let key = Arc::new(self.keys[index].clone());
+        out.push((index, Arc::downgrade(&key)));
+        Ok(key)
+    }
+}
+
+#[test]
+fn keys_of_a_store_give_the_bits_of_keys_in_memory() {
+    for case in [Case::new(8, 3, GADGET), Case::new(13, 3, GADGET)] {
+        for hoisting in [Hoisting::Single, Hoisting::Double] {
+            let special = if hoisting == Hoisting::Double { GADGET.special_limbs } else { 0 };
+            let encoder = case.world.context.encoder();
+            let plaintext = |k: usize| -> Result<SweepPlaintext, CkksError> {
+                Ok(Arc::new(encoder.encode_complex(&case.diagonals[k], SCALE, case.limbs, special)?).into())
+            };
+            let keys = case.babies.iter().chain(&case.giants).filter_map(|step| step.1.as_ref()).collect();
+            let store = Copies { keys, out: Mutex::new(Vec::new()) };
+            let run = |change: &dyn Fn(&mut LinearSweep<'_>)| {
+                case.with_sweep(hoisting, true, &plaintext, |mut sweep| {
+                    for (steps, first) in [(&mut sweep.babies, 0), (&mut sweep.giants, 2)] {
+                        let stored = |k: usize| Some(KeyHandle::Stored(&store, first + k));
+                        steps.iter_mut().skip(1).enumerate().for_each(|(k, step)| step.1 = stored(k));
+                    }
+                    change(&mut sweep);
+                    case.world.context.linear(&sweep)
+                })
+            };
+            // Babies of each input, then giant steps of each output: two keys each, twice.
+            let more = run(&|_| {});
+            assert!(matches!(more, Err(CkksError::KeyStore { .. })), "eight uses");
+            store.out.lock().unwrap().clear();
+            let one = run(&|sweep| (sweep.outputs, sweep.products) = (1, case.products[..18].to_vec()));
+            let order: Vec<usize> = store.out.lock().unwrap().iter().map(|(index, _)| *index).collect();
+            assert_eq!(order, [0, 1, 0, 1, 2, 3]);
+            assert_eq!(one.unwrap()[0], case.run(hoisting, true).unwrap()[0]);
         }
     }
 }
