@@ -18,6 +18,8 @@ mod journey;
 mod onnx;
 #[path = "command/page.rs"]
 mod page;
+#[path = "command/paging.rs"]
+mod paging;
 #[cfg(feature = "service")]
 #[path = "command/service.rs"]
 mod service;

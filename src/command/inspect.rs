@@ -109,10 +109,17 @@ fn add_bootstraps(report: &mut Report, circuit: &Circuit, place: &str) -> Result
 const CURVE_ROWS: usize = 12;
 
 /// Adds what the circuit's rotations would cost with other keys: a table of some points, all of them as JSON.
-fn add_curve(report: &mut Report, circuit: &Circuit, place: &str) -> Result<(), Error> {
+fn add_curve(report: &mut Report, circuit: &Verified, place: &str) -> Result<(), Error> {
     let curve =
         key_curve(circuit, &Profile::committed()).map_err(|e| Error::new(Kind::Internal, place, e))?;
     if curve.is_empty() {
+        if let Some(plan) = circuit.bootstrap_plan() {
+            report.text += &format!(
+                "\nkeys against time: no curve; a bootstrap needs {} of the {} keys, whatever rotations are chosen",
+                plan.keys.len(),
+                circuit.keys.len()
+            );
+        }
         return Ok(());
     }
     report.text += "\nkeys against time (compile --max-key-memory takes a point; * is this circuit)";

@@ -23,5 +23,5 @@ fn deep_networks_are_bootstrapped_unless_that_is_forbidden() {
     let inspected = done(folder.path(), &["inspect", "deep.loom"]);
     assert!(inspected["bootstrap"]["count"].as_u64() >= Some(3), "{inspected}");
     let text = String::from_utf8(cipherloom(folder.path(), &["inspect", "deep.loom"]).stdout).unwrap();
-    assert!(text.contains("usable levels: "), "{text}");
+    assert!(text.contains("usable levels: ") && text.contains("keys against time: no curve"), "{text}");
 }

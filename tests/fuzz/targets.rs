@@ -13,14 +13,14 @@ use cipherloom::compiler::CompileOptions;
 use cipherloom::compiler::cost::Profile;
 use cipherloom::compiler::frontend::{LoadOptions, load_bytes};
 use cipherloom::ir::container::Kind;
-use cipherloom::ir::scheme::{ChainRequest, Gadget, SecurityPolicy};
+use cipherloom::ir::scheme::{BootstrapRequest, ChainRequest, Gadget, SecurityPolicy};
 use cipherloom::ir::{
-    Circuit, CircuitBuilder, Digit, Gap, InputSpec, Layout, Manifest, OutputSpec, Preprocessing, Step,
-    Verified,
+    Circuit, CircuitBuilder, Digit, Gap, InputSpec, Layout, LayoutId, Manifest, OutputSpec, Preprocessing,
+    Step, ValueId, Verified,
 };
 use cipherloom::ring::Path as KernelPath;
 use cipherloom::runtime::files::{read_inputs, read_keys};
-use cipherloom::runtime::{Evaluator, Options};
+use cipherloom::runtime::{Evaluator, KeySet, Options};
 use cipherloom::{ckks::Context, data};
 use std::io::Cursor;
 use std::sync::{Arc, OnceLock};
@@ -64,6 +64,7 @@ fn keys(bytes: &[u8]) {
     let digest = s.circuit.digest();
     for bytes in [bytes.to_vec(), sealed(bytes, Kind::EvaluationKeys)] {
         drop(read_keys(Cursor::new(&bytes), &s.circuit, &digest, &s.context));
+        drop(KeySet::paged(Cursor::new(bytes), &s.circuit, &digest, &s.context, 1 << 20));
     }
     for kind in [Kind::SecretKey, Kind::PublicKey] {
         let bytes = sealed(bytes, kind);
@@ -211,8 +212,39 @@ fn rotated_square() -> Circuit {
     let request = ChainRequest { log_n: 6, levels: 1, log_scale: 30, base_bits: 40 };
     let parameters = request.parameters(1).expect("parameters");
     let gadget = Gadget { digit_limbs: 1, special_limbs: parameters.special.len() as u32 };
-    let slots = parameters.slots() as u32;
     let mut b = CircuitBuilder::new("fuzzed", parameters).expect("a builder");
+    let (layout, x) = one_input(&mut b);
+    let rotated = b.rotate(x, Step(1), gadget).expect("a rotation");
+    let sum = b.add(x, rotated).expect("a sum");
+    let square = b.mul(sum, sum).expect("a product");
+    let y = b.relinearize_rescale(square, gadget).expect("a value");
+    with_output(b, layout, y)
+}
+
+/// `bootstrapped x`.
+fn bootstrapped() -> Circuit {
+    let request = BootstrapRequest {
+        log_n: 6,
+        log_scale: 40,
+        base_bits: 50,
+        prime_bits: 50,
+        levels: 1,
+        to_coefficients: 2,
+        to_slots: 2,
+        log_degree: 4,
+        squarings: 5,
+        ratio_bits: 7,
+        digit_limbs: 4,
+    };
+    let mut b = CircuitBuilder::bootstrapped("fuzzed", request).expect("a builder");
+    let (layout, x) = one_input(&mut b);
+    let y = b.bootstrap(x).expect("a value");
+    with_output(b, layout, y)
+}
+
+/// An input with a value in each slot.
+fn one_input(b: &mut CircuitBuilder) -> (LayoutId, ValueId) {
+    let slots = b.circuit().slots() as u32;
     let layout = b.layout(Layout {
         shape: vec![slots],
         slots,
@@ -225,10 +257,10 @@ fn rotated_square() -> Circuit {
     let preprocessing = Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] };
     let range = [-1.0, 1.0];
     let x = b.input(InputSpec { name: "x".into(), layout, preprocessing, range }).expect("an input")[0];
-    let rotated = b.rotate(x, Step(1), gadget).expect("a rotation");
-    let sum = b.add(x, rotated).expect("a sum");
-    let square = b.mul(sum, sum).expect("a product");
-    let y = b.relinearize_rescale(square, gadget).expect("a value");
+    (layout, x)
+}
+
+fn with_output(mut b: CircuitBuilder, layout: LayoutId, y: ValueId) -> Circuit {
     let output = OutputSpec {
         name: "y".into(),
         layout,
@@ -256,10 +288,14 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     s.client.write_input(&encrypted, &mut input).expect("memory takes it");
     let array = |head: &[u8], values: usize| [head, &vec![7; values]].concat();
     let text = s.circuit.to_text();
+    let policy = SecurityPolicy::insecure_for_tests();
+    let deep = Verified::new(bootstrapped(), &policy).expect("the circuit is sound");
     let profile = include_str!("../../compiler/tests/profiles/round.json");
     vec![
         ("circuit", "seed", s.circuit.to_bytes()),
+        ("circuit", "seed-bootstrap", deep.to_bytes()),
         ("manifest", "seed", s.client.manifest().to_bytes()),
+        ("manifest", "seed-bootstrap", Manifest::of(&deep).expect("a manifest").to_bytes()),
         ("keys", "seed-evaluation", keys.into_inner()),
         ("keys", "seed-public", public.into_inner()),
         ("keys", "seed-secret", s.secret.clone()),
@@ -274,6 +310,7 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("images", "seed-gray", png(0, 4, 16)),
         ("images", "seed-rgb", png(2, 2, 12)),
         ("text", "seed-circuit", text.into_bytes()),
+        ("text", "seed-bootstrap", deep.to_text().into_bytes()),
         ("text", "seed-profile", profile.as_bytes().to_vec()),
     ]
 }
