@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p cipherloom-runtime --bench bootstrap -- SET.. [--threads 1,2] [--record]`, SET being a name of
 //! `BOOTSTRAP_SETS`; without one nothing runs, since a set at N = 2^16 needs about 8 GiB. Rows go to
-//! `benches/results/bootstrap.json`. Time is that of one bootstrap after a first one, keys and diagonals in memory.
+//! `benches/results/bootstrap.json`. Time is that of one bootstrap after a first one, keys and diagonals in memory. Messages have as
+//! many values as the set has slots, repeated where that is fewer than all; precision is that of one period.
 
 #![allow(
     clippy::print_stdout,
@@ -60,7 +61,7 @@ fn measure(name: &str, request: &BootstrapRequest, threads: &[usize]) -> Vec<Row
         let plain = context.encoder().encode_complex(values, scale(plan.input), limbs, 0).unwrap();
         encrypt_secret(&context, &secret, &plain, &mut randomness).unwrap().expand(&context).unwrap()
     };
-    let kinds = messages(context.slots()).map(|(kind, values)| {
+    let kinds = messages(plan.slots()).map(|(kind, values)| {
         let result = bootstrapper.run(&encrypt(&values), &keys).unwrap();
         let found = decrypt_slots(&context, &secret, &result, scale(plan.output)).unwrap();
         let errors: Vec<f64> =
@@ -68,10 +69,11 @@ fn measure(name: &str, request: &BootstrapRequest, threads: &[usize]) -> Vec<Row
         let mean = errors.iter().sum::<f64>() / errors.len() as f64;
         (kind, -mean.log2(), -errors.iter().fold(0.0f64, |a, b| a.max(*b)).log2())
     });
-    let fresh = encrypt(&messages(context.slots())[0].1);
+    let fresh = encrypt(&messages(plan.slots())[0].1);
     let more = json!({
         "log_n": p.log_n, "log_qp": security.log_qp, "ephemeral_log_qp": security.ephemeral.map(|e| e.log_qp),
         "secret": "uniform ternary, ephemeral of weight 32", "usable_levels": plan.usable_levels(),
+        "slots": plan.slots(),
         "precision_mean_bits": kinds[0].1, "precision_worst_bits": kinds[0].2,
         "kinds": kinds.iter().map(|(kind, mean, worst)| json!([kind, mean, worst])).collect::<Vec<Value>>(),
         "keys": plan.keys.len(), "key_bytes": key_bytes, "plaintext_bytes": bootstrapper.plaintext_bytes(),

@@ -342,7 +342,7 @@ fn set_rows(name: &str, request: &BootstrapRequest) -> Vec<Row> {
     let kinds = kinds.map(|(kind, draw)| {
         let mut noise = Noise::new();
         noise.model = NoiseModel::new(&plan.parameters);
-        let errors = (0..plan.parameters.slots()).map(|_| {
+        let errors = (0..plan.slots()).map(|_| {
             let [re, im] = draw(&mut noise);
             let [re, im] =
                 [set_error(&plan, request, &mut noise, re), set_error(&plan, request, &mut noise, im)];
@@ -362,7 +362,7 @@ fn set_rows(name: &str, request: &BootstrapRequest) -> Vec<Row> {
         "ephemeral_log_qp": security.as_ref().ok().and_then(|report| report.ephemeral).map(|e| e.log_qp),
         "primes": plan.parameters.chain.len(), "special_primes": plan.parameters.special.len(), "digits": digits,
         "usable_levels": plan.usable_levels(), "keys": plan.keys.len(), "key_gib": bytes,
-        "products": 2 * plan.reduction.products(),
+        "products": plan.reductions() * plan.reduction.products(),
     });
     vec![Row { name: format!("study_set_{name}"), value: kinds[0].1, unit: "bits", threads: 1, more }]
 }
@@ -382,7 +382,14 @@ fn set_error(plan: &BootstrapPlan, request: &BootstrapRequest, noise: &mut Noise
     let q_0 = (plan.parameters.chain[0] as f64).log2();
     let coefficient = (plan.parameters.slots() as f64).sqrt();
     let encapsulation = noise.model.key_switch(plan.encapsulation_gadget(), Level(0)).inner;
-    let before = noise.model.division(1).hypot(encapsulation) / coefficient / q_0.exp2();
+    let mut before = noise.model.division(1).hypot(encapsulation);
+    if plan.sparse.is_some() {
+        // The trace, relative to what it makes of the coefficient: ir/src/scheme/bootstrap/noise.rs.
+        let repeats = f64::from(request.log_repeats()).exp2();
+        let switch = noise.model.key_switch(plan.gadget, plan.parameters.top()).total();
+        before = before.hypot(switch * (1.0 - 1.0 / repeats).sqrt());
+    }
+    let before = before / coefficient / q_0.exp2();
     let x = noise.multiple() + m / ratio + noise.gaussian(before)[0];
     // The last factor of coefficients-to-slots and the conjugation, which counts a sum of two.
     let switch = noise.model.key_switch(plan.gadget, plan.reduced_from).total();
@@ -394,8 +401,14 @@ fn set_error(plan: &BootstrapPlan, request: &BootstrapRequest, noise: &mut Noise
         d if d == last => [0.0; 2],
         d => noise.rescale(scales[d], 1),
     });
-    let end = noise.model.division(1) / out_scale;
-    -2.0 * imaginary * scales[last].exp2() / out_scale + noise.gaussian(end)[0] - m
+    let mut end = noise.model.division(1) / out_scale;
+    let mut reduced_scale = out_scale;
+    if let Some(sparse) = &plan.sparse {
+        // The join of halves sums two values that carry a rounding.
+        reduced_scale = sparse.join_scale;
+        end = end.hypot(2.0f64.sqrt() * noise.model.division(1) / reduced_scale);
+    }
+    -2.0 * imaginary * scales[last].exp2() / reduced_scale + noise.gaussian(end)[0] - m
 }
 
 fn main() {

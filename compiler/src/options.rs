@@ -120,7 +120,8 @@ impl Default for CompileOptions {
             off: BTreeSet::new(),
             max_key_bytes: None,
             bootstrapping: Bootstrapping::Auto,
-            bootstrap_sets: BOOTSTRAP_SETS.to_vec(),
+            // Circuits bootstrap all slots.
+            bootstrap_sets: BOOTSTRAP_SETS.into_iter().filter(|(_, set)| set.log_repeats() == 0).collect(),
             policy: SecurityPolicy::standard_128(),
         }
     }

@@ -10,7 +10,8 @@ mod soft_float;
 
 pub use bootstrap::{
     BOOTSTRAP_SETS, BootstrapPlan, BootstrapRequest, EPHEMERAL_WEIGHT, Factor, FactorProduct, Iteration,
-    RANGE, Reduction, ReductionProduct, ReductionStep, ReductionTerm, SlotVector, Transform, TransformFactor,
+    RANGE, Reduction, ReductionProduct, ReductionStep, ReductionTerm, SlotVector, SparseSteps, Transform,
+    TransformFactor,
 };
 pub use params::{Gadget, KeyKind, KeySpec, Level, Parameters, SCALE_BITS};
 pub use primes::{

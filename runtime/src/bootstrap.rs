@@ -1,13 +1,13 @@
 //! Bootstrapping: from a value at a low level to the same value at a high one, after the plan of `ir/src/scheme/bootstrap.rs`.
 //!
-//! Five public steps, each of which can be run and looked at alone: [`Bootstrapper::slots_to_coefficients`],
-//! [`Bootstrapper::raise`], [`Bootstrapper::coefficients_to_slots`], [`Bootstrapper::reduce`] for each of two real halves, and
+//! Public steps, each of which can be run and looked at alone: [`Bootstrapper::slots_to_coefficients`],
+//! [`Bootstrapper::raise`], [`Bootstrapper::trace`] where slots are sparse, [`Bootstrapper::coefficients_to_slots`],
+//! [`Bootstrapper::reduce`] for each of two real halves (of sparse slots for both in one), and
 //! [`Bootstrapper::join`], which ends at the canonical scale of the plan's output. Nothing is chosen here. Relies on the
 //! engine for every operation, and on keys that hold the plan's. Promises: the same bits for any number of threads and any path, since
 //! every operation does.
 
 mod iterated;
-mod real;
 
 use crate::error::RuntimeError;
 use crate::keys::KeySet;
@@ -16,7 +16,7 @@ use cipherloom_ckks::{
     LinearSweep, RotationStep, SweepPlaintext, SweepProduct, Term, Unit,
 };
 use cipherloom_ir::scheme::{
-    BootstrapPlan, Factor, KeyKind, Level, ReductionStep, Transform, TransformFactor,
+    BootstrapPlan, Factor, FactorProduct, Gadget, KeyKind, Level, ReductionStep, Transform, TransformFactor,
 };
 use std::ops::Deref;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub struct Bootstrapper {
     context: Arc<Context>,
     to_coefficients: Vec<Encoded>,
     to_slots: Vec<Encoded>,
+    /// Of sparse slots.
+    join: Option<Encoded>,
 }
 
 /// The diagonals of one factor, in the order of its products.
@@ -63,12 +65,14 @@ impl Bootstrapper {
     /// [`RuntimeError::Parameters`] where `context` does not have the plan's primes.
     pub fn new(plan: BootstrapPlan, context: Arc<Context>) -> Result<Bootstrapper, RuntimeError> {
         let encode = |transform: &Transform| {
-            let factors = transform.factors.iter().map(|factor| encode(&context, factor));
+            let factors = transform.factors.iter().map(|factor| encode_factor(&context, factor));
             factors.collect::<Result<Vec<_>, _>>()
         };
         let to_coefficients = encode(&plan.to_coefficients).map_err(RuntimeError::Parameters)?;
         let to_slots = encode(&plan.to_slots).map_err(RuntimeError::Parameters)?;
-        Ok(Bootstrapper { plan, context, to_coefficients, to_slots })
+        let join = plan.sparse.as_ref().map(|sparse| encode_factor(&context, &sparse.join));
+        let join = join.transpose().map_err(RuntimeError::Parameters)?;
+        Ok(Bootstrapper { plan, context, to_coefficients, to_slots, join })
     }
 
     /// What is carried out.
@@ -78,20 +82,55 @@ impl Bootstrapper {
 
     /// Bytes of the encoded transforms.
     pub fn plaintext_bytes(&self) -> usize {
-        let encoded = self.to_coefficients.iter().chain(&self.to_slots).flatten();
+        let encoded = self.to_coefficients.iter().chain(&self.to_slots).chain(&self.join).flatten();
         encoded.map(|plaintext| size_of_val(plaintext.coefficients())).sum()
     }
 
     /// The value of `a`, at the plan's input level and its canonical scale, at the output's.
     ///
+    /// Where the plan's slots are sparse, those of `a` must repeat with their number as period. Nothing can check it:
+    /// the result repeats in any case, and of other values it has nothing to do with the slots.
+    ///
     /// # Errors
     /// [`CkksError::TooFewLimbs`] for a value below the input level, and those of the engine's operations.
     pub fn run(&self, a: &Ciphertext, keys: &KeySet) -> Result<Ciphertext, CkksError> {
+        let halves = self.halves(a, keys)?;
+        let sums = halves.iter().map(|half| self.reduce(half, keys)).collect::<Result<Vec<_>, _>>()?;
+        self.join(&sums, keys)
+    }
+
+    /// As [`Bootstrapper::run`] for a value whose slots are real, all of them, with one reduction instead of two: the
+    /// other half of the raised coefficients has multiples of `q_0` only. The result is real.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::run`], and [`CkksError::Empty`] for a plan of sparse slots, which has one reduction anyway.
+    pub fn run_real(&self, a: &Ciphertext, keys: &KeySet) -> Result<Ciphertext, CkksError> {
+        let [half, _] = &self.halves(a, keys)?[..] else { return Err(CkksError::Empty) };
+        self.real(&self.reduce(half, keys)?, keys)
+    }
+
+    /// As [`Bootstrapper::run`] for two values whose slots are real, in one: `a + i b` goes through the steps, and what the
+    /// two reductions leave are a and b. The results are real.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::run`], and [`CkksError::Empty`] for a plan of sparse slots.
+    pub fn run_pair(&self, [a, b]: [&Ciphertext; 2], keys: &KeySet) -> Result<[Ciphertext; 2], CkksError> {
+        let [a, b] = [self.at_input(a)?, self.at_input(b)?];
+        let both = self.context.add(&a, &self.context.mul_imaginary(&b)?)?;
+        let [a, b] = &self.halves(&both, keys)?[..] else { return Err(CkksError::Empty) };
+        let [a, b] = [a, b].map(|half| self.real(&self.reduce(half, keys)?, keys));
+        Ok([a?, b?])
+    }
+
+    /// The steps before the reduction.
+    fn halves(&self, a: &Ciphertext, keys: &KeySet) -> Result<Vec<Ciphertext>, CkksError> {
         let coefficients = self.slots_to_coefficients(a, keys)?;
         let raised = self.raise(&coefficients, keys)?;
-        let halves = self.coefficients_to_slots(&raised, keys)?;
-        let [real, imaginary] = halves.map(|half| self.reduce(&half, keys));
-        self.join([real?, imaginary?], keys)
+        self.coefficients_to_slots(&self.trace(raised, keys)?, keys)
+    }
+
+    fn at_input(&self, a: &Ciphertext) -> Result<Ciphertext, CkksError> {
+        self.context.drop_to(a, limbs(self.plan.input))
     }
 
     /// Step 1: a value at level 0 whose coefficients are the slots, at `q_0 / 2^ratio_bits`.
@@ -99,8 +138,7 @@ impl Bootstrapper {
     /// # Errors
     /// As [`Bootstrapper::run`].
     pub fn slots_to_coefficients(&self, a: &Ciphertext, keys: &KeySet) -> Result<Ciphertext, CkksError> {
-        let a = self.context.drop_to(a, limbs(self.plan.input))?;
-        self.transform(a, &self.plan.to_coefficients, &self.to_coefficients, keys)
+        self.transform(self.at_input(a)?, &self.plan.to_coefficients, &self.to_coefficients, keys)
     }
 
     /// Step 2: over all primes, with a multiple of `q_0` in every coefficient that the ephemeral secret keeps small.
@@ -116,17 +154,33 @@ impl Bootstrapper {
         self.context.decapsulate(&raised, &*key.take()?)
     }
 
-    /// Step 3: the coefficients as real slots, first and second half apart.
+    /// Between: of sparse slots, the trace onto their subring, N/2n times what they are. Others stay what they are.
     ///
     /// # Errors
     /// As [`Bootstrapper::run`].
-    pub fn coefficients_to_slots(&self, a: &Ciphertext, keys: &KeySet) -> Result<[Ciphertext; 2], CkksError> {
+    pub fn trace(&self, mut a: Ciphertext, keys: &KeySet) -> Result<Ciphertext, CkksError> {
+        for step in self.plan.sparse.iter().flat_map(|sparse| &sparse.trace) {
+            let key = keys.planned(KeyKind::Rotation(*step), self.plan.gadget)?;
+            let rotated = self.context.rotate(&a, &*key.take()?)?;
+            a = self.context.add(&a, &rotated)?;
+        }
+        Ok(a)
+    }
+
+    /// Step 3: the coefficients as real slots, first and second half apart, or of sparse slots side by side in one.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::run`].
+    pub fn coefficients_to_slots(&self, a: &Ciphertext, keys: &KeySet) -> Result<Vec<Ciphertext>, CkksError> {
         let both = self.transform(a.clone(), &self.plan.to_slots, &self.to_slots, keys)?;
         let key = keys.planned(KeyKind::Conjugation, self.plan.gadget)?;
         let conjugate = self.context.conjugate(&both, &*key.take()?)?;
         let real = self.context.add(&both, &conjugate)?;
+        if self.plan.sparse.is_some() {
+            return Ok(vec![real]);
+        }
         let imaginary = self.context.mul_imaginary(&self.context.sub(&conjugate, &both)?)?;
-        Ok([real, imaginary])
+        Ok(vec![real, imaginary])
     }
 
     /// Step 4: the reduction's last sum, relinearized but not rescaled.
@@ -157,15 +211,31 @@ impl Bootstrapper {
     /// Step 5: real and imaginary parts as one complex value, at the canonical scale of the output's level.
     ///
     /// # Errors
-    /// As [`Bootstrapper::run`].
-    pub fn join(&self, [real, imaginary]: [Ciphertext; 2], keys: &KeySet) -> Result<Ciphertext, CkksError> {
-        let context = &self.context;
-        let turned = context.mul_imaginary(&real)?;
-        let difference = context.sub(&turned, &imaginary)?;
-        let sum = context.add(&turned, &imaginary)?;
+    /// As [`Bootstrapper::run`], and [`CkksError::Empty`] for more or fewer sums than the plan has.
+    pub fn join(&self, sums: &[Ciphertext], keys: &KeySet) -> Result<Ciphertext, CkksError> {
+        let (context, plan) = (&self.context, &self.plan);
+        match (sums, &plan.sparse, &self.join) {
+            ([real, imaginary], None, _) => {
+                let turned = context.mul_imaginary(real)?;
+                let difference = context.sub(&turned, imaginary)?;
+                let sum = context.add(&turned, imaginary)?;
+                let key = keys.planned(KeyKind::Conjugation, plan.gadget)?;
+                let conjugate = context.conjugate(&sum, &*key.take()?)?;
+                context.rescale(&context.add(&difference, &conjugate)?)
+            }
+            ([both], Some(sparse), Some(join)) => {
+                self.factor(&self.real(both, keys)?, (&sparse.join, join), plan.gadget, keys)
+            }
+            _ => Err(CkksError::Empty),
+        }
+    }
+
+    /// What one reduction's last sum leaves: real slots, rescaled.
+    fn real(&self, sum: &Ciphertext, keys: &KeySet) -> Result<Ciphertext, CkksError> {
+        let turned = self.context.mul_imaginary(sum)?;
         let key = keys.planned(KeyKind::Conjugation, self.plan.gadget)?;
-        let conjugate = context.conjugate(&sum, &*key.take()?)?;
-        context.rescale(&context.add(&difference, &conjugate)?)
+        let conjugate = self.context.conjugate(&turned, &*key.take()?)?;
+        self.context.rescale(&self.context.add(&turned, &conjugate)?)
     }
 
     fn sum(&self, step: &ReductionStep, values: &[Ciphertext]) -> Result<Ciphertext, CkksError> {
@@ -188,42 +258,51 @@ impl Bootstrapper {
         encoded: &[Encoded],
         keys: &KeySet,
     ) -> Result<Ciphertext, CkksError> {
-        for (factor, encoded) in transform.factors.iter().zip(encoded) {
-            let steps = |steps: &[u32]| {
-                let with_key = |step: &u32| match step {
-                    0 => Ok((RotationStep(0), None)),
-                    step => {
-                        let key = keys.planned(KeyKind::Rotation(*step), transform.gadget)?;
-                        Ok((RotationStep(*step), Some(key)))
-                    }
-                };
-                steps.iter().map(with_key).collect::<Result<Vec<_>, CkksError>>()
-            };
-            let product = |p: &cipherloom_ir::scheme::FactorProduct| SweepProduct {
-                output: 0,
-                giant: p.giant as usize,
-                input: 0,
-                baby: p.baby as usize,
-            };
-            let sweep = LinearSweep {
-                inputs: vec![&value],
-                babies: steps(&factor.babies)?,
-                giants: steps(&factor.giants)?,
-                products: factor.products.iter().map(product).collect(),
-                outputs: 1,
-                hoisting: Hoisting::Double,
-                rescale: true,
-                plaintext: &|product| Ok(SweepPlaintext::Compact(encoded[product].clone())),
-            };
-            let result = self.context.linear(&sweep)?.pop();
-            value = result.ok_or(CkksError::Empty)?;
+        for factor in transform.factors.iter().zip(encoded) {
+            value = self.factor(&value, factor, transform.gadget, keys)?;
         }
         Ok(value)
+    }
+
+    fn factor(
+        &self,
+        value: &Ciphertext,
+        (factor, encoded): (&TransformFactor, &Encoded),
+        gadget: Gadget,
+        keys: &KeySet,
+    ) -> Result<Ciphertext, CkksError> {
+        let steps = |steps: &[u32]| {
+            let with_key = |step: &u32| match step {
+                0 => Ok((RotationStep(0), None)),
+                step => {
+                    let key = keys.planned(KeyKind::Rotation(*step), gadget)?;
+                    Ok((RotationStep(*step), Some(key)))
+                }
+            };
+            steps.iter().map(with_key).collect::<Result<Vec<_>, CkksError>>()
+        };
+        let product = |p: &FactorProduct| SweepProduct {
+            output: 0,
+            giant: p.giant as usize,
+            input: 0,
+            baby: p.baby as usize,
+        };
+        let sweep = LinearSweep {
+            inputs: vec![value],
+            babies: steps(&factor.babies)?,
+            giants: steps(&factor.giants)?,
+            products: factor.products.iter().map(product).collect(),
+            outputs: 1,
+            hoisting: Hoisting::Double,
+            rescale: true,
+            plaintext: &|product| Ok(SweepPlaintext::Compact(encoded[product].clone())),
+        };
+        self.context.linear(&sweep)?.pop().ok_or(CkksError::Empty)
     }
 }
 
 /// The diagonals of a factor at the scale of the prime that its rescale removes.
-fn encode(context: &Context, factor: &TransformFactor) -> Result<Encoded, CkksError> {
+fn encode_factor(context: &Context, factor: &TransformFactor) -> Result<Encoded, CkksError> {
     let have = context.chain().len();
     let limb = context.chain().get(factor.level.0 as usize);
     let limb = limb.ok_or(CkksError::TooManyLimbs { have: factor.level.limbs(), max: have })?;

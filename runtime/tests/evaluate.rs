@@ -4,6 +4,8 @@
 
 #[path = "evaluate/bootstrap.rs"]
 mod bootstrap;
+#[path = "evaluate/bootstrap_sparse.rs"]
+mod bootstrap_sparse;
 #[path = "../../ir/tests/forms/bootstrapped.rs"]
 mod bootstrapped;
 #[path = "evaluate/bootstraps.rs"]

@@ -5,7 +5,7 @@
 
 use super::{CostModel, PlanCounts, Work};
 use cipherloom_ir::Hoisting;
-use cipherloom_ir::scheme::{BootstrapPlan, Gadget, Level, ReductionStep, Transform};
+use cipherloom_ir::scheme::{BootstrapPlan, Gadget, Level, ReductionStep, Transform, TransformFactor};
 
 impl CostModel {
     /// The same costs with keys of another gadget.
@@ -13,33 +13,45 @@ impl CostModel {
         CostModel { gadget, ..*self }
     }
 
-    /// A whole bootstrap, its diagonals encoded before.
+    /// A whole bootstrap of complex slots, its diagonals encoded before.
+    pub fn complex_bootstrap(&self, plan: &BootstrapPlan) -> u64 {
+        self.bootstrap_reducing(plan, plan.reductions())
+    }
+
+    /// The op of circuits: real slots, one reduction.
     pub fn bootstrap(&self, plan: &BootstrapPlan) -> u64 {
+        self.bootstrap_reducing(plan, 1)
+    }
+
+    fn bootstrap_reducing(&self, plan: &BootstrapPlan, reductions: usize) -> u64 {
         let (high, top) = (self.with_gadget(plan.gadget), plan.parameters.top());
         // Mod-raise: two key switches, and a transform for each limb of both parts.
         let raise = self.with_gadget(plan.encapsulation_gadget()).key_switch(Level(0))
             + high.ns(Work::Encode, top)
             + high.key_switch(top);
+        let traced = plan.sparse.as_ref().map_or(0, |sparse| sparse.trace.len() as u64);
+        let trace = traced * (high.rotate(top) + high.pass(top));
         let halves = high.rotate(plan.reduced_from) + 2 * high.pass(plan.reduced_from);
         let steps = plan.reduction.steps.iter().map(|step| high.step(step));
         let last = high.step(&plan.reduction.last);
-        let output = Level(plan.output.0 + 1);
-        let join = high.rotate(output) + 3 * high.pass(output) + high.rescale(output);
+        let reduced = plan.reduction.last.level;
+        let real = high.rotate(reduced) + 3 * high.pass(reduced) + high.rescale(reduced);
+        let join = real + plan.sparse.as_ref().map_or(0, |sparse| high.factor(&sparse.join));
         let transforms = self.transform(&plan.to_coefficients) + self.transform(&plan.to_slots);
-        transforms + raise + halves + 2 * (steps.sum::<u64>() + last) + join
+        transforms + raise + trace + halves + reductions as u64 * (steps.sum::<u64>() + last) + join
     }
 
     fn transform(&self, transform: &Transform) -> u64 {
         let cost = self.with_gadget(transform.gadget);
+        transform.factors.iter().map(|factor| cost.factor(factor)).sum()
+    }
+
+    fn factor(&self, factor: &TransformFactor) -> u64 {
         let keyed = |steps: &[u32]| steps.iter().filter(|step| **step != 0).count() as u64;
-        let factors = transform.factors.iter().map(|factor| {
-            let products = factor.products.len() as u64;
-            let (babies, giants) = (keyed(&factor.babies), keyed(&factor.giants));
-            let counts = PlanCounts { hoisted: 1, babies, products, giants, outputs: 1 };
-            cost.linear(&counts, factor.level, Hoisting::Double)
-                + products * cost.expansion(factor.level, true)
-        });
-        factors.sum()
+        let products = factor.products.len() as u64;
+        let (babies, giants) = (keyed(&factor.babies), keyed(&factor.giants));
+        let counts = PlanCounts { hoisted: 1, babies, products, giants, outputs: 1 };
+        self.linear(&counts, factor.level, Hoisting::Double) + products * self.expansion(factor.level, true)
     }
 
     /// One step of the reduction, for one part.

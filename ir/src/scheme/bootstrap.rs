@@ -14,6 +14,9 @@
 //!    prime that its rescale removes; constants between the scales stand in the factors; the reduction's own scales are
 //!    computed upwards from the output's, so that it ends at the canonical scale of [`BootstrapPlan::output`] exactly.
 //!
+//! Fewer slots than N/2, repeated, take the same steps with smaller transforms and a single reduction, and two more:
+//! [`SparseSteps`], [`BootstrapPlan::sparse`].
+//!
 //! Circuits use levels 0 to `output`; the primes above belong to the bootstrapping. Promises: pure functions, the same
 //! bits on every machine.
 
@@ -21,11 +24,13 @@ mod iteration;
 mod noise;
 mod reduction;
 mod sets;
+mod sparse;
 mod transform;
 
 pub use iteration::Iteration;
 pub use reduction::{Factor, Reduction, ReductionProduct, ReductionStep, ReductionTerm};
 pub use sets::BOOTSTRAP_SETS;
+pub use sparse::SparseSteps;
 pub use transform::{FactorProduct, SlotVector, Transform, TransformFactor};
 
 use super::params::{Gadget, KeyKind, KeySpec, Level, Parameters};
@@ -54,6 +59,10 @@ const LEVELS_MAX: u32 = 64;
 pub struct BootstrapRequest {
     /// log2 of the ring degree.
     pub log_n: u32,
+    /// log2 of the number of slots, which repeat through all of the ring's; `None` is all, `log_n - 1`. Files of circuits do not hold
+    /// it, since circuits bootstrap all slots: the verifier refuses others.
+    #[serde(skip)]
+    pub sparse_log_slots: Option<u32>,
     /// Canonical scales of circuits stay near `2^log_scale`.
     pub log_scale: u32,
     /// Bits of the base prime `q_0`.
@@ -95,6 +104,8 @@ pub struct BootstrapPlan {
     pub to_slots: Transform,
     /// The modular reduction of real and of imaginary parts.
     pub reduction: Reduction,
+    /// What sparse slots need beside: none for full slots.
+    pub sparse: Option<SparseSteps>,
     /// Gadget of all keys at high levels.
     pub gadget: Gadget,
     /// Every key, each once: sorted.
@@ -109,6 +120,16 @@ impl BootstrapPlan {
         Parameters { chain: chain.to_vec(), raised: raised.to_vec(), ..self.parameters.clone() }
     }
 
+    /// Slots of a message, each repeated through all slots of the ring.
+    pub fn slots(&self) -> usize {
+        1 << self.request.log_slots()
+    }
+
+    /// How many real values are reduced: real and imaginary parts apart, or, of sparse slots, side by side.
+    pub fn reductions(&self) -> usize {
+        if self.sparse.is_some() { 1 } else { 2 }
+    }
+
     /// Levels that a circuit can use between two bootstraps.
     pub fn usable_levels(&self) -> u32 {
         self.output.0 - self.input.0
@@ -119,14 +140,16 @@ impl BootstrapPlan {
         Gadget { digit_limbs: 1, special_limbs: 1 }
     }
 
-    /// Factors of both transforms, in the order of evaluation.
+    /// Factors of both transforms and the join of sparse slots, in the order of evaluation.
     pub fn factors(&self) -> impl Iterator<Item = &TransformFactor> {
-        self.to_coefficients.factors.iter().chain(&self.to_slots.factors)
+        let transforms = self.to_coefficients.factors.iter().chain(&self.to_slots.factors);
+        transforms.chain(self.sparse.iter().map(|sparse| &sparse.join))
     }
 
-    /// Bytes of the transforms' diagonals, encoded as one word per coefficient.
+    /// Bytes of the factors' diagonals, encoded as one word per coefficient of the subring that they repeat in.
     pub fn plaintext_bytes(&self) -> u64 {
-        self.factors().map(|factor| factor.products.len() as u64).sum::<u64>() * self.limb_bytes()
+        let bytes = |factor: &TransformFactor| (factor.products.len() as u64 * 16) << factor.log_period();
+        self.factors().map(bytes).sum()
     }
 
     /// Bytes of the values that live at once while the steps run, at most: the raised value, its halves, and the results of
@@ -155,19 +178,24 @@ impl BootstrapRequest {
     pub fn plan(&self) -> Result<BootstrapPlan, PrimeError> {
         self.check()?;
         let output = Level(self.levels + self.to_coefficients);
+        // Joining sparse slots takes a level.
+        let reduced = Level(output.0 + u32::from(self.log_repeats() > 0));
         let (input, reduced_from) =
-            (self.input(), Level(output.0 + Reduction::levels(self.log_degree, self.squarings)));
+            (self.input(), Level(reduced.0 + Reduction::levels(self.log_degree, self.squarings)));
         let parameters = self.parameters(output, Level(reduced_from.0 + self.to_slots))?;
         let circuit = Parameters { chain: parameters.chain[..output.limbs()].to_vec(), ..parameters.clone() };
         let scale = |level| Scale::canonical(level).value(&circuit);
-        let reduction = Reduction::new(self, &parameters.chain, reduced_from, scale(output));
+        let sparse = (reduced > output)
+            .then(|| SparseSteps::new(self, output, scale(output), parameters.chain[reduced.0 as usize]));
+        let reduced_scale = sparse.as_ref().map_or(scale(output), |sparse| sparse.join_scale);
+        let reduction = Reduction::new(self, &parameters.chain, reduced_from, reduced_scale);
         let gadget = Gadget { digit_limbs: self.digit_limbs, special_limbs: parameters.special.len() as u32 };
         let q_0 = parameters.chain[0] as f64;
         let low = low_gadget(&parameters, input);
         let ratio = libm::exp2(f64::from(self.ratio_bits));
         let to_coefficients = Transform::to_coefficients(self, input, q_0 / ratio / scale(input), low);
         // Each of the two parts is a sum with a conjugate, which doubles it.
-        let to_y = reduction.input_scale / (2.0 * q_0 * RANGE);
+        let to_y = reduction.input_scale / (2.0 * q_0 * RANGE) / self.repeats();
         let to_slots = Transform::to_slots(self, parameters.top(), to_y, gadget);
         let mut plan = BootstrapPlan {
             request: *self,
@@ -178,6 +206,7 @@ impl BootstrapRequest {
             to_coefficients,
             to_slots,
             reduction,
+            sparse,
             gadget,
             keys: vec![],
         };
@@ -186,9 +215,12 @@ impl BootstrapRequest {
     }
 
     fn check(&self) -> Result<(), PrimeError> {
-        let layers = self.log_n.saturating_sub(1);
+        let log_slots_max = self.log_n.saturating_sub(1);
+        // Two factors of no layers are constants, which fewer would have to hold in fewer bits.
+        let layers = self.log_slots().max(2);
         for (what, bits, least, most) in [
             ("ring degree", self.log_n, 4, 17),
+            ("slots", self.log_slots(), 0, log_slots_max),
             ("usable levels", self.levels, 1, LEVELS_MAX),
             ("message ratio", self.ratio_bits, 2, 20),
             ("primes of bootstrapping", self.prime_bits, 30, 50),
@@ -243,11 +275,18 @@ fn keys(plan: &BootstrapPlan) -> Vec<KeySpec> {
         let highest = levels.entry((kind, gadget)).or_insert(level);
         *highest = (*highest).max(level);
     };
+    let mut rotate = |factor: &TransformFactor, gadget| {
+        for step in factor.babies.iter().chain(&factor.giants).filter(|step| **step != 0) {
+            need(KeyKind::Rotation(*step), gadget, factor.level);
+        }
+    };
     for transform in [&plan.to_coefficients, &plan.to_slots] {
-        for factor in &transform.factors {
-            for step in factor.babies.iter().chain(&factor.giants).filter(|step| **step != 0) {
-                need(KeyKind::Rotation(*step), transform.gadget, factor.level);
-            }
+        transform.factors.iter().for_each(|factor| rotate(factor, transform.gadget));
+    }
+    if let Some(sparse) = &plan.sparse {
+        rotate(&sparse.join, plan.gadget);
+        for step in &sparse.trace {
+            need(KeyKind::Rotation(*step), plan.gadget, plan.parameters.top());
         }
     }
     need(KeyKind::Encapsulation, plan.encapsulation_gadget(), Level(0));

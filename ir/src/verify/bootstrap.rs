@@ -28,6 +28,10 @@ pub(super) fn check(circuit: &Circuit, report: &mut Report) -> Option<BootstrapP
         let largest = plan.factors().map(|factor| factor.products.len() as u64).max().unwrap_or(0);
         at_most("diagonals of a factor", largest, MAX_FACTOR_DIAGONALS)
     });
+    report.check(Place::Bootstrap, || match plan.sparse {
+        None => Ok(()),
+        Some(_) => Err(LawError::SparseBootstrapping { log_slots: request.log_slots() }),
+    });
     report.check(Place::Bootstrap, || check_parameters(&circuit.parameters, &plan.circuit()));
     for key in &plan.keys {
         report.check(Place::Bootstrap, || find_key(&circuit.keys, key).map(drop));

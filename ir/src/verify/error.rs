@@ -257,6 +257,12 @@ pub enum LawError {
         /// What differs.
         what: &'static str,
     },
+    /// The op bootstraps all slots; the request is for fewer.
+    #[error("the bootstrapping is one of 2^{log_slots} slots, those of circuits take all")]
+    SparseBootstrapping {
+        /// log2 of the request's slots.
+        log_slots: u32,
+    },
     /// The bootstrapping's plan uses a key that the circuit does not list.
     #[error(
         "the bootstrapping uses a key for {} with gadget {} up to level {}, which the circuit does not list",

@@ -111,6 +111,15 @@ fn factors_of_too_many_diagonals_are_refused() {
     assert!(error.violations.iter().any(|v| matches!(v.law, LawError::Bound { found: 512, .. })), "{error}");
 }
 
+/// Neither files nor the text form say how many slots: in circuits it is all of them.
+#[test]
+fn sparse_slots_are_refused() {
+    let request = cipherloom_ir::scheme::BootstrapRequest { sparse_log_slots: Some(4), ..SMALL };
+    let error = verify_draft(&bootstrapped_flat(request)).unwrap_err();
+    let sparse = LawError::SparseBootstrapping { log_slots: 4 };
+    assert!(error.violations.iter().any(|v| v.law == sparse), "{error}");
+}
+
 /// A circuit of a single bootstrap.
 fn bootstrapped_flat(request: cipherloom_ir::scheme::BootstrapRequest) -> Circuit {
     let mut circuit = bootstrapped(SMALL);

@@ -6,6 +6,7 @@ use cipherloom_ir::*;
 /// A ring too small to be secure, with two usable levels above an input level of 2.
 pub const SMALL: BootstrapRequest = BootstrapRequest {
     log_n: 10,
+    sparse_log_slots: None,
     log_scale: 40,
     base_bits: 50,
     prime_bits: 50,

@@ -32,14 +32,22 @@ impl BootstrapPlan {
         // A coefficient's error is that of a slot over sqrt(N/2); x counts units of q_0.
         let q_0 = self.parameters.chain[0] as f64;
         let encapsulation = model.key_switch(self.encapsulation_gadget(), Level(0)).inner;
-        let raised = libm::hypot(model.division(1), encapsulation) / slots.sqrt() / q_0 / RANGE;
+        let mut raised = libm::hypot(model.division(1), encapsulation) / slots.sqrt() / q_0 / RANGE;
+        if self.sparse.is_some() {
+            // The switch of the trace's rotation k of g is added up by those behind it, 2^(g-k) slots to one, where the
+            // message grows to 2^g times itself: (2^g - 1) / 4^g in all, over the n slots that a coefficient is made of.
+            let switch = model.key_switch(self.gadget, self.parameters.top()).total() / slots.sqrt();
+            let trace = switch * (1.0 - 1.0 / self.request.repeats()).sqrt();
+            raised = libm::hypot(raised, trace / q_0 / RANGE);
+        }
         // The conjugation sums two values that carry the last factor's rounding.
         let switch = model.key_switch(self.gadget, self.reduced_from).total();
         let halves = libm::hypot(2.0 * model.division(1), switch) / libm::exp2(scales[0]);
         let input = libm::hypot(raised, halves);
         let output_scale = Scale::canonical(self.output).value(&self.circuit());
         // The result is -2 Im F at the last scale.
-        let last = 2.0 * libm::exp2(scales[scales.len() - 1]) / output_scale;
+        let reduced_scale = self.sparse.as_ref().map_or(output_scale, |sparse| sparse.join_scale);
+        let last = 2.0 * libm::exp2(scales[scales.len() - 1]) / reduced_scale;
         let step = |depth: usize| model.division(1) / libm::exp2(scales[depth]);
         let (mut variance, mut weights) = (0.0, 0.0);
         for multiple in -MULTIPLE_MAX..=MULTIPLE_MAX {
@@ -63,7 +71,9 @@ impl BootstrapPlan {
             }
         }
         let end = model.division(1) / output_scale;
-        libm::hypot((variance / weights).sqrt(), end)
+        // A part of a slot that the join of sparse slots makes is a sum of two values, each with the rounding of its own slot.
+        let halves = self.sparse.as_ref().map_or(0.0, |s| 2.0f64.sqrt() * model.division(1) / s.join_scale);
+        libm::hypot((variance / weights).sqrt(), libm::hypot(end, halves))
     }
 
     /// What becomes of the part `m` of a message, but for noise: itself up to the fifth order while |m| ≤ 1.

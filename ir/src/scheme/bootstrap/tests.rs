@@ -24,7 +24,7 @@ fn apply(factor: &TransformFactor, input: &SlotVector) -> SlotVector {
         let baby = factor.babies[product.baby as usize] as usize;
         for (s, out) in out.iter_mut().enumerate() {
             let at = (s + giant) % slots;
-            let term = times(diagonal[at], input[(at + baby) % slots]);
+            let term = times(diagonal[at % diagonal.len()], input[(at + baby) % slots]);
             *out = [out[0] + term[0], out[1] + term[1]];
         }
     }
@@ -124,7 +124,7 @@ fn steps_use_what_stands_at_their_level_or_above() {
 
 #[test]
 fn every_set_is_secure_and_has_its_levels() {
-    for ((name, request), levels) in BOOTSTRAP_SETS.iter().zip([9, 14, 4]) {
+    for ((name, request), levels) in BOOTSTRAP_SETS.iter().zip([9, 14, 4, 9]) {
         let plan = request.plan().unwrap();
         let report = SecurityPolicy::standard_128().check(&plan.parameters, &plan.keys);
         let report = report.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -136,6 +136,71 @@ fn every_set_is_secure_and_has_its_levels() {
         // Scales rise towards the input, up to the size of the primes.
         assert!(plan.reduction.log2_scales.is_sorted_by(|a, b| a > b), "{name}");
         assert!(plan.reduction.log2_scales[0] > f64::from(request.prime_bits) - 0.1, "{name}");
+    }
+}
+
+/// The slots of the ring that n slots repeat in.
+fn repeated(values: &SlotVector, slots: usize) -> SlotVector {
+    values.repeat(slots / values.len())
+}
+
+#[test]
+fn sparse_transforms_are_those_of_the_subring() {
+    const LOG_N: u32 = 8;
+    for log_slots in 0..LOG_N - 1 {
+        for count in 1..=log_slots.clamp(2, 3) {
+            let request = BootstrapRequest { sparse_log_slots: Some(log_slots), ..toy(LOG_N, count, count) };
+            let plan = request.plan().unwrap();
+            let (n, slots) = (1usize << log_slots, 1usize << (LOG_N - 1));
+            assert_eq!(plan.slots(), n);
+            let reversed = |j: usize| if n == 1 { 0 } else { j.reverse_bits() >> (usize::BITS - log_slots) };
+            let coefficients: Vec<f64> =
+                (0..2 * n).map(|j| ((j * 37 + 11) % 101) as f64 / 50.0 - 1.0).collect();
+            let values = slots_of(&coefficients);
+            let part = |j: usize, half: usize| coefficients[half * n + reversed(j)];
+            let close = |found: &SlotVector, expected: &SlotVector, constant: f64| {
+                for (found, expected) in found.iter().zip(&repeated(expected, slots)) {
+                    for part in 0..2 {
+                        let error = found[part] / constant - expected[part];
+                        assert!(error.abs() < 1e-9, "2^{log_slots} slots: {found:?} and {expected:?}");
+                    }
+                }
+            };
+            let scale = |level| CanonicalScales::new(&plan.circuit()).value(&Scale::canonical(level));
+            let q_0 = plan.parameters.chain[0] as f64;
+            let complex: SlotVector = (0..n).map(|j| [part(j, 0), part(j, 1)]).collect();
+            let found = transformed(&plan.to_coefficients, &repeated(&complex, slots));
+            close(&found, &values, q_0 / 128.0 / scale(plan.input));
+
+            // The real part of the result: both halves side by side.
+            let mut found = transformed(&plan.to_slots, &repeated(&values, slots));
+            found.iter_mut().for_each(|[_, im]| *im = 0.0);
+            let halves: SlotVector = (0..2 * n).map(|j| [part(j % n, j / n), 0.0]).collect();
+            let up = plan.reduction.input_scale / (2.0 * q_0 * RANGE) / (slots / n) as f64;
+            close(&found, &halves, up);
+
+            let sparse = plan.sparse.as_ref().unwrap();
+            let joined = apply(&sparse.join, &repeated(&halves, slots));
+            close(&joined, &complex, scale(plan.output) / sparse.join_scale);
+            let steps: Vec<u32> = (log_slots..LOG_N - 1).map(|k| 1 << k).collect();
+            assert_eq!(sparse.trace, steps);
+        }
+    }
+}
+
+#[test]
+fn fewer_slots_are_fewer_key_switches_and_all_slots_need_no_more() {
+    let full = NINE_LEVELS.plan().unwrap();
+    let all = BootstrapRequest { sparse_log_slots: Some(15), ..NINE_LEVELS };
+    let same = BootstrapPlan { request: NINE_LEVELS, ..all.plan().unwrap() };
+    assert_eq!(same, full);
+    assert!(full.sparse.is_none() && full.reductions() == 2);
+    let mut before = full;
+    for log_slots in (6..15).rev() {
+        let plan = BootstrapRequest { sparse_log_slots: Some(log_slots), ..NINE_LEVELS }.plan().unwrap();
+        assert_eq!((plan.usable_levels(), plan.reductions()), (9, 1));
+        assert!(plan.factors().count() == 7 && plan.plaintext_bytes() < before.plaintext_bytes());
+        before = plan;
     }
 }
 
@@ -151,6 +216,8 @@ fn impossible_requests_are_refused() {
         BootstrapRequest { digit_limbs: 0, ..NINE_LEVELS },
         BootstrapRequest { prime_bits: 51, ..NINE_LEVELS },
         BootstrapRequest { ratio_bits: 30, ..NINE_LEVELS },
+        BootstrapRequest { sparse_log_slots: Some(16), ..NINE_LEVELS },
+        BootstrapRequest { sparse_log_slots: Some(2), to_slots: 3, ..NINE_LEVELS },
     ] {
         assert!(matches!(request.plan(), Err(PrimeError::Size { .. })), "{request:?}");
     }
