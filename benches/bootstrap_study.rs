@@ -6,6 +6,8 @@
 //! Slots-to-coefficients stands first, so that slots are independent: a slot is drawn as its message and the multiple of
 //! `q_0` that a sparse secret of weight 32 leaves, a sum of 33 uniform numbers rounded.
 //!
+//! Rows of sets also count what is rounded where divisions are merged, and the value of the secret at each slot.
+//!
 //! A little above the soft cap: designs, their arithmetic and their rows are read together.
 
 #![allow(
@@ -55,6 +57,8 @@ struct Case {
 struct Noise {
     state: u64,
     model: NoiseModel,
+    /// The secret's value at the slot, over its root mean square: what is rounded is multiplied by it. The designs are compared at 1.
+    secret: f64,
 }
 
 impl Noise {
@@ -62,7 +66,7 @@ impl Noise {
         // Only the ring matters for rescales.
         let parameters =
             Parameters { log_n: LOG_N, chain: vec![], raised: vec![], special: vec![], log_scale: 40 };
-        Noise { state: 0x9e37_79b9_7f4a_7c15, model: NoiseModel::new(&parameters) }
+        Noise { state: 0x9e37_79b9_7f4a_7c15, model: NoiseModel::new(&parameters), secret: 1.0 }
     }
 
     /// Uniform in [0, 1).
@@ -83,7 +87,7 @@ impl Noise {
 
     /// The error of a rescale by `primes` primes to a scale of `2^log2_scale`.
     fn rescale(&mut self, log2_scale: f64, primes: u32) -> [f64; 2] {
-        let deviation = self.model.division(primes) / log2_scale.exp2();
+        let deviation = self.secret * self.model.division(primes) / log2_scale.exp2();
         self.gaussian(deviation)
     }
 
@@ -344,6 +348,8 @@ fn set_rows(name: &str, request: &BootstrapRequest) -> Vec<Row> {
         noise.model = NoiseModel::new(&plan.parameters);
         let errors = (0..plan.slots()).map(|_| {
             let [re, im] = draw(&mut noise);
+            // A sum of many coefficients, complex.
+            noise.secret = (-(1.0 - noise.uniform()).ln()).sqrt();
             let [re, im] =
                 [set_error(&plan, request, &mut noise, re), set_error(&plan, request, &mut noise, im)];
             re.hypot(im)
@@ -382,7 +388,9 @@ fn set_error(plan: &BootstrapPlan, request: &BootstrapRequest, noise: &mut Noise
     let q_0 = (plan.parameters.chain[0] as f64).log2();
     let coefficient = (plan.parameters.slots() as f64).sqrt();
     let encapsulation = noise.model.key_switch(plan.encapsulation_gadget(), Level(0)).inner;
-    let mut before = noise.model.division(1).hypot(encapsulation);
+    // Sweeps and relinearizations divide by the special primes and a chain prime at once.
+    let merged = |gadget: Gadget| gadget.special_limbs + 1;
+    let mut before = noise.model.division(merged(plan.to_coefficients.gadget)).hypot(encapsulation);
     if plan.sparse.is_some() {
         // The trace, relative to what it makes of the coefficient: ir/src/scheme/bootstrap/noise.rs.
         let repeats = f64::from(request.log_repeats()).exp2();
@@ -393,22 +401,26 @@ fn set_error(plan: &BootstrapPlan, request: &BootstrapRequest, noise: &mut Noise
     let x = noise.multiple() + m / ratio + noise.gaussian(before)[0];
     // The last factor of coefficients-to-slots and the conjugation, which counts a sum of two.
     let switch = noise.model.key_switch(plan.gadget, plan.reduced_from).total();
-    let deviation = (2.0 * noise.model.division(1)).hypot(switch) / scales[0].exp2();
-    let y = x / RANGE + noise.gaussian(deviation)[0];
+    let deviation = (2.0 * noise.model.division(merged(plan.gadget))).hypot(switch) / scales[0].exp2();
+    let y = x / RANGE + noise.gaussian(noise.secret * deviation)[0];
     let out_scale = Scale::canonical(plan.output).value(&plan.circuit());
     let last = scales.len() - 1;
+    let mut steps = plan.reduction.steps.iter();
     let [_, imaginary] = plan.reduction.evaluate([y, 0.0], |depth| match depth {
         d if d == last => [0.0; 2],
-        d => noise.rescale(scales[d], 1),
+        d => {
+            let product = steps.next().is_some_and(|step| step.product.is_some());
+            noise.rescale(scales[d], if product { merged(plan.gadget) } else { 1 })
+        }
     });
-    let mut end = noise.model.division(1) / out_scale;
-    let mut reduced_scale = out_scale;
+    let (mut end, mut reduced_scale) = (noise.model.division(1) / out_scale, out_scale);
     if let Some(sparse) = &plan.sparse {
-        // The join of halves sums two values that carry a rounding.
+        // The join of halves is a sweep of two values that carry a rounding.
         reduced_scale = sparse.join_scale;
+        end = noise.model.division(merged(plan.gadget)) / out_scale;
         end = end.hypot(2.0f64.sqrt() * noise.model.division(1) / reduced_scale);
     }
-    -2.0 * imaginary * scales[last].exp2() / reduced_scale + noise.gaussian(end)[0] - m
+    -2.0 * imaginary * scales[last].exp2() / reduced_scale + noise.gaussian(noise.secret * end)[0] - m
 }
 
 fn main() {
