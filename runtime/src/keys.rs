@@ -24,7 +24,7 @@ pub struct KeySet {
 #[derive(Debug)]
 enum Keys {
     Loaded(Vec<EvaluationKey>),
-    Paged(PagedKeys),
+    Paged(Box<PagedKeys>),
 }
 
 impl KeySet {
@@ -62,7 +62,7 @@ impl KeySet {
         let shapes: Vec<KeyShape> = circuit.keys.iter().map(|spec| key_shape(context, spec)).collect();
         let order = uses::uses(circuit);
         let keys = PagedKeys::open(file, context.clone(), shapes, limit_bytes, &order)?;
-        Ok(KeySet { specs: circuit.keys.clone(), keys: Keys::Paged(keys) })
+        Ok(KeySet { specs: circuit.keys.clone(), keys: Keys::Paged(Box::new(keys)) })
     }
 
     /// How its keys were paged so far, unless they are all in memory.
@@ -86,7 +86,7 @@ impl KeySet {
     fn handle(&self, index: usize) -> KeyHandle<'_> {
         match &self.keys {
             Keys::Loaded(keys) => KeyHandle::Held(&keys[index]),
-            Keys::Paged(keys) => KeyHandle::Stored(keys, index),
+            Keys::Paged(keys) => KeyHandle::Stored(&**keys, index),
         }
     }
 }

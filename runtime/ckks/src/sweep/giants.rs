@@ -37,6 +37,13 @@ struct Moved<'a> {
     first: Poly<Evaluation>,
 }
 
+/// A sum with its digits and its key, both digit by digit, at one prime.
+struct SwitchedAt<'t> {
+    moved: &'t Moved<'t>,
+    digits: Vec<&'t [u64]>,
+    key: [Vec<&'t [u64]>; 2],
+}
+
 /// Part 0 and part 1 of an output at one prime.
 struct Item<'t> {
     output: usize,
@@ -161,7 +168,8 @@ impl<'a> Totals<'a> {
                 for (item, lifted) in items.iter_mut().filter(of_output).zip(lifted) {
                     let digits = digits.load(item.target, lifted);
                     let key = key_limbs(key, item.target, checked.limbs);
-                    add_switched(context, checked.limbs, (moved, &digits, key), item, &mut tiles[..4 * tile]);
+                    let at = SwitchedAt { moved, digits, key };
+                    add_switched(context, checked.limbs, &at, item, &mut tiles[..4 * tile]);
                     item.fresh = false;
                 }
             }
@@ -173,18 +181,19 @@ impl<'a> Totals<'a> {
 fn add_switched(
     context: &Context,
     limbs: usize,
-    (moved, digits, [b, a]): (&Moved<'_>, &[&[u64]], [Vec<&[u64]>; 2]),
+    at: &SwitchedAt<'_>,
     item: &mut Item<'_>,
     tiles: &mut [u64],
 ) {
     let (limb, len) = (context.basis_limb(limbs, item.target), tiles.len() / 4);
+    let SwitchedAt { moved, digits, key: [b, a] } = at;
     let first = if item.target < moved.first.limbs() { moved.first.limb(item.target) } else { &[] };
     let (sums, spare) = tiles.split_at_mut(2 * len);
     let (first_sum, second_sum) = sums.split_at_mut(len);
     let mut cut: [Vec<&[u64]>; 3] = Default::default();
     for start in (0..context.n()).step_by(len) {
         let source = moved.automorphism.tile_source(start, len);
-        for (cut, factors) in cut.iter_mut().zip([digits, &b, &a]) {
+        for (cut, factors) in cut.iter_mut().zip([digits, b, a]) {
             cut.clear();
             cut.extend(factors.iter().map(|words| &words[source..][..len]));
         }
