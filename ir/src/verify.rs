@@ -17,7 +17,7 @@
 //! 12. **Records**: certificate and forecast are finite.
 //! 13. **Uses**: every key is used.
 //! 14. **Memory**: the ciphertexts alive at once stay within a bound (`memory`).
-//! 15. **Bootstrapping**: what the circuit asks for has a plan, whose parameters the circuit has and whose keys it lists
+//! 15. **Bootstrapping**: what the circuit asks for has a plan of all slots, whose parameters the circuit has and whose keys it lists
 //!     (`bootstrap`).
 //!
 //! Not checked: that slots which are bootstrapped are within its bound; that the gaps of every value hold what its layout says, and that a fold is gathered before its result
