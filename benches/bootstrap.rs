@@ -1,9 +1,10 @@
 //! Bootstrapping at full size: seconds, precision on four kinds of messages, bytes of keys, peak memory.
 //!
-//! `cargo bench -p cipherloom-runtime --bench bootstrap -- SET.. [--threads 1,2] [--record]`, SET being a name of
+//! `cargo bench -p cipherloom-runtime --bench bootstrap -- SET.. [--threads 1,2] [--vectors 100] [--record]`, SET being a name of
 //! `BOOTSTRAP_SETS`; without one nothing runs, since a set at N = 2^16 needs about 8 GiB. Rows go to
 //! `benches/results/bootstrap.json`. Time is that of one bootstrap after a first one, keys and diagonals in memory. Messages have as
-//! many values as the set has slots, repeated where that is fewer than all; precision is that of one period.
+//! many values as the set has slots, repeated where that is fewer than all; precision is that of one period,
+//! over so many uniform vectors; it must be the predicted one within a factor of 2. The other kinds of messages are measured once.
 
 #![allow(
     clippy::print_stdout,
@@ -14,7 +15,7 @@
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
 
-use cipherloom_ckks::{Complex, Context, KeyShape, Limbs};
+use cipherloom_ckks::{Ciphertext, Complex, Context, KeyShape, Limbs};
 use cipherloom_client::{KeyGenerator, Randomness, SecretKey, decrypt_slots, encrypt_secret};
 use cipherloom_ir::scheme::{BOOTSTRAP_SETS, BootstrapRequest, KeySpec, Level, Scale, SecurityPolicy};
 use cipherloom_ring::Path;
@@ -28,14 +29,19 @@ fn main() {
     let arguments = Arguments::parse();
     for (name, request) in &BOOTSTRAP_SETS {
         if arguments.filters.iter().any(|wanted| wanted == name) {
-            let rows = measure(name, request, arguments.threads.as_deref().unwrap_or(&[1]));
+            let rows = measure(
+                name,
+                request,
+                arguments.threads.as_deref().unwrap_or(&[1]),
+                arguments.count.unwrap_or(1),
+            );
             rows.iter().for_each(harness::print);
             harness::finish(&arguments, "bootstrap", &rows);
         }
     }
 }
 
-fn measure(name: &str, request: &BootstrapRequest, threads: &[usize]) -> Vec<Row> {
+fn measure(name: &str, request: &BootstrapRequest, threads: &[usize], vectors: usize) -> Vec<Row> {
     let plan = request.plan().unwrap();
     let security = SecurityPolicy::standard_128().check(&plan.parameters, &plan.keys).unwrap();
     let p = &plan.parameters;
@@ -61,50 +67,100 @@ fn measure(name: &str, request: &BootstrapRequest, threads: &[usize]) -> Vec<Row
         let plain = context.encoder().encode_complex(values, scale(plan.input), limbs, 0).unwrap();
         encrypt_secret(&context, &secret, &plain, &mut randomness).unwrap().expand(&context).unwrap()
     };
-    let kinds = messages(plan.slots()).map(|(kind, values)| {
+    let errors = |result: &Ciphertext, level: Level, values: &[Complex]| {
+        let found = decrypt_slots(&context, &secret, result, scale(level)).unwrap();
+        let mut errors = Errors::default();
+        found.iter().zip(values).for_each(|(f, v)| errors.add((f.re - v.re).hypot(f.im - v.im)));
+        errors
+    };
+    let kinds = messages(plan.slots(), 1).map(|(kind, values)| {
         let result = bootstrapper.run(&encrypt(&values), &keys).unwrap();
-        let found = decrypt_slots(&context, &secret, &result, scale(plan.output)).unwrap();
-        let errors: Vec<f64> =
-            found.iter().zip(&values).map(|(f, v)| (f.re - v.re).hypot(f.im - v.im)).collect();
-        let mean = errors.iter().sum::<f64>() / errors.len() as f64;
-        (kind, -mean.log2(), -errors.iter().fold(0.0f64, |a, b| a.max(*b)).log2())
+        (kind, errors(&result, plan.output, &values))
     });
-    let fresh = encrypt(&messages(plan.slots())[0].1);
+    let mut uniform = kinds[0].1;
+    for seed in 2..=vectors as u64 {
+        let [(_, values), ..] = messages(plan.slots(), seed);
+        let result = bootstrapper.run(&encrypt(&values), &keys).unwrap();
+        uniform.join(&errors(&result, plan.output, &values));
+    }
+    // The mean modulus of a complex error is sqrt(pi/2) deviations of a part.
+    let deviation = plan.noise().hypot(plan.series_error(1.0));
+    let predicted = -(deviation * std::f64::consts::FRAC_PI_2.sqrt()).log2();
+    assert!(
+        (uniform.mean_bits() - predicted).abs() < 1.0,
+        "measured noise is the predicted one within a factor of 2"
+    );
+
+    let [(_, values), _, (_, one_sided), _] = messages(plan.slots(), 1);
+    let fresh = encrypt(&values);
+    let twice = plan.iteration().map(|iteration| {
+        let result = bootstrapper.run_twice(&fresh, &iteration, &keys).unwrap();
+        errors(&result, iteration.output, &values).mean_bits()
+    });
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let real = encrypt(&one_sided);
+    let real_s = (plan.reductions() == 2)
+        .then(|| pool(1).install(|| seconds(|| bootstrapper.run_real(&real, &keys).unwrap())));
     let more = json!({
         "log_n": p.log_n, "log_qp": security.log_qp, "ephemeral_log_qp": security.ephemeral.map(|e| e.log_qp),
         "secret": "uniform ternary, ephemeral of weight 32", "usable_levels": plan.usable_levels(),
-        "slots": plan.slots(),
-        "precision_mean_bits": kinds[0].1, "precision_worst_bits": kinds[0].2,
-        "kinds": kinds.iter().map(|(kind, mean, worst)| json!([kind, mean, worst])).collect::<Vec<Value>>(),
+        "slots": plan.slots(), "vectors": vectors,
+        "precision_mean_bits": uniform.mean_bits(), "precision_worst_bits": uniform.worst_bits(),
+        "predicted_mean_bits": predicted, "twice_mean_bits": twice, "real_s": real_s,
+        "kinds": kinds.iter().map(|(kind, e)| json!([kind, e.mean_bits(), e.worst_bits()])).collect::<Vec<Value>>(),
         "keys": plan.keys.len(), "key_bytes": key_bytes, "plaintext_bytes": bootstrapper.plaintext_bytes(),
     });
     let mut rows: Vec<Row> = threads
         .iter()
         .map(|&threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let seconds = pool.install(|| {
-                let start = Instant::now();
-                bootstrapper.run(&fresh, &keys).unwrap();
-                start.elapsed().as_secs_f64()
-            });
+            let value = pool(threads).install(|| seconds(|| bootstrapper.run(&fresh, &keys).unwrap()));
             let suffix = if threads == 1 { String::new() } else { format!("_{threads}t") };
-            Row {
-                name: format!("bootstrap_{name}{suffix}_s"),
-                value: seconds,
-                unit: "s",
-                threads,
-                more: more.clone(),
-            }
+            Row { name: format!("bootstrap_{name}{suffix}_s"), value, unit: "s", threads, more: more.clone() }
         })
         .collect();
-    let gib = peak_gib();
+    let gib = harness::peak_gib();
     rows.push(Row { name: format!("bootstrap_{name}_gib"), value: gib, unit: "gib", threads: 1, more });
     rows
 }
 
+/// Seconds of a call.
+fn seconds<T>(call: impl FnOnce() -> T) -> f64 {
+    let start = Instant::now();
+    call();
+    start.elapsed().as_secs_f64()
+}
+
+/// Absolute errors of slots.
+#[derive(Clone, Copy, Default)]
+struct Errors {
+    count: usize,
+    sum: f64,
+    largest: f64,
+}
+
+impl Errors {
+    fn add(&mut self, error: f64) {
+        self.join(&Errors { count: 1, sum: error, largest: error });
+    }
+
+    fn join(&mut self, other: &Errors) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.largest = self.largest.max(other.largest);
+    }
+
+    fn mean_bits(&self) -> f64 {
+        -(self.sum / self.count as f64).log2()
+    }
+
+    fn worst_bits(&self) -> f64 {
+        -self.largest.log2()
+    }
+}
+
 /// Uniform in the unit square, constant, one-sided as after a ReLU, one-hot.
-fn messages(slots: usize) -> [(&'static str, Vec<Complex>); 4] {
-    let mut state = 1u64;
+fn messages(slots: usize, seed: u64) -> [(&'static str, Vec<Complex>); 4] {
+    let mut state = seed;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
@@ -115,12 +171,4 @@ fn messages(slots: usize) -> [(&'static str, Vec<Complex>); 4] {
     one_hot[slots / 3].re = 1.0;
     let constant = vec![Complex { re: 1.0, im: -1.0 }; slots];
     [("uniform", uniform), ("constant", constant), ("one-sided", one_sided), ("one-hot", one_hot)]
-}
-
-/// Largest resident size of this process so far.
-fn peak_gib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("");
-    let kib = line.split_whitespace().nth(1).and_then(|word| word.parse::<f64>().ok());
-    kib.unwrap_or(f64::NAN) / f64::from(1u32 << 20)
 }
