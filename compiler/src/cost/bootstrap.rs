@@ -76,7 +76,7 @@ mod tests {
     fn more_levels_cost_more() {
         let ns = |set: usize| {
             let plan = BOOTSTRAP_SETS[set].1.plan().expect("the sets exist");
-            CostModel::new(&Profile::committed(), plan.parameters.log_n, plan.gadget).bootstrap(&plan)
+            CostModel::new(&Profile::committed(), plan.parameters.log_n, plan.gadget).complex_bootstrap(&plan)
         };
         let switch = |set: usize| {
             let plan = BOOTSTRAP_SETS[set].1.plan().expect("the sets exist");
