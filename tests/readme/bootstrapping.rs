@@ -1,11 +1,16 @@
-//! The tables of docs/bootstrapping.md, made from the rows of the precision study.
+//! The tables of docs/bootstrapping.md, made from the rows of the precision study and of the bootstraps at full size.
 
 use super::benchmarks::origin;
 use serde_json::Value;
 
 /// Marker and table, for each table of the document.
 pub fn tables(rows: &[Value]) -> Vec<(&'static str, String)> {
-    vec![("bootstrap designs", designs(rows)), ("bootstrap sets", sets(rows))]
+    vec![
+        ("bootstrap designs", designs(rows)),
+        ("bootstrap sets", sets(rows)),
+        ("bootstrap measured", measured(rows)),
+        ("resnet20", resnet20(rows)),
+    ]
 }
 
 fn number(row: &Value, field: &str) -> f64 {
@@ -86,4 +91,77 @@ fn sets(rows: &[Value]) -> String {
         used.push(row);
     }
     out + &origin(&used)
+}
+
+/// Bootstraps at full size: the row on one thread leads, those on two threads and of memory stand beside it.
+fn measured(rows: &[Value]) -> String {
+    let mut out = String::from(
+        "| set | slots | one thread | two threads | real slots, one thread | peak | vectors | mean, worst bits | predicted mean | twice: mean bits |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    let mut used = Vec::new();
+    let find = |name: String| rows.iter().find(|row| row["name"] == name.as_str());
+    for row in rows {
+        let Some(set) =
+            row["name"].as_str().and_then(|name| name.strip_prefix("bootstrap_")?.strip_suffix("_s"))
+        else {
+            continue;
+        };
+        let Some(memory) = find(format!("bootstrap_{set}_gib")) else { continue };
+        let optional = |value: Option<f64>, unit: &str| match value {
+            Some(value) => format!("{value:.1}{unit}"),
+            None => "–".into(),
+        };
+        let two_threads = find(format!("bootstrap_{set}_2t_s")).map(|row| number(row, "value"));
+        out += &format!(
+            "| {set} | {} | {:.1} s | {} | {} | {:.1} GiB | {} | {:.1}, {:.1} | {:.1} | {} |\n",
+            number(row, "slots"),
+            number(row, "value"),
+            optional(two_threads, " s"),
+            optional(row["real_s"].as_f64(), " s"),
+            number(memory, "value"),
+            number(row, "vectors"),
+            number(row, "precision_mean_bits"),
+            number(row, "precision_worst_bits"),
+            number(row, "predicted_mean_bits"),
+            optional(row["twice_mean_bits"].as_f64(), ""),
+        );
+        used.push(row);
+    }
+    out + &origin(&used)
+}
+
+fn resnet20(rows: &[Value]) -> String {
+    let Some(row) = rows.iter().find(|row| row["name"] == "resnet20_cifar10_run_s") else {
+        return String::new();
+    };
+    let percent = |field: &str| format!("{:.1} %", number(row, field));
+    let out = format!(
+        "| what | value |\n|---|---|\n\
+         | one image, {} threads, median of {} | {:.1} s |\n\
+         | bootstraps | {} |\n\
+         | keys: made in, bytes in memory | {:.0} s, {:.1} GB |\n\
+         | peak memory | {:.1} GiB |\n\
+         | encrypted class is that of the exact meaning | {} of {} |\n\
+         | encrypted class is the label | {} |\n\
+         | largest error of a score, of the span of an image's scores | {} |\n\
+         | accuracy on the first {} test images: the file, the circuit's exact meaning | {}, {} |\n\
+         | compilation | {:.0} s |\n",
+        number(row, "threads"),
+        number(row, "images"),
+        number(row, "value"),
+        number(row, "bootstraps"),
+        number(row, "keygen_s"),
+        number(row, "key_bytes") / 1e9,
+        number(row, "peak_gib"),
+        number(row, "agree_with_exact"),
+        number(row, "images"),
+        percent("encrypted_accuracy_percent"),
+        percent("largest_error_percent_of_span"),
+        number(row, "exact_images"),
+        percent("clear_accuracy_percent"),
+        percent("exact_accuracy_percent"),
+        number(row, "compile_s"),
+    );
+    out + &origin(&[row])
 }
