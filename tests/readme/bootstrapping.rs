@@ -157,7 +157,7 @@ fn resnet20(rows: &[Value]) -> String {
         number(row, "agree_with_exact"),
         number(row, "images"),
         percent("encrypted_accuracy_percent"),
-        percent("largest_error_percent_of_span"),
+        format_args!("{:.4} %", number(row, "largest_error_percent_of_span")),
         number(row, "exact_images"),
         percent("clear_accuracy_percent"),
         percent("exact_accuracy_percent"),

@@ -11,11 +11,15 @@
 //! from `t >= 1/2` to `2t`. All words stay within `2^53`, so only so many layers follow each other
 //! ([`forward_layers`], [`inverse_layers`]); then a pass begins with a reduction, of three instructions per word.
 
+mod leaf;
+
 use std::arch::x86_64::*;
 
+use leaf::{forward_groups, forward_lines, inverse_groups, inverse_lines};
+
 use super::{
-    LANES, Lanes, Line, Prime, add, canonical, load, load_floats, nearest_integer, prime, product, reduce,
-    splat, store, store_floats, sub,
+    Lanes, Line, Prime, add, canonical, load, load_floats, nearest_integer, prime, reduce, splat, store,
+    store_floats, sub,
 };
 use crate::roots::FloatRoots;
 
@@ -81,7 +85,7 @@ fn root(p: &Prime, value: Lanes) -> Root {
     Root { value, quotient: _mm256_mul_pd(value, p.inverse) }
 }
 
-/// As [`product`]: `y` times the root; the quotient does not wait for `y w`.
+/// As `product`: `y` times the root; the quotient does not wait for `y w`.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 fn by_root(p: &Prime, y: Lanes, w: &Root) -> Lanes {
@@ -273,123 +277,6 @@ fn inverse_top<const REDUCE: bool>(plan: &Plan<'_>, block: &mut [Line]) {
     }
 }
 
-/// Four lines: the rows of a pass with one column, or groups of four words.
-type Leaf = [Line; 4];
-
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn read_leaves<const FIRST: bool, const REDUCE: bool>(p: &Prime, leaves: &[Leaf; COLUMNS]) -> Rows<COLUMNS> {
-    let mut rows = [[splat(0.0); COLUMNS]; 4];
-    for (c, leaf) in leaves.iter().enumerate() {
-        for (row, line) in rows.iter_mut().zip(leaf) {
-            row[c] = read::<FIRST, REDUCE>(p, line);
-        }
-    }
-    rows
-}
-
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn write_leaves<const LAST: bool>(p: &Prime, rows: &Rows<COLUMNS>, leaves: &mut [Leaf; COLUMNS]) {
-    for (c, leaf) in leaves.iter_mut().enumerate() {
-        for (line, row) in leaf.iter_mut().zip(rows) {
-            write::<LAST>(p, line, row[c]);
-        }
-    }
-}
-
-/// A pass over neighbouring leaves, line by line, the first of them with root `k`.
-#[target_feature(enable = "avx2,fma")]
-fn forward_lines<const REDUCE: bool>(plan: &Plan<'_>, leaves: &mut [Leaf], k: usize) {
-    let p = &plan.p;
-    for (t, leaves) in leaves.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
-        let mut rows = read_leaves::<false, REDUCE>(p, leaves);
-        let k = k + COLUMNS * t;
-        forward_rows(p, &mut rows, &[pass_roots(plan, k), pass_roots(plan, k + 1)]);
-        write_leaves::<false>(p, &rows, leaves);
-    }
-}
-
-/// The same backwards; the first leaf has mirror `k`.
-#[target_feature(enable = "avx2,fma")]
-fn inverse_lines<const REDUCE: bool>(plan: &Plan<'_>, leaves: &mut [Leaf], k: usize) {
-    let p = &plan.p;
-    for (t, leaves) in leaves.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
-        let mut rows = read_leaves::<false, REDUCE>(p, leaves);
-        let k = k - COLUMNS * t;
-        inverse_rows(p, &mut rows, &[pass_roots(plan, k), pass_roots(plan, k - 1)]);
-        write_leaves::<false>(p, &rows, leaves);
-    }
-}
-
-/// The roots of the last two layers of four groups.
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn group_roots(plan: &Plan<'_>, u: Lanes) -> PassRoots {
-    let p = &plan.p;
-    [root(p, product(p, u, u)), root(p, u), root(p, product(p, u, plan.i))]
-}
-
-/// The roots of the last two layers of four groups backwards, from place `last` of the table.
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn mirrored_roots(plan: &Plan<'_>, last: usize) -> PassRoots {
-    group_roots(plan, _mm256_permute4x64_pd::<0x1b>(load_roots(&plan.roots.groups[last])))
-}
-
-/// Rows to columns of each leaf.
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn transpose(rows: &Rows<COLUMNS>) -> Rows<COLUMNS> {
-    const LOW: i32 = 0x20;
-    const HIGH: i32 = 0x31;
-    let mut columns = [[splat(0.0); COLUMNS]; 4];
-    for i in 0..COLUMNS {
-        let (a, b) = (_mm256_unpacklo_pd(rows[0][i], rows[1][i]), _mm256_unpackhi_pd(rows[0][i], rows[1][i]));
-        let (c, d) = (_mm256_unpacklo_pd(rows[2][i], rows[3][i]), _mm256_unpackhi_pd(rows[2][i], rows[3][i]));
-        columns[0][i] = _mm256_permute2f128_pd::<LOW>(a, c);
-        columns[1][i] = _mm256_permute2f128_pd::<LOW>(b, d);
-        columns[2][i] = _mm256_permute2f128_pd::<HIGH>(a, c);
-        columns[3][i] = _mm256_permute2f128_pd::<HIGH>(b, d);
-    }
-    columns
-}
-
-/// out [0, q): the last two layers of neighbouring leaves, the first of them with root `k`.
-#[target_feature(enable = "avx2,fma")]
-fn forward_groups<const REDUCE: bool>(plan: &Plan<'_>, leaves: &mut [Leaf], k: usize) {
-    let p = &plan.p;
-    let groups = plan.roots.groups[k - plan.roots.groups.len()..].as_chunks().0;
-    for (leaves, groups) in leaves.as_chunks_mut::<COLUMNS>().0.iter_mut().zip(groups) {
-        let groups: &[_; COLUMNS] = groups;
-        let roots = [group_roots(plan, load_roots(&groups[0])), group_roots(plan, load_roots(&groups[1]))];
-        let mut columns = transpose(&read_leaves::<false, REDUCE>(p, leaves));
-        forward_rows(p, &mut columns, &roots);
-        write_leaves::<true>(p, &transpose(&columns), leaves);
-    }
-}
-
-/// in [0, q): the first two layers of the inverse; the first leaf has mirror `k`.
-#[target_feature(enable = "avx2,fma")]
-fn inverse_groups(plan: &Plan<'_>, leaves: &mut [Leaf], k: usize) {
-    let p = &plan.p;
-    let last = k - plan.roots.groups.len();
-    for (t, leaves) in leaves.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
-        let last = last - COLUMNS * t;
-        let roots = [mirrored_roots(plan, last), mirrored_roots(plan, last - 1)];
-        let mut columns = transpose(&read_leaves::<true, false>(p, leaves));
-        inverse_rows(p, &mut columns, &roots);
-        write_leaves::<false>(p, &transpose(&columns), leaves);
-    }
-}
-
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn load_roots(words: &[f64; LANES]) -> Lanes {
-    // SAFETY: the array is 32 readable bytes; the load needs no alignment.
-    unsafe { _mm256_loadu_pd(words.as_ptr()) }
-}
-
 /// All passes over a block of `4^m > 4` lines, whose group has root `k`, `since` layers after the last reduction.
 #[target_feature(enable = "avx2,fma")]
 fn forward_block<const FIRST: bool>(plan: &Plan<'_>, block: &mut [Line], k: usize, since: u32) {
@@ -479,7 +366,7 @@ fn inverse_area(plan: &Plan<'_>, area: &mut [Line], lines: usize, k: usize) -> u
 /// in [0, q), out [0, q): coefficients to values in bit-reversed order.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernel) fn forward(roots: &FloatRoots, a: &mut [u64]) {
-    let plan = Plan::new(roots, forward_layers(bits(roots.q)));
+    let plan = Plan::new(roots, forward_layers(roots.q.ilog2() + 1));
     let lines = a.as_chunks_mut().0;
     let layers = lines.len().ilog2();
     if layers.is_multiple_of(PASS) {
@@ -498,7 +385,7 @@ pub(in crate::kernel) fn forward(roots: &FloatRoots, a: &mut [u64]) {
 /// in [0, q), out [0, q): values in bit-reversed order to coefficients.
 #[target_feature(enable = "avx2,fma")]
 pub(in crate::kernel) fn inverse(roots: &FloatRoots, a: &mut [u64]) {
-    let plan = Plan::new(roots, inverse_layers(bits(roots.q)));
+    let plan = Plan::new(roots, inverse_layers(roots.q.ilog2() + 1));
     let lines = a.as_chunks_mut().0;
     let layers = lines.len().ilog2();
     if layers.is_multiple_of(PASS) {
@@ -516,8 +403,4 @@ pub(in crate::kernel) fn inverse(roots: &FloatRoots, a: &mut [u64]) {
         false => inverse_top::<false>(&plan, lines),
         true => inverse_top::<true>(&plan, lines),
     }
-}
-
-fn bits(q: u64) -> u32 {
-    u64::BITS - q.leading_zeros()
 }
