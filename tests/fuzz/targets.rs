@@ -225,6 +225,7 @@ fn rotated_square() -> Circuit {
 fn bootstrapped() -> Circuit {
     let request = BootstrapRequest {
         log_n: 6,
+        sparse_log_slots: None,
         log_scale: 40,
         base_bits: 50,
         prime_bits: 50,

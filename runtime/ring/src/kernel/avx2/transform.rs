@@ -222,10 +222,9 @@ fn inverse_pass<const TOP: bool, const REDUCE: bool>(plan: &Plan<'_>, block: &mu
         }
         if TOP {
             inverse_halves(p, &mut rows, &roots);
-            for (i, j) in [(0, 2), (1, 3)] {
-                for c in 0..COLUMNS {
-                    (rows[i][c], rows[j][c]) = top_butterfly(p, rows[i][c], rows[j][c], &shares);
-                }
+            let (low, high) = rows.split_at_mut(2);
+            for (x, y) in low.as_flattened_mut().iter_mut().zip(high.as_flattened_mut()) {
+                (*x, *y) = top_butterfly(p, *x, *y, &shares);
             }
         } else {
             inverse_rows(p, &mut rows, &roots);
