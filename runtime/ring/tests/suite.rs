@@ -3,6 +3,8 @@
 
 #[path = "suite/definition.rs"]
 mod definition;
+#[path = "suite/extremes.rs"]
+mod extremes;
 #[path = "suite/laws.rs"]
 mod laws;
 #[path = "suite/pointwise.rs"]
