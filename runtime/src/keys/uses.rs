@@ -1,6 +1,6 @@
 //! The order in which a circuit uses its keys when its nodes run one after the other: what paging makes room by.
 //!
-//! Follows the evaluation of a node ([`crate::encrypted`]), of a bootstrap ([`crate::Bootstrapper::run`]) and of a linear sweep
+//! Follows the evaluation of a node ([`crate::encrypted`]), of a bootstrap ([`crate::Bootstrapper::run_real`]) and of a linear sweep
 //! ([`cipherloom_ckks::KeyStore`]). A use that comes otherwise costs time, never a wrong result.
 
 use super::planned;
@@ -44,14 +44,11 @@ fn uses_of_plan(plan: &LinearPlan) -> Vec<usize> {
 fn uses_of_bootstrap(plan: &BootstrapPlan, keys: &[KeySpec]) -> Vec<usize> {
     let high = |kind| planned(keys, kind, plan.gadget);
     let encapsulation = planned(keys, KeyKind::Encapsulation, plan.encapsulation_gadget());
-    let relinearizations = [high(KeyKind::Relinearization); 2];
     let steps = uses_of_transform(&plan.to_coefficients, keys).into_iter().map(Some);
     steps
         .chain([encapsulation, high(KeyKind::Decapsulation)])
         .chain(uses_of_transform(&plan.to_slots, keys).into_iter().map(Some))
-        .chain([high(KeyKind::Conjugation)])
-        .chain(relinearizations)
-        .chain([high(KeyKind::Conjugation)])
+        .chain([KeyKind::Conjugation, KeyKind::Relinearization, KeyKind::Conjugation].map(high))
         .flatten()
         .collect()
 }

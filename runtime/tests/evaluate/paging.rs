@@ -8,7 +8,9 @@ use cipherloom_ir::container::{ContainerReader, ContainerWriter, Kind};
 use cipherloom_ir::{Circuit, Digest, Manifest, Verified};
 use cipherloom_ring::Path;
 use cipherloom_runtime::files::{FileError, read_keys};
-use cipherloom_runtime::{Evaluator, KeySet, Options, RuntimeError, Silent, expanded_key_bytes};
+use cipherloom_runtime::{
+    Evaluator, KeySet, MemoryDemand, Options, RuntimeError, Silent, expanded_key_bytes,
+};
 use std::fs::File;
 use std::io::{Cursor, Seek, SeekFrom, Write};
 use std::sync::Arc;
@@ -181,4 +183,14 @@ fn what_is_wrong_when_the_file_is_opened_is_found_there() {
     let turned = file.finish().unwrap().into_inner();
     let found = refused(&|keys| keys.clone_from(&turned));
     assert!(matches!(found, Some(FileError::Shape { index: 0, .. })), "{found:?}");
+}
+
+/// Sums of what a circuit's file says end at the largest number.
+#[test]
+fn a_forecast_may_be_any_number() {
+    let mut made = circuit(FORMS[0]);
+    made.forecast.memory_bytes = u64::MAX;
+    let demand = MemoryDemand::of(&Verified::new(made, &policy()).unwrap(), 1 << 30);
+    assert_eq!((demand.whole(), demand.least()), (u64::MAX, u64::MAX));
+    assert!(demand.key_limit(u64::MAX - 1).is_none());
 }
