@@ -47,10 +47,12 @@ impl Server {
         max_memory_bytes: Option<u64>,
     ) -> Result<Server, Error> {
         let demand = MemoryDemand::of(&circuit, options.plaintext_budget_bytes as u64);
-        let paged = max_memory_bytes.filter(|max| *max < demand.whole());
+        let stdin = keys.as_os_str() == "-";
+        // What comes from standard input stands in memory whole, keys without the halves that their seeds stand for.
+        let streamed = if stdin { demand.keys / 2 } else { 0 };
+        let paged = max_memory_bytes.filter(|max| *max < demand.whole().saturating_add(streamed));
         let key_limit = paged.map(|max| key_limit(place, &demand, max)).transpose()?;
         refuse_too_large(place, &circuit, key_limit.unwrap_or(demand.keys))?;
-        let stdin = keys.as_os_str() == "-";
         let open = || std::fs::File::open(keys).map_err(|e| Error::io(keys, &e));
         let read = |circuit: &Verified, digest: &Digest, context: &Arc<Context>| {
             if let Some(limit) = key_limit {
