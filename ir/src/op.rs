@@ -176,7 +176,7 @@ pub enum Op {
     /// Linear plan; as many results as it has outputs.
     Linear(LinearPlan),
     /// The same slots at the circuit's top level, by the plan of [`Circuit::bootstrap`](crate::Circuit) and with that plan's
-    /// keys; slots must have real parts of at most 1, and imaginary ones, which vanish.
+    /// keys; real and imaginary parts of slots must be at most 1 in magnitude. The result is real: imaginary parts vanish.
     Bootstrap(ValueId),
 }
 
