@@ -83,9 +83,10 @@ fn measure(name: &str, request: &BootstrapRequest, threads: &[usize], vectors: u
         let result = bootstrapper.run(&encrypt(&values), &keys).unwrap();
         uniform.join(&errors(&result, plan.output, &values));
     }
-    // The mean modulus of a complex error is sqrt(pi/2) deviations of a part.
+    // The mean modulus of a complex error is sqrt(pi/2) deviations of a part, that of the secret's value at a slot, which multiplies
+    // it, sqrt(pi)/2 of its root mean square.
     let deviation = plan.noise().hypot(plan.series_error(1.0));
-    let predicted = -(deviation * std::f64::consts::FRAC_PI_2.sqrt()).log2();
+    let predicted = -(deviation * std::f64::consts::PI / 8f64.sqrt()).log2();
     assert!(
         (uniform.mean_bits() - predicted).abs() < 1.0,
         "measured noise is the predicted one within a factor of 2"
