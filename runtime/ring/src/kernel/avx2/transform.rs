@@ -1,9 +1,8 @@
 //! The negacyclic transform on four lanes of floats, for primes below `2^50` and degrees from `2^5`.
 //!
 //! Layers and root indices as in the transform on IFMA: group `j` of layer `l` has root index `k = 2^l + j`, its halves
-//! are `2k` and `2k + 1`, and the inverse takes mirror roots. A pass is two layers on four rows; it goes through two
-//! columns at once, since a butterfly's instructions wait for each other and the processor looks at no more than some eight
-//! butterflies. Where the number of layers is odd, the one at the top is a pass by itself. Passes go depth first
+//! are `2k` and `2k + 1`, and the inverse takes mirror roots. A pass is two layers on four rows and
+//! two columns at once: a butterfly's instructions wait for each other, and independent ones stand beside them. Where the number of layers is odd, the one at the top is a pass by itself. Passes go depth first
 //! down to blocks that stay in the first cache. The last two layers are within lines, which are transposed.
 //!
 //! Between the first pass and the last, memory holds floats. A butterfly is eight instructions. The bound of a word, in
