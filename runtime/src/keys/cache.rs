@@ -56,7 +56,10 @@ impl<T> Cache<T> {
         self.counts.unforeseen += u64::from(!self.order.advance(index));
         let entry = self.entries.get_mut(&index)?;
         entry.used = self.clock;
-        Some(entry.value.clone())
+        let value = entry.value.clone();
+        // What was in use when room was made, and is not any more, goes now.
+        self.reserve(0);
+        Some(value)
     }
 
     /// Makes room for so many bytes, which are counted from now on; [`Cache::insert`] or [`Cache::release`] follows.
