@@ -1,8 +1,8 @@
 //! Stage 1, activation lowering.
 //!
 //! Does: replaces every exact activation by a polynomial fitted on its calibrated range, in a variable scaled so that
-//! the leading coefficient is ±1; the scaling becomes a linear node before it, which [`compose`](crate::compose)
-//! merges into the layer that produces the tensor. A function that is a line on its range becomes a linear node.
+//! the leading coefficient is ±1 (a [`Form`]) or that the range has width 2 (a [`series`]); the scaling becomes a linear node
+//! before it, which [`compose`](crate::compose) merges into the layer that produces the tensor. A function that is a line on its range becomes a linear node.
 //! Needs: ranges (calibrated, else interval bounds with a warning).
 //! Leaves: a graph without [`Function::Exact`]. Why here: ranges belong to the tensors of the model, before any
 //! linear map is merged.
@@ -10,6 +10,7 @@
 pub mod explain;
 pub mod fit;
 pub mod form;
+pub mod series;
 
 use crate::error::CompileError;
 use crate::graph::{Density, Function, Kind, NodeId, TensorGraph, TensorNode};
@@ -17,11 +18,18 @@ use crate::outputs::Assumed;
 use crate::stages::Stage;
 use cipherloom_ir::{Activation, RangeCertificate, Tensor, matrix_rows};
 use fit::{fit, to_powers};
+use form::Form;
 use std::collections::BTreeMap;
 
 /// Leading coefficients whose term stays below this share of the polynomial's largest value are taken as zero: scaled to ±1 they
 /// make the other terms larger than the result by the inverse of the share, and as many bits are lost where these cancel.
 const NEGLIGIBLE_SHARE: f64 = 1.0 / 64.0;
+
+/// Chebyshev coefficients below this share of the largest are taken as zero, where a polynomial may have a lower degree for it.
+const ZERO_SHARE: f64 = 1e-6;
+
+/// Degrees that a polynomial can have.
+pub const DEGREES: [u32; 7] = [2, 3, 4, 7, 15, 31, 63];
 
 /// What the stage hands on beside the graph.
 #[derive(Clone, Debug, Default)]
@@ -102,24 +110,11 @@ struct Fit<'a> {
 }
 
 fn add_polynomial(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wanted: Fit<'_>) -> NodeId {
-    let bound = wanted.range[0].abs().max(wanted.range[1].abs());
-    let degrees: &[u32] = match wanted.degree {
-        0..=2 => &[2],
-        3 => &[3, 2],
-        4..=7 => &[4, 3, 2],
-        _ => &[8, 4, 3, 2],
-    };
-    let found = degrees.iter().find_map(|&degree| {
-        let (coefficients, max_error) = fit(wanted.function, wanted.range, wanted.density, degree);
-        let lead = to_powers(&coefficients, wanted.range)[degree as usize];
-        let largest = coefficients.iter().fold(0.0f64, |m, c| m.max(c.abs()));
-        let term = lead.abs() * libm::pow(bound, f64::from(degree));
-        (term > NEGLIGIBLE_SHARE * largest).then_some((coefficients, max_error, lead, degree))
-    });
-    let Some((coefficients, max_error, lead, degree)) = found else {
+    let mut degrees = DEGREES.iter().rev().copied().filter(|degree| *degree <= wanted.degree.max(DEGREES[0]));
+    let Some((coefficients, max_error, factor)) = degrees.find_map(|degree| worthwhile(&wanted, degree))
+    else {
         return line(out, node, operand, &wanted);
     };
-    let factor = libm::pow(lead.abs(), 1.0 / f64::from(degree));
     let source = out.node(operand).clone();
     let scaled = TensorNode {
         kind: Kind::Linear { operators: vec![], scale: factor, bias: None },
@@ -136,6 +131,22 @@ fn add_polynomial(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wan
         of: wanted.function.clone(),
     };
     out.add(TensorNode { kind: Kind::Elementwise(function), ..node.clone() }, &[scaled])
+}
+
+/// The fit of a degree with its largest error and the factor of its variable; `None` where a lower degree does as well.
+fn worthwhile(wanted: &Fit<'_>, degree: u32) -> Option<(Vec<f64>, f64, f64)> {
+    let (coefficients, max_error) = fit(wanted.function, wanted.range, wanted.density, degree);
+    let largest = coefficients.iter().fold(0.0f64, |m, c| m.max(c.abs()));
+    if !Form::has(degree as usize) {
+        let lower = DEGREES.iter().rev().find(|d| **d < degree).map_or(0, |d| *d as usize);
+        let needed = coefficients[lower + 1..].iter().any(|c| c.abs() > ZERO_SHARE * largest);
+        return needed.then_some((coefficients, max_error, 2.0 / (wanted.range[1] - wanted.range[0])));
+    }
+    let bound = wanted.range[0].abs().max(wanted.range[1].abs());
+    let lead = to_powers(&coefficients, wanted.range)[degree as usize];
+    let term = lead.abs() * libm::pow(bound, f64::from(degree));
+    let factor = libm::pow(lead.abs(), 1.0 / f64::from(degree));
+    (term > NEGLIGIBLE_SHARE * largest).then_some((coefficients, max_error, factor))
 }
 
 /// A function that no polynomial of higher degree meets better than its line.

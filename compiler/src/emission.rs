@@ -3,13 +3,15 @@
 //! Does: emits the operations of every node in order. A linear map is one plan that rescales in its last mod-down;
 //! folds rotate and add one level lower, and the bias is added after the folds (before them every partial sum would
 //! receive it). A square relinearises and rescales in one step; polynomials are nested squares (see
-//! [`form`](crate::activation::form)). Operands that stand too high are dropped where the op's law corrects the scale
+//! [`form`](crate::activation::form)) or sums of products with Chebyshev polynomials ([`series`](crate::activation::series)). Operands that stand too high are dropped where the op's law corrects the scale
 //! (linear maps, products with numbers) and adjusted elsewhere. Where the ring has more slots than the packing was made for,
 //! so many images are interleaved: layouts and steps are spread by that factor. Needs: packing, levels, parameters. Leaves: a
 //! circuit without forecast. Why here: everything it writes down has been decided.
 
 mod polynomial;
+mod series;
 
+use crate::activation::form::Form;
 use crate::activation::input_range;
 use crate::error::CompileError;
 use crate::graph::{Function, Kind, NodeId};
@@ -107,8 +109,11 @@ impl Emitter<'_> {
                 self.each(values, |e, v| Ok(e.builder.activation(v, function.clone())?))
             }
             Kind::Elementwise(Function::Polynomial { coefficients, range, .. }) => {
-                let form = polynomial::form(coefficients, *range, &graph.node(id).name)?;
                 let values = self.canonical(id, 0)?;
+                if !Form::has(coefficients.len() - 1) {
+                    return self.each(values, |e, v| e.series(v, coefficients, *range));
+                }
+                let form = polynomial::form(coefficients, *range, &graph.node(id).name)?;
                 self.each(values, |e, v| e.polynomial(v, &form))
             }
             Kind::Add => match self.plan.rotation.merged.get(&(id.0 as usize)) {

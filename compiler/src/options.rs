@@ -50,7 +50,7 @@ pub struct CompileOptions {
     pub precision_bits: f64,
     /// Layout chooser.
     pub packing: Packing,
-    /// Degree of activation polynomials: 2, 3, 4 or 8.
+    /// Most that the degree of an activation's polynomial may be, one of [`DEGREES`](crate::activation::DEGREES).
     pub activation_degree: u32,
     /// Encrypted or draft.
     pub purpose: Purpose,

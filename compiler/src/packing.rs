@@ -12,6 +12,8 @@ pub mod slotwise;
 mod text;
 mod verify;
 
+use crate::activation::form::Form;
+use crate::activation::series::relinearisations;
 use crate::cost::CostModel;
 use crate::error::CompileError;
 use crate::graph::{Function, Kind, NodeId, TensorGraph, TensorNode};
@@ -291,8 +293,10 @@ pub(crate) fn elementwise_ns(kind: &Kind, cost: &CostModel, level: Level) -> u64
     match kind {
         Kind::Elementwise(Function::Square) | Kind::Mul => cost.multiply(level),
         Kind::Elementwise(Function::Polynomial { coefficients, .. }) => {
-            let depth = crate::activation::form::Form::depth(coefficients.len() - 1);
-            (0..depth).map(|k| cost.multiply(Level(level.0 - k)) + 2 * cost.pass(level)).sum()
+            let degree = coefficients.len() - 1;
+            let products = |k| if Form::has(degree) { 1 } else { u64::from(relinearisations(degree, k)) };
+            let at = |k| products(k) * (cost.multiply(Level(level.0 - k)) + 2 * cost.pass(level));
+            (0..Form::depth(degree)).map(at).sum()
         }
         _ => cost.pass(level),
     }

@@ -4,13 +4,19 @@ use super::class;
 use crate::data::{Dataset, Sample};
 use crate::error::{Error, Kind};
 use crate::model::{Model, slot_values};
-use cipherloom_compiler::activation::{self, explain};
-use cipherloom_compiler::graph::{TensorGraph, evaluate};
+use cipherloom_compiler::CompileOptions;
+use cipherloom_compiler::activation::{self, DEGREES, explain};
+use cipherloom_compiler::graph::{Function, Kind as GraphKind, TensorGraph, evaluate};
 use rayon::prelude::*;
 use serde::Serialize;
 
 /// Most samples that are evaluated: shares are known to a per cent or so.
 const MAX_SAMPLES: usize = 500;
+
+/// Share of the samples whose class a degree must keep to be chosen.
+const FAITHFUL: f64 = 0.98;
+/// Most samples that a degree is chosen by.
+const FAITHFUL_SAMPLES: usize = 300;
 
 /// A model whose activations are polynomials of at most one degree.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -25,34 +31,88 @@ pub struct AtDegree {
     pub accuracy: Option<f64>,
 }
 
+impl std::fmt::Display for AtDegree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "polynomials of degree {} at most", self.degree)?;
+        self.agreement
+            .map_or(Ok(()), |share| write!(f, " keep the class of {:.1} % of the samples", 100.0 * share))
+    }
+}
+
 /// Every degree, on the first samples of `data`.
 ///
 /// # Errors
 /// A model whose activations cannot be lowered.
 pub fn degrees(model: &Model, data: Option<&Dataset>) -> Result<Vec<AtDegree>, Error> {
+    let trial = Trial::new(model, data, MAX_SAMPLES);
+    DEGREES.iter().map(|degree| trial.at(*degree)).collect()
+}
+
+/// The lowest degree from that of [`CompileOptions`] with which [`FAITHFUL`] of the first samples keep their class, else the one
+/// with which most do; `None` for a model without activations that are approximated.
+///
+/// # Errors
+/// As [`degrees`].
+pub fn faithful(model: &Model, data: &Dataset) -> Result<Option<AtDegree>, Error> {
     let graph = &model.frontend().graph;
-    let unsupported = |e| Error::new(Kind::UnsupportedModel, &graph.name, e);
-    let samples: &[Sample] = data.map_or(&[], |d| &d.samples[..d.samples.len().min(MAX_SAMPLES)]);
-    let (shape, preprocessing) = (model.input_shape(), model.preprocessing());
-    let inputs: Vec<Vec<f64>> = samples.iter().map(|s| slot_values(s, &preprocessing, &shape)).collect();
-    let classes = |graph: &TensorGraph| -> Vec<Option<usize>> {
-        inputs.par_iter().map(|x| class(&evaluate::scores(graph, x))).collect()
-    };
-    let clear = classes(graph);
-    let share = |matches: usize| (!inputs.is_empty()).then(|| matches as f64 / inputs.len() as f64);
-    let one = |degree: &u32| {
-        let (lowered, _) = activation::lower(graph, *degree).map_err(unsupported)?;
-        let found = classes(&lowered);
-        let same = found.iter().zip(&clear).filter(|(a, b)| a.is_some() && a == b).count();
-        let right = |labels: &Vec<u32>| {
+    let approximated = |id| matches!(graph.node(id).kind, GraphKind::Elementwise(Function::Exact(_)));
+    if !graph.order().any(approximated) {
+        return Ok(None);
+    }
+    let trial = Trial::new(model, Some(data), FAITHFUL_SAMPLES);
+    let mut best: Option<AtDegree> = None;
+    let least = CompileOptions::default().activation_degree;
+    for degree in DEGREES.into_iter().filter(|degree| *degree >= least) {
+        let found = trial.at(degree)?;
+        if best.is_none_or(|best| found.agreement > best.agreement) {
+            best = Some(found);
+        }
+        if found.agreement.is_some_and(|share| share >= FAITHFUL) {
+            break;
+        }
+    }
+    Ok(best)
+}
+
+/// A model with its classes on some samples.
+struct Trial<'a> {
+    graph: &'a TensorGraph,
+    inputs: Vec<Vec<f64>>,
+    labels: Option<&'a [u32]>,
+    /// Classes by the model's own activations.
+    clear: Vec<Option<usize>>,
+}
+
+impl<'a> Trial<'a> {
+    fn new(model: &'a Model, data: Option<&'a Dataset>, most: usize) -> Trial<'a> {
+        let graph = &model.frontend().graph;
+        let samples: &[Sample] = data.map_or(&[], |d| &d.samples[..d.samples.len().min(most)]);
+        let (shape, preprocessing) = (model.input_shape(), model.preprocessing());
+        let inputs: Vec<Vec<f64>> = samples.iter().map(|s| slot_values(s, &preprocessing, &shape)).collect();
+        let clear = classes(graph, &inputs);
+        Trial { graph, inputs, labels: data.and_then(|d| d.labels.as_deref()), clear }
+    }
+
+    /// What polynomials of at most this degree do.
+    fn at(&self, degree: u32) -> Result<AtDegree, Error> {
+        let unsupported = |e| Error::new(Kind::UnsupportedModel, &self.graph.name, e);
+        let (lowered, _) = activation::lower(self.graph, degree).map_err(unsupported)?;
+        let found = classes(&lowered, &self.inputs);
+        let same = found.iter().zip(&self.clear).filter(|(a, b)| a.is_some() && a == b).count();
+        let right = |labels: &[u32]| {
             found.iter().zip(labels).filter(|(class, label)| **class == Some(**label as usize)).count()
         };
+        let share =
+            |matches: usize| (!self.inputs.is_empty()).then(|| matches as f64 / self.inputs.len() as f64);
         Ok(AtDegree {
-            degree: *degree,
-            levels: explain::levels(graph, *degree).map_err(unsupported)?,
+            degree,
+            levels: explain::levels(self.graph, degree).map_err(unsupported)?,
             agreement: share(same),
-            accuracy: data.and_then(|d| d.labels.as_ref()).and_then(|l| share(right(l))),
+            accuracy: self.labels.and_then(|labels| share(right(labels))),
         })
-    };
-    explain::DEGREES.iter().map(one).collect()
+    }
+}
+
+fn classes(graph: &TensorGraph, inputs: &[Vec<f64>]) -> Vec<Option<usize>> {
+    inputs.par_iter().map(|x| class(&evaluate::scores(graph, x))).collect()
 }

@@ -48,12 +48,17 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
         dataset.label(data::read_labels(path)?, path)?;
     }
     dataset.truncate(arguments.images.map_or(usize::MAX, |n| n as usize));
-    if let Some(path) = &arguments.calibrate {
-        model.calibrate(&data::read(path, &model.input_shape())?.samples)?;
+    let calibration = match &arguments.calibrate {
+        Some(path) => Some(data::read(path, &model.input_shape())?),
+        None => None,
+    };
+    if let Some(data) = &calibration {
+        model.calibrate(&data.samples)?;
     }
     output.step(&format!("checking {} images", dataset.samples.len()));
     let wanted = Wanted { encrypted: arguments.encrypted as usize, draw: Draw(arguments.draw) };
-    let findings = check(&model, &arguments.choices.options()?, &dataset, &wanted)?;
+    let options = arguments.choices.options(&model, calibration.as_ref(), output)?;
+    let findings = check(&model, &options, &dataset, &wanted)?;
     let mut facts = json!(findings);
     facts["seconds"] = json!({ "check": start.elapsed().as_secs_f64() });
     facts["peak_memory_bytes"] = json!(cipherloom::memory::peak_bytes());

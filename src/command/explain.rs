@@ -2,7 +2,10 @@
 
 use super::report::{Report, table};
 use cipherloom::check::degrees;
-use cipherloom::compiler::activation::explain::{DEGREES, Explained, explain};
+use cipherloom::compiler::activation::{
+    DEGREES,
+    explain::{Explained, explain},
+};
 use cipherloom::{Error, Kind, Model, data};
 use serde_json::{Value, json};
 

@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let model = arguments.choices.open(&arguments.model)?;
     let sample = data::read_one(&arguments.data, &model.input_shape(), arguments.index)?;
     model.frontend().notes.iter().for_each(|n| output.remark(&format!("note: {n}")));
-    let compiled = model.compile(&arguments.choices.options()?)?;
+    let compiled = model.compile(&arguments.choices.options(&model, None, output)?)?;
     compiled.report.warnings.iter().for_each(|w| output.remark(&format!("warning: {w}")));
     output.step(&summary(&compiled));
     let compile = compiled.compile_seconds;

@@ -4,16 +4,13 @@
 
 use super::fit::{chebyshev, fit, frequency};
 use super::form::Form;
-use super::{lower, range_of};
+use super::{DEGREES, lower, range_of};
 use crate::compose::{Merge, compose};
 use crate::error::CompileError;
 use crate::graph::{Density, Function, Kind, NodeId, TensorGraph};
 use crate::levels::Levels;
 use cipherloom_ir::Activation;
 use std::collections::BTreeMap;
-
-/// Degrees that are compared; all that a polynomial can have.
-pub const DEGREES: [u32; 4] = [2, 3, 4, 8];
 
 /// Points at which a typical error is measured.
 const POINTS: u32 = 1000;

@@ -1,8 +1,9 @@
 //! Polynomials with leading coefficient ±1 as nested squares, so that no level is spent on coefficients.
 //!
-//! Completing the square: `u⁴ + … = (u² + βu + α)² + b·u + c`, and one step further for degree 8. The linear
-//! remainder is a product with a number at the level of the last square, hence free of extra levels.
+//! Completing the square: `u⁴ + … = (u² + βu + α)² + b·u + c`. The linear remainder is a product with a number at the level of the last square, hence free of extra levels.
 //! Promises: [`Form::of`] reproduces the power coefficients exactly up to rounding (tested).
+
+use super::series;
 
 /// A polynomial of `u` as the circuit computes it. `sign` is the leading coefficient, +1 or −1.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,22 +30,6 @@ pub enum Form {
     },
     /// `sign·(v² + linear·u) + constant`, `v = u² + beta·u + alpha`; two levels.
     Quartic(Quartic),
-    /// `sign·(q² + cubic·u·v + quadratic·v + linear·u) + constant` with `q = v² + inner.linear·u + inner.constant`;
-    /// three levels. `inner.sign` is +1.
-    Octic {
-        /// Leading coefficient.
-        sign: f64,
-        /// The quartic q, with its v.
-        inner: Quartic,
-        /// Factor of u·v.
-        cubic: f64,
-        /// Factor of v.
-        quadratic: f64,
-        /// Factor of u.
-        linear: f64,
-        /// Added at the end.
-        constant: f64,
-    },
 }
 
 /// See [`Form::Quartic`].
@@ -73,7 +58,7 @@ impl Quartic {
 }
 
 impl Form {
-    /// Form of a polynomial given by power coefficients; its degree is 2, 3, 4 or 8 and its last coefficient ±1.
+    /// Form of a polynomial given by power coefficients; its degree is 2, 3 or 4 and its last coefficient ±1.
     pub fn of(p: &[f64]) -> Option<Form> {
         let s = p.last()?.signum();
         match p.len() {
@@ -87,41 +72,23 @@ impl Form {
                 p[4] = s;
                 Some(Form::Quartic(Quartic::of(&p)))
             }
-            9 => Some(octic(p, s)),
             _ => None,
         }
     }
 
-    /// Levels that the evaluation takes.
+    /// Levels that the evaluation of a polynomial takes, in this form or as a [series](super::series).
     pub fn depth(degree: usize) -> u32 {
         match degree {
             0..=2 => 1,
             3..=4 => 2,
-            _ => 3,
+            _ => series::depth(degree),
         }
     }
-}
 
-fn octic(p: &[f64], s: f64) -> Form {
-    // s·p = q² + r, q = u⁴ + q3 u³ + q2 u² + q1 u + q0
-    let p: Vec<f64> = p.iter().map(|c| s * c).collect();
-    let q3 = p[7] / 2.0;
-    let q2 = (p[6] - q3 * q3) / 2.0;
-    let q1 = (p[5] - 2.0 * q3 * q2) / 2.0;
-    let q0 = (p[4] - 2.0 * q3 * q1 - q2 * q2) / 2.0;
-    let inner = Quartic::of(&[q0, q1, q2, q3, 1.0]);
-    let r = [
-        p[0] - q0 * q0,
-        p[1] - 2.0 * q0 * q1,
-        p[2] - 2.0 * q0 * q2 - q1 * q1,
-        p[3] - 2.0 * (q0 * q3 + q1 * q2),
-    ];
-    let (alpha, beta) = (inner.alpha, inner.beta);
-    let cubic = r[3];
-    let quadratic = r[2] - cubic * beta;
-    let linear = r[1] - cubic * alpha - quadratic * beta;
-    let constant = s * (r[0] - quadratic * alpha);
-    Form::Octic { sign: s, inner, cubic, quadratic, linear, constant }
+    /// Whether polynomials of this degree are computed in such a form; others are series.
+    pub fn has(degree: usize) -> bool {
+        matches!(degree, 2..=4)
+    }
 }
 
 #[cfg(test)]
@@ -135,16 +102,12 @@ mod tests {
             Form::Quadratic { sign, shift, constant } => sign * (u + shift) * (u + shift) + constant,
             Form::Cubic { sign, beta, alpha, constant } => sign * u * (u * u + beta * u + alpha) + constant,
             Form::Quartic(q) => quartic(q),
-            Form::Octic { sign, inner, cubic, quadratic, linear, constant } => {
-                let q = quartic(inner);
-                sign * (q * q + cubic * u * v(inner) + quadratic * v(inner) + linear * u) + constant
-            }
         }
     }
 
     #[test]
     fn forms_equal_their_polynomials() {
-        for degree in [2usize, 3, 4, 8] {
+        for degree in [2usize, 3, 4] {
             for sign in [1.0, -1.0] {
                 let mut p: Vec<f64> =
                     (0..=degree).map(|k| 0.3 * k as f64 - 0.7 + 0.1 * (k * k % 5) as f64).collect();

@@ -5,7 +5,7 @@
 
 use super::Emitter;
 use crate::activation::fit::to_powers;
-use crate::activation::form::{Form, Quartic};
+use crate::activation::form::Form;
 use crate::error::CompileError;
 use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Plain, ValueId};
@@ -18,7 +18,7 @@ pub fn form(coefficients: &[f64], range: [f64; 2], name: &str) -> Result<Form, C
         stage: "emission",
         tensor: name.to_owned(),
         reason,
-        remedy: "choose an activation degree of 2, 3, 4 or 8".into(),
+        remedy: "choose another activation degree".into(),
     };
     if (lead.abs() - 1.0).abs() > 1e-6 {
         return Err(unsupported(format!("a leading coefficient of {lead} is not ±1")));
@@ -46,19 +46,7 @@ impl Emitter<'_> {
                 let r = self.outer_square(v, &[(u, q.linear)])?;
                 self.finished(r, q.sign, q.constant)
             }
-            Form::Octic { sign, inner, cubic, quadratic, linear, constant } => {
-                let v = self.inner_square(u, inner.beta, inner.alpha)?;
-                let q = self.quartic(v, u, inner)?;
-                let uv = self.cubic_term(u, v, *cubic)?;
-                let r = self.outer_square(q, &[(uv, 1.0), (v, *quadratic), (u, *linear)])?;
-                self.finished(r, *sign, *constant)
-            }
         }
-    }
-
-    fn quartic(&mut self, v: ValueId, u: ValueId, q: &Quartic) -> Result<ValueId, CompileError> {
-        let r = self.outer_square(v, &[(u, q.linear)])?;
-        self.plus(r, q.constant)
     }
 
     /// u² + beta·u + alpha.
@@ -79,20 +67,12 @@ impl Emitter<'_> {
         Ok(self.builder.relinearize_rescale(sum, self.plan.gadget)?)
     }
 
-    /// factor·u·v, one level below v.
-    fn cubic_term(&mut self, u: ValueId, v: ValueId, factor: f64) -> Result<ValueId, CompileError> {
-        let scaled = self.builder.mul_scalar(u, factor)?;
-        let scaled = self.builder.rescale(scaled)?;
-        let product = self.builder.mul(scaled, v)?;
-        Ok(self.builder.relinearize_rescale(product, self.plan.gadget)?)
-    }
-
     fn finished(&mut self, value: ValueId, sign: f64, constant: f64) -> Result<ValueId, CompileError> {
         let signed = if sign < 0.0 { self.builder.neg(value)? } else { value };
         self.plus(signed, constant)
     }
 
-    fn plus(&mut self, value: ValueId, constant: f64) -> Result<ValueId, CompileError> {
+    pub(super) fn plus(&mut self, value: ValueId, constant: f64) -> Result<ValueId, CompileError> {
         if constant == 0.0 {
             Ok(value)
         } else {

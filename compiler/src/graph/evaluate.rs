@@ -133,6 +133,15 @@ fn tap(window: &Window, k: usize, out: usize, tap: usize, extent: u32) -> Option
     position.checked_sub(window.pad_before[k] as usize).filter(|p| *p < extent as usize)
 }
 
+/// Output columns whose input column under tap `tap` is inside.
+fn columns_inside(window: &Window, tap: usize, columns: usize, out_columns: usize) -> std::ops::Range<usize> {
+    let (stride, pad) = (window.stride[1] as usize, window.pad_before[1] as usize);
+    let at = tap * window.dilation[1] as usize;
+    let first = pad.saturating_sub(at).div_ceil(stride);
+    let end = (columns + pad).saturating_sub(at).div_ceil(stride);
+    first.min(out_columns)..end.min(out_columns).max(first.min(out_columns))
+}
+
 fn convolution(input: &[u32; 3], window: &Window, groups: usize, weight: &Tensor, x: &[f64]) -> Vec<f64> {
     let [channels, rows, columns] = input.map(|d| d as usize);
     let [out_rows, out_columns] = window_output(input, window);
@@ -144,14 +153,20 @@ fn convolution(input: &[u32; 3], window: &Window, groups: usize, weight: &Tensor
         let (dy, rest) = (rest % kernel_rows, rest / kernel_rows);
         let (i, o) = (rest % group_in, rest / group_in);
         let i = o / (out_channels / groups) * group_in + i;
+        let inside = columns_inside(window, dx, columns, out_columns);
+        let Some(first) = tap(window, 1, inside.start, dx, input[2]).filter(|_| !inside.is_empty()) else {
+            continue;
+        };
         for r in 0..out_rows {
             let Some(row) = tap(window, 0, r, dy, input[1]) else { continue };
-            let source = &x[(i * rows + row) * columns..][..columns];
-            let target = &mut y[(o * out_rows + r) * out_columns..][..out_columns];
-            for (c, out) in target.iter_mut().enumerate() {
-                if let Some(column) = tap(window, 1, c, dx, input[2]) {
-                    *out += f64::from(*w) * source[column];
-                }
+            let source = &x[(i * rows + row) * columns..][first..columns];
+            let target = &mut y[(o * out_rows + r) * out_columns..][inside.clone()];
+            let w = f64::from(*w);
+            if window.stride[1] == 1 {
+                target.iter_mut().zip(source).for_each(|(out, x)| *out += w * x);
+            } else {
+                let source = source.iter().step_by(window.stride[1] as usize);
+                target.iter_mut().zip(source).for_each(|(out, x)| *out += w * x);
             }
         }
     }
