@@ -6,22 +6,35 @@
 //! even `k` it converts `x` and subtracts `Q k/2`. Its result is congruent to `x` modulo `Q`, at most `Q k/2` in
 //! magnitude, and 0 in the mean for uniform `x`; for one prime it is the centred representative itself. Zeros are not uniform: a tile of
 //! them is converted to zeros, else a multiple of `Q` in every coefficient would add up in the slots near the root of unity 1.
-//! Integer arithmetic only. Source: Bajard, Eynard, Hasan, Zucca, SAC 2016 (ePrint 2016/510), section 3.
+//!
+//! The nearest form knows `u`, for it is `sum y_i / q_i` rounded: [`BaseConversion::quotients`] makes it in fixed point, as one
+//! more source, whose weight is `-Q`. What is converted is the centred representative, or beside it where `x` is so near `Q/2`
+//! that the sum's error decides: at most `Q (1/2 + k 2^-26)` in magnitude for primes above `2^28`, and 0 for 0. It is worth its
+//! source where the result is divided by `Q`, since there a multiple of `Q` is an error of the size of rounding itself.
+//!
+//! Integer arithmetic only. Sources: Bajard, Eynard, Hasan, Zucca, SAC 2016 (ePrint 2016/510), section 3; for the quotient Halevi, Polyakov,
+//! Shoup, CT-RSA 2019 (ePrint 2018/117), section 2.2, there in floats.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::kernel::Kernel;
+use crate::kernel::{Fraction, Kernel};
 use crate::modulus::Factor;
 use crate::{Limb, RingError};
 
 /// Words of each source that are converted to several targets while they are in the first cache.
 const TILE_WORDS: usize = 256;
 
+/// Bits of a fraction's two factors, if the primes have as many.
+const FRACTION_BITS_MAX: u32 = 28;
+
 /// Conversion from one basis of primes to several targets.
 #[derive(Debug)]
 pub struct BaseConversion {
     sources: Vec<Source>,
     targets: Vec<Target>,
+    /// Bits after the point in sums of fractions.
+    fraction_bits: u32,
 }
 
 #[derive(Debug)]
@@ -31,13 +44,15 @@ struct Source {
     scale: Factor,
     /// `(Q-1)/2 * (Q/q_i)^-1` for an odd number of sources, else 0.
     half_scaled: u64,
+    /// What a residue adds to the quotient.
+    fraction: Fraction,
 }
 
 #[derive(Debug)]
 struct Target {
     limb: Arc<Limb>,
     kernel: Kernel,
-    /// `Q/q_i` modulo the target, in the kernel's form.
+    /// `Q/q_i` modulo the target, and `-Q` last, in the kernel's form.
     weights: Vec<u64>,
     /// What the centred form adds, modulo the target, in the kernel's form.
     minus_mean: u64,
@@ -60,9 +75,11 @@ impl BaseConversion {
         if let Some(other) = from.iter().chain(to).find(|limb| limb.degree() != degree) {
             return Err(RingError::DegreeMismatch { left: degree.n(), right: other.degree().n() });
         }
-        let sources = (0..from.len()).map(|i| Source::new(from, i)).collect::<Result<_, _>>()?;
+        let least_bits = from.iter().map(|limb| limb.modulus().bits()).min().unwrap_or(1);
+        let half_bits = least_bits.min(FRACTION_BITS_MAX);
+        let sources = (0..from.len()).map(|i| Source::new(from, i, half_bits)).collect::<Result<_, _>>()?;
         let targets = to.iter().map(|limb| Target::new(from, limb)).collect();
-        Ok(BaseConversion { sources, targets })
+        Ok(BaseConversion { sources, targets, fraction_bits: 2 * half_bits })
     }
 
     /// Number of source primes.
@@ -101,13 +118,54 @@ impl BaseConversion {
         source.limb.kernel().scale_offset(source.limb.modulus(), x, &source.scale, source.half_scaled);
     }
 
+    /// in [0, q_i), out [0, q_i): the same, for the nearest form.
+    pub fn scale_input_nearest(&self, i: usize, x: &mut [u64]) {
+        match self.quotient_limbs() {
+            0 => self.scale_input_centred(i, x),
+            _ => self.scale_input(i, x),
+        }
+    }
+
+    /// Limbs of quotients that the nearest form needs: none for one source, for which the centred form is the nearest.
+    pub fn quotient_limbs(&self) -> usize {
+        usize::from(self.sources.len() > 1)
+    }
+
+    /// in [0, q_i) after [`BaseConversion::scale_input_nearest`], out [0, sources]: the multiple of `Q` that a sum of the sources
+    /// has more than `x`.
+    pub fn quotients(&self, scaled: &[&[u64]], out: &mut [u64]) {
+        self.check_scaled(scaled);
+        assert_eq!(out.len(), self.n(), "a limb has N words");
+        let fractions: Vec<Fraction> = self.sources.iter().map(|source| source.fraction).collect();
+        let kernel = self.sources[0].limb.kernel();
+        self.for_each_tile(scaled, |tile, sources| {
+            kernel.rounded_sum(&mut out[tile], sources, &fractions, self.fraction_bits);
+        });
+    }
+
+    /// in [0, q_i) after [`BaseConversion::scale_input_nearest`], with the limbs of [`BaseConversion::quotients`] behind, out
+    /// [0, p): residues of the centred representative of `x`, up to its neighbour next to `Q/2`, for several targets.
+    pub fn convert_nearest(&self, scaled: &[&[u64]], outs: &mut [(usize, &mut [u64])]) {
+        if self.quotient_limbs() == 0 {
+            return self.convert_centred(scaled, outs);
+        }
+        assert_eq!(scaled.len(), self.sources.len() + 1, "one limb per source prime, and quotients");
+        self.check_scaled(&scaled[..self.sources.len()]);
+        debug_assert!(scaled[self.sources.len()].iter().all(|u| *u <= self.sources.len() as u64));
+        outs.iter().for_each(|(_, out)| assert_eq!(out.len(), self.n(), "a limb has N words"));
+        self.for_each_tile(scaled, |tile, sources| {
+            for (target, out) in &mut *outs {
+                self.targets[*target].convert(&mut out[tile.clone()], sources, 0);
+            }
+        });
+    }
+
     /// in [0, q_i) after [`BaseConversion::scale_inputs`], out [0, p): residues modulo target `target` of `x + u Q`
     /// for some `0 <= u < sources`.
     pub fn convert_to(&self, target: usize, scaled: &[&[u64]], out: &mut [u64]) {
         self.check_scaled(scaled);
-        let target = &self.targets[target];
-        assert_eq!(out.len(), target.limb.degree().n(), "a limb has N words");
-        target.kernel.convert(target.limb.modulus(), out, scaled, &target.weights, 0);
+        assert_eq!(out.len(), self.n(), "a limb has N words");
+        self.targets[target].convert(out, scaled, 0);
     }
 
     /// in [0, q_i) after [`BaseConversion::scale_inputs_centred`], out [0, p): residues of a number that is `x`
@@ -120,27 +178,34 @@ impl BaseConversion {
     /// is read from memory once for all of them.
     pub fn convert_centred(&self, scaled: &[&[u64]], outs: &mut [(usize, &mut [u64])]) {
         self.check_scaled(scaled);
-        if outs.is_empty() {
-            return;
-        }
-        let n = self.sources[0].limb.degree().n();
-        outs.iter().for_each(|(_, out)| assert_eq!(out.len(), n, "a limb has N words"));
+        outs.iter().for_each(|(_, out)| assert_eq!(out.len(), self.n(), "a limb has N words"));
+        self.for_each_tile(scaled, |tile, sources| {
+            let zero = self.is_zero(sources);
+            for (target, out) in &mut *outs {
+                let (target, out) = (&self.targets[*target], &mut out[tile.clone()]);
+                if zero {
+                    out.fill(0);
+                } else {
+                    target.convert(out, sources, target.minus_mean);
+                }
+            }
+        });
+    }
+
+    /// Calls `work` with each range of words that stays in the first cache, and that part of each source.
+    fn for_each_tile(&self, scaled: &[&[u64]], mut work: impl FnMut(Range<usize>, &[&[u64]])) {
+        let n = self.n();
         let mut sources: Vec<&[u64]> = Vec::with_capacity(scaled.len());
         for start in (0..n).step_by(TILE_WORDS) {
             let tile = start..n.min(start + TILE_WORDS);
             sources.clear();
             sources.extend(scaled.iter().map(|words| &words[tile.clone()]));
-            let zero = self.is_zero(&sources);
-            for (target, out) in &mut *outs {
-                let target = &self.targets[*target];
-                let (modulus, out) = (target.limb.modulus(), &mut out[tile.clone()]);
-                if zero {
-                    out.fill(0);
-                    continue;
-                }
-                target.kernel.convert(modulus, out, &sources, &target.weights, target.minus_mean);
-            }
+            work(tile, &sources);
         }
+    }
+
+    fn n(&self) -> usize {
+        self.sources[0].limb.degree().n()
     }
 
     /// Whether scaled limbs are those of zeros in the centred form; other ones are found out at their first word.
@@ -156,7 +221,7 @@ impl BaseConversion {
 }
 
 impl Source {
-    fn new(from: &[Arc<Limb>], i: usize) -> Result<Source, RingError> {
+    fn new(from: &[Arc<Limb>], i: usize, half_bits: u32) -> Result<Source, RingError> {
         let modulus = from[i].modulus();
         let others = from.iter().enumerate().filter(|&(j, _)| j != i);
         let cofactor = others.fold(1, |product, (_, limb)| modulus.mul(product, limb.modulus().value()));
@@ -164,7 +229,12 @@ impl Source {
         let scale = modulus.inv(cofactor).ok_or(RingError::RepeatedPrime { q: modulus.value() })?;
         // (Q-1)/2 = -1/2 = (q-1)/2 modulo every odd divisor q of Q.
         let half_scaled = if from.len() % 2 == 1 { modulus.mul(scale, modulus.value() / 2) } else { 0 };
-        Ok(Source { limb: from[i].clone(), scale: modulus.factor(scale), half_scaled })
+        // With y < q < 2^b and h bits: y >> (b-h) is below 2^h, the factor floor(2^(h+b) / q) below 2^(h+1), and their product
+        // at most 2^2h y/q, less than 3 2^h short of it.
+        let bits = modulus.bits();
+        let factor = (1u128 << (half_bits + bits)) / u128::from(modulus.value());
+        let fraction = Fraction { shift: bits - half_bits, factor: factor as u32 };
+        Ok(Source { limb: from[i].clone(), scale: modulus.factor(scale), half_scaled, fraction })
     }
 }
 
@@ -181,11 +251,17 @@ impl Target {
         let half = modulus.mul(modulus.sub(all, 1), modulus.value().div_ceil(2));
         let multiple = modulus.mul(all, from.len() as u64 / 2);
         let mean = if from.len() % 2 == 1 { modulus.add(half, multiple) } else { multiple };
+        let weights = (0..from.len()).map(|i| product(Some(i))).chain([modulus.neg(all)]);
         Target {
             limb: limb.clone(),
             kernel,
-            weights: (0..from.len()).map(|i| kernel.prepare_weight(modulus, product(Some(i)))).collect(),
+            weights: weights.map(|weight| kernel.prepare_weight(modulus, weight)).collect(),
             minus_mean: kernel.prepare_weight(modulus, modulus.neg(mean)),
         }
+    }
+
+    /// `offset` and the sources by their weights.
+    fn convert(&self, out: &mut [u64], sources: &[&[u64]], offset: u64) {
+        self.kernel.convert(self.limb.modulus(), out, sources, &self.weights[..sources.len()], offset);
     }
 }

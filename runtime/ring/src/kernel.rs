@@ -15,7 +15,7 @@ mod scalar;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Detected as Avx2Detected;
-pub(crate) use dispatch::{BlockOrders, Kernel};
+pub(crate) use dispatch::{BlockOrders, Fraction, Kernel};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use ifma::Detected as IfmaDetected;
 pub(crate) use pages::prefer_large;

@@ -7,6 +7,8 @@ mod definition;
 mod extremes;
 #[path = "suite/laws.rs"]
 mod laws;
+#[path = "suite/nearest.rs"]
+mod nearest;
 #[path = "suite/pointwise.rs"]
 mod pointwise;
 #[path = "suite/refusals.rs"]

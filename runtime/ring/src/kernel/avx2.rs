@@ -15,7 +15,7 @@ pub(super) mod transform;
 
 use std::arch::x86_64::*;
 
-use super::{BlockOrders, scalar};
+use super::{BlockOrders, Fraction, scalar};
 use crate::Modulus;
 use crate::modulus::Factor;
 
@@ -234,4 +234,10 @@ pub(super) fn reduce_from(m: &Modulus, out: &mut [u64], a: &[u64], from: &Modulu
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &BlockOrders) {
     scalar::permute(out, a, blocks, orders);
+}
+
+/// Vectors by the compiler.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn rounded_sum(out: &mut [u64], inputs: &[&[u64]], fractions: &[Fraction], bits: u32) {
+    scalar::rounded_sum(out, inputs, fractions, bits);
 }

@@ -24,6 +24,13 @@ pub(crate) enum Kernel {
 /// In-block orders of an automorphism on groups of eight evaluation words, by the group's rotation.
 pub(crate) type BlockOrders = [[u64; 8]; 8];
 
+/// A source's part in a fixed-point sum: a word's upper bits, below `2^28`, by a factor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fraction {
+    pub(crate) shift: u32,
+    pub(crate) factor: u32,
+}
+
 impl Kernel {
     /// The path, if the processor has it.
     pub(crate) fn detect(path: Path) -> Option<Kernel> {
@@ -126,6 +133,9 @@ kernels! {
     fn pair_of_sums(m: &Modulus, outs: [&mut [u64]; 2], starts: [&[u64]; 2], a: &[&[u64]], b: [&[&[u64]]; 2]);
     /// in: inputs below 2^60 (vector paths: 2^50), out [0, q): `out = offset + sum inputs_i weights_i`.
     fn convert(m: &Modulus, out: &mut [u64], inputs: &[&[u64]], weights: &[u64], offset: u64);
+    /// in: at most 64 inputs, below `2^28` once shifted, `bits` at most 56 and sums below `64 2^bits`, out [0, 64]:
+    /// `out = round(sum (inputs_i >> shift_i) factor_i / 2^bits)`.
+    fn rounded_sum(out: &mut [u64], inputs: &[&[u64]], fractions: &[Fraction], bits: u32);
     /// in any, out the same words in another order: `out[8b + r] = a[8 (blocks[b] / 8) + orders[blocks[b] % 8][r]]`, the
     /// index modulo the length of `a`, a power of two.
     fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &BlockOrders);

@@ -20,7 +20,7 @@ pub(super) mod transform;
 
 use std::arch::x86_64::*;
 
-use super::BlockOrders;
+use super::{BlockOrders, Fraction, scalar};
 use crate::Modulus;
 use crate::modulus::Factor;
 use crate::roots::RADIX;
@@ -291,4 +291,10 @@ pub(super) fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &Block
             _mm512_permutexvar_epi64(order, load(&sources[(block as usize / 8) & (sources.len() - 1)])),
         );
     }
+}
+
+/// Vectors by the compiler.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn rounded_sum(out: &mut [u64], inputs: &[&[u64]], fractions: &[Fraction], bits: u32) {
+    scalar::rounded_sum(out, inputs, fractions, bits);
 }

@@ -3,7 +3,7 @@
 //! A wide sum is one `u128` per coefficient, low and high word. A product is below `2^120`, so 128 products and one
 //! residue stay below `2^128`.
 
-use super::BlockOrders;
+use super::{BlockOrders, Fraction};
 use crate::Modulus;
 use crate::modulus::Factor;
 
@@ -105,6 +105,21 @@ pub(super) fn convert(m: &Modulus, out: &mut [u64], inputs: &[&[u64]], weights: 
         let products = inputs.iter().zip(weights).map(|(x, &w)| u128::from(x[j]) * u128::from(w));
         *out = m.reduce_u128(u128::from(offset) + products.sum::<u128>());
     }
+}
+
+/// Products of 32 bits and sums of 64, which every path has: the others compile this for themselves.
+#[inline]
+pub(super) fn rounded_sum(out: &mut [u64], inputs: &[&[u64]], fractions: &[Fraction], bits: u32) {
+    debug_assert!(inputs.len() <= 64 && bits <= 56);
+    out.fill(1 << (bits - 1));
+    for (input, fraction) in inputs.iter().zip(fractions) {
+        for (sum, &x) in out.iter_mut().zip(*input) {
+            debug_assert!(x >> fraction.shift < 1 << 28);
+            let product = u64::from((x >> fraction.shift) as u32) * u64::from(fraction.factor);
+            *sum = sum.wrapping_add(product);
+        }
+    }
+    out.iter_mut().for_each(|sum| *sum >>= bits);
 }
 
 pub(super) fn permute(out: &mut [u64], a: &[u64], blocks: &[u32], orders: &BlockOrders) {
