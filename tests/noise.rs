@@ -203,7 +203,7 @@ fn relinearization_and_conjugation() {
     close("conjugation", setup.std(&after, &setup.moved(&before, element)), formula);
 }
 
-/// Relinearise and rescale divide once, by P·q: one rounding of special + 1 primes.
+/// Relinearise and rescale divide once, by P·q: one rounding, however many primes.
 #[test]
 fn merged_divisions_round_once() {
     for digit_limbs in [1, 3] {

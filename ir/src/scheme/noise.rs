@@ -110,11 +110,14 @@ impl NoiseModel {
         self.slot(ERROR_STD * ERROR_STD * (products + 1.0) + ROUNDING_VARIANCE)
     }
 
-    /// Rounding of a ciphertext of degree 1 divided by the product D of `primes` primes at once (mod-down, with or
-    /// without the rescale): `τ_0 + τ_1·s`. What is rounded away is a sum of `primes` centred parts uniform in an
-    /// interval of length D (a base conversion without correction), so V = primes·(1 + N·2/3) / 12.
+    /// Rounding of a ciphertext of degree 1 divided by the product of `primes` primes at once (mod-down, with or
+    /// without the rescale): `τ_0 + τ_1·s`, V = (1 + N·2/3) / 12 however many they are, since the base conversion is the
+    /// nearest one. By none nothing is rounded.
     pub fn division(&self, primes: u32) -> f64 {
-        self.slot(f64::from(primes) * ROUNDING_VARIANCE * (1.0 + self.secret_square()))
+        match primes {
+            0 => 0.0,
+            _ => self.slot(ROUNDING_VARIANCE * (1.0 + self.secret_square())),
+        }
     }
 
     /// Rounding of a rescale of degree 1: division by one prime.

@@ -1,13 +1,13 @@
 //! Division by dropped primes, rounded to nearest: rescaling, mod-down, and both at once.
 //!
 //! A value `x` over kept and dropped primes, `D` the product of the dropped: its residues modulo `D` are lifted to the
-//! centre by base conversion, and `(x - [x]_D) / D` is exact modulo the kept primes. Dropped limbs go back to coefficients first; then every
-//! kept limb is one independent task. Limbs of `x` are made when they are needed, by a [`Source`]. Kept limbs wait for
+//! centre by base conversion in its nearest form, and `(x - [x]_D) / D` is exact modulo the kept primes. Dropped limbs go back to
+//! coefficients first; then every kept limb is one independent task, the first of which makes the lifts' quotients. Limbs of `x` are made when they are needed, by a [`Source`]. Kept limbs wait for
 //! the dropped ones only after they have prepared what does not depend on them.
 //! Cheon, Han, Kim, Kim, Song (ePrint 2018/931), section 3.2; merging mod-down with rescale: Bossuat et al. (ePrint
 //! 2020/1203), section 4.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cipherloom_ring::{Automorphism, Evaluation, Poly, Words};
 
@@ -69,6 +69,8 @@ struct Dividing<'a, S> {
     source: &'a S,
     conversion: Arc<Conversion>,
     automorphism: Option<&'a Automorphism>,
+    /// Quotients of the conversion for each part.
+    quotients: OnceLock<Words>,
 }
 
 /// Limbs of a division that are made together.
@@ -126,7 +128,8 @@ impl Context {
         let kept = limbs - rescales;
         let (start, end) = if rescales == 0 { (0, 0) } else { (kept, limbs) };
         let conversion = self.conversion(Basis { special, start, end })?;
-        let dividing = Dividing { context: self, division, source, conversion, automorphism };
+        let quotients = OnceLock::new();
+        let dividing = Dividing { context: self, division, source, conversion, automorphism, quotients };
         let parts = source.parts();
         let mut result: Vec<_> = (0..parts).map(|_| Poly::unspecified(self.degree(), kept)).collect();
         let groups: Vec<_> = parallel::groups(0..special + rescales).collect();
@@ -161,7 +164,7 @@ impl<S: Source> Dividing<'_, S> {
             for (out, words) in out.chunks_exact_mut(n).zip(loaded) {
                 out.copy_from_slice(words);
                 self.context.basis_limb(limbs, target).inverse(out);
-                self.conversion.base.scale_input_centred(i, out);
+                self.conversion.base.scale_input_nearest(i, out);
             }
         }
         result
@@ -199,10 +202,19 @@ impl<S: Source> Dividing<'_, S> {
     fn lift(&self, targets: &[usize], dropped: &[&Words], places: &mut [Vec<&mut [u64]>]) {
         let (parts, n) = (self.source.parts(), self.context.n());
         let limbs: Vec<&[u64]> = dropped.iter().flat_map(|words| words.chunks_exact(n)).collect();
+        let dropped = |part| limbs.iter().skip(part).step_by(parts).copied();
+        let base = &self.conversion.base;
+        let quotients = self.quotients.get_or_init(|| {
+            let mut quotients = self.context.scratch(parts * base.quotient_limbs());
+            for (part, out) in quotients.chunks_exact_mut(n).enumerate() {
+                base.quotients(&dropped(part).collect::<Vec<_>>(), out);
+            }
+            quotients
+        });
         for part in 0..parts {
-            let dropped: Vec<&[u64]> = limbs.iter().skip(part).step_by(parts).copied().collect();
+            let sources: Vec<&[u64]> = dropped(part).chain(quotients.chunks_exact(n).nth(part)).collect();
             let outs = targets.iter().zip(&mut *places).map(|(&target, places)| (target, &mut *places[part]));
-            self.conversion.base.convert_centred(&dropped, &mut outs.collect::<Vec<_>>());
+            base.convert_nearest(&sources, &mut outs.collect::<Vec<_>>());
             for (&target, places) in targets.iter().zip(&mut *places) {
                 self.context.limb(target).forward(places[part]);
             }
