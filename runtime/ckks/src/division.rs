@@ -2,8 +2,9 @@
 //!
 //! A value `x` over kept and dropped primes, `D` the product of the dropped: its residues modulo `D` are lifted to the
 //! centre by base conversion in its nearest form, and `(x - [x]_D) / D` is exact modulo the kept primes. Dropped limbs go back to
-//! coefficients first; then every kept limb is one independent task, the first of which makes the lifts' quotients. Limbs of `x` are made when they are needed, by a [`Source`]. Kept limbs wait for
-//! the dropped ones only after they have prepared what does not depend on them.
+//! coefficients first; then every kept limb is one independent task, the first of which makes the conversion's quotients.
+//! Limbs of `x` are made when they are needed, by a [`Source`]. Kept limbs wait for the dropped ones only after they have
+//! prepared what does not depend on them.
 //! Cheon, Han, Kim, Kim, Song (ePrint 2018/931), section 3.2; merging mod-down with rescale: Bossuat et al. (ePrint
 //! 2020/1203), section 4.
 
