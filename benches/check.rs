@@ -66,7 +66,7 @@ fn max_pools(folder: &Path) -> Vec<Row> {
     let training = folder.join("mnist/train-images-idx3-ubyte.gz");
     let training = data::read(&training, &model.input_shape()).expect("MNIST");
     model.calibrate(&training.samples[..CALIBRATED]).expect("ranges");
-    let options = CompileOptions { activation_degree: 8, precision_bits: 7.0, ..CompileOptions::default() };
+    let options = CompileOptions { activation_degree: 7, precision_bits: 7.0, ..CompileOptions::default() };
     let mut rows = measure(MAX_POOLS, &model, &options, &test_images(folder, &model), ENCRYPTED_MAX_POOLS);
     let encrypted = rows.iter().find(|r| r.name.ends_with("_check_encrypted")).expect("a row of measure");
     let agreement = Row { name: "opt_mnist_agreement".into(), ..encrypted.clone() };

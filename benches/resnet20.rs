@@ -2,7 +2,7 @@
 //! clear model and the labels.
 //!
 //! `cargo bench --bench resnet20 -- [--images 10] [--record]` (needs the data folder, 14 GiB of memory and about
-//! a minute per image without AVX-512); rows go to `benches/results/resnet20.json`. Activations are of degree 4, calibrated on the first
+//! a minute per image without AVX-512); rows go to `benches/results/resnet20.json`. Activations are of degree 7, calibrated on the first
 //! 300 training images.
 
 #![allow(
@@ -22,7 +22,7 @@ use serde_json::json;
 use std::time::Instant;
 
 const CALIBRATION_IMAGES: usize = 300;
-const DEGREE: u32 = 4;
+const DEGREE: u32 = 7;
 /// Encrypted images without `--images`.
 const IMAGES: usize = 10;
 /// Images of the exact meaning and of the clear model.
