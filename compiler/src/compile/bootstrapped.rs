@@ -8,8 +8,9 @@ use super::Compiled;
 use super::scale::measured;
 use super::search::{Job, PRECISION_MARGIN_BITS};
 use crate::bootstrap::{MARGIN, insert};
+use crate::cost::CostModel;
 use crate::error::CompileError;
-use crate::forecast::{PrecisionBits, forecast};
+use crate::forecast::{PrecisionBits, account, forecast};
 use crate::outputs;
 use crate::parameters::{Frame, base_bits};
 use crate::report::{Report, bootstraps};
@@ -35,12 +36,18 @@ struct Unbounded {
     report: Report,
 }
 
+impl Unbounded {
+    /// Costs with the gadget of a bootstrapping.
+    fn cost(&self, request: BootstrapRequest) -> Result<CostModel, CompileError> {
+        Ok(self.frame.cost().with_gadget(request.plan()?.gadget))
+    }
+}
+
 impl Job<'_> {
     /// The fastest circuit with bootstraps that is precise enough.
     pub(super) fn bootstrapped(&self, trail: &mut Trail<'_>) -> Result<Compiled, Halt> {
         let mut unbounded: Vec<(u32, u32, Unbounded)> = vec![];
-        let mut best: Option<(Compiled, (&str, BootstrapRequest), usize)> = None;
-        let (mut best_bits, mut least_bytes) = (None, None);
+        let mut found: Vec<(u64, (&str, BootstrapRequest), usize, Circuit)> = vec![];
         let fits = |request: &BootstrapRequest| self.options.log_n.is_none_or(|n| n == request.log_n);
         for (name, request) in self.options.bootstrap_sets.iter().filter(|(_, request)| fits(request)) {
             let (log_n, log_scale) = (request.log_n, request.log_scale);
@@ -52,29 +59,27 @@ impl Job<'_> {
                     unbounded.len() - 1
                 }
             };
-            let set = (*name, *request);
-            let compiled = match self.by_set(set, &unbounded[known].2, &mut Trail::blind()) {
-                Ok(Some(compiled)) => compiled,
-                Ok(None) => continue,
+            let cost = unbounded[known].2.cost(*request)?;
+            if let Some(circuit) = self.cut(*request, &unbounded[known].2, &cost)? {
+                found.push((account(&circuit, &cost)?.nanoseconds(), (*name, *request), known, circuit));
+            }
+        }
+        // Simulations take longest: the first circuit that is good enough is the one.
+        found.sort_by_key(|(nanoseconds, ..)| *nanoseconds);
+        let (mut best_bits, mut least_bytes) = (None, None);
+        for (_, set, known, circuit) in found {
+            let unbounded = &unbounded[known].2;
+            match self.by_set(set, circuit.clone(), unbounded, &mut Trail::blind()) {
+                // Nobody watched the search; what is to be seen is this set's way alone.
+                Ok(_) if trail.is_watched() => return self.by_set(set, circuit, unbounded, trail),
                 Err(Halt::Failed(CompileError::KeyMemory { least_bytes: bytes, .. })) => {
                     least_bytes = Some(least_bytes.map_or(bytes, |least: u64| least.min(bytes)));
-                    continue;
                 }
                 Err(Halt::Failed(CompileError::Precision { best_bits: bits, .. })) => {
                     best_bits = Some(best_bits.map_or(bits, |best: f64| best.max(bits)));
-                    continue;
                 }
-                Err(halt) => return Err(halt),
-            };
-            let seconds = compiled.circuit.forecast.seconds;
-            if best.as_ref().is_none_or(|(b, ..)| seconds < b.circuit.forecast.seconds) {
-                best = Some((compiled, set, known));
+                ended => return ended,
             }
-        }
-        if let Some((compiled, set, known)) = best {
-            // Nobody watched the search; what is to be seen is this set's way alone.
-            let again = if trail.is_watched() { self.by_set(set, &unbounded[known].2, trail)? } else { None };
-            return Ok(again.unwrap_or(compiled));
         }
         match (least_bytes, best_bits, self.options.max_key_bytes) {
             (Some(least_bytes), _, Some(limit_bytes)) => {
@@ -102,19 +107,29 @@ impl Job<'_> {
         Ok(Unbounded { frame, circuit, magnitudes, report })
     }
 
-    /// The circuit by one bootstrapping, unless there is no room; `Precision` where it is not precise enough.
-    fn by_set(
+    /// The circuit by one bootstrapping, unless there is no room.
+    fn cut(
         &self,
-        (name, request): (&str, BootstrapRequest),
+        request: BootstrapRequest,
         unbounded: &Unbounded,
-        trail: &mut Trail<'_>,
-    ) -> Result<Option<Compiled>, Halt> {
-        let Unbounded { frame, circuit, magnitudes, report } = unbounded;
+        cost: &CostModel,
+    ) -> Result<Option<Circuit>, CompileError> {
         // Outputs that the base prime does not hold end one level higher.
         let is_small = base_bits(request.log_scale, self.range()) <= request.base_bits;
         let last = Level(u32::from(!is_small));
-        let cost = frame.cost().with_gadget(request.plan()?.gadget);
-        let Some(mut circuit) = insert(circuit, request, magnitudes, last, &cost)? else { return Ok(None) };
+        insert(&unbounded.circuit, request, &unbounded.magnitudes, last, cost)
+    }
+
+    /// The circuit of one bootstrapping, judged and told of; `Precision` where it is not precise enough.
+    fn by_set(
+        &self,
+        (name, request): (&str, BootstrapRequest),
+        mut circuit: Circuit,
+        unbounded: &Unbounded,
+        trail: &mut Trail<'_>,
+    ) -> Result<Compiled, Halt> {
+        let Unbounded { frame, report, .. } = unbounded;
+        let cost = unbounded.cost(request)?;
         trail.left(Stage::Parameters, || parameters_text(name, &request, &circuit))?;
         trail.circuit(Stage::Bootstrap, &circuit, Some(&self.options.policy), &cost)?;
         let precision = self.simulated(&circuit)?;
@@ -140,7 +155,7 @@ impl Job<'_> {
         if self.graph.input.as_ref().is_some_and(|input| input.samples.is_empty()) {
             report.warnings.push(UNCALIBRATED.to_owned());
         }
-        Ok(Some(Compiled { circuit, report }))
+        Ok(Compiled { circuit, report })
     }
 
     /// `−log2(largest error / largest output)` of the worst output under each key, by the noisy meaning on some samples.
