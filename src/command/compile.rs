@@ -260,6 +260,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     files::prepare_bytes(&manifest, Access::Shared, &manifest_bytes)?.persist()?;
     circuit_file.persist()?;
     let mut facts = facts(&compiled, circuit_bytes.len(), manifest_bytes.len());
+    facts["activation_degree"] = json!(options.activation_degree);
     if !watch.print.is_empty() {
         facts["stages"] = stages;
     }

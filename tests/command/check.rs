@@ -98,9 +98,9 @@ fn activations_are_explained() {
         assert_eq!((&one["degree"], &one["function"]), (&4.into(), &"Relu".into()));
         let fits = one["fits"].as_array().unwrap();
         let typical: Vec<f64> = fits.iter().map(|fit| number(fit, "/typical_error")).collect();
-        assert!(typical[3] < typical[0], "degree 8 is closer than degree 2: {one}");
+        assert!(typical[3] < typical[0], "degree 7 is closer than degree 2: {one}");
         let levels: Vec<f64> = fits.iter().map(|fit| number(fit, "/levels")).collect();
-        assert_eq!(levels, [1.0, 2.0, 2.0, 3.0]);
+        assert_eq!(levels, [1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     }
     let degrees = found["degrees"].as_array().unwrap();
     assert!(number(&degrees[3], "/levels") > number(&degrees[0], "/levels"));
@@ -108,6 +108,20 @@ fn activations_are_explained() {
     let text = String::from_utf8(cipherloom(f, &arguments).stdout).unwrap();
     assert!(text.contains("worst error") && text.contains("levels at least"), "{text}");
     assert_eq!(std::fs::read_dir(f).unwrap().count(), 0, "an explanation writes no file");
+}
+
+#[test]
+fn the_degree_of_activations_follows_from_the_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let (model, samples) = (shipped("lenet5-relu.onnx"), shipped("samples"));
+    let arguments = ["compile", &model, "--calibrate", &samples, "--precision", "5", "-o", "m.loom"];
+    assert_eq!(done(f, &arguments)["activation_degree"], 4, "degree 4 keeps all classes");
+    let chosen = done(f, &[&arguments[..], &["--activation-degree", "7"]].concat());
+    assert_eq!(chosen["activation_degree"], 7);
+    let other = cipherloom(f, &[&arguments[..], &["--activation-degree", "8"]].concat());
+    let error = String::from_utf8(other.stderr).unwrap();
+    assert!(error.contains("'8'") && error.contains("auto, 2, 3, 4, 7, 15, 31, 63"), "{error}");
 }
 
 #[test]
