@@ -48,7 +48,7 @@ pub fn degrees(model: &Model, data: Option<&Dataset>) -> Result<Vec<AtDegree>, E
     DEGREES.iter().map(|degree| trial.at(*degree)).collect()
 }
 
-/// The lowest degree from that of [`CompileOptions`] with which [`FAITHFUL`] of the first samples keep their class, else the one
+/// The lowest degree from that of [`CompileOptions`] with which 98 % of the first samples keep their class, else the one
 /// with which most do; `None` for a model without activations that are approximated.
 ///
 /// # Errors
