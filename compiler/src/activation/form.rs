@@ -76,7 +76,7 @@ impl Form {
         }
     }
 
-    /// Levels that the evaluation of a polynomial takes, in this form or as a [series](super::series).
+    /// Levels that the evaluation of a polynomial takes, in this form or as a [series].
     pub fn depth(degree: usize) -> u32 {
         match degree {
             0..=2 => 1,
