@@ -61,6 +61,13 @@ impl Error {
         self
     }
 
+    /// The same with one more way out.
+    pub fn or(mut self, other: &str) -> Error {
+        self.remedy =
+            if self.remedy.is_empty() { other.to_owned() } else { format!("{}, or {other}", self.remedy) };
+        self
+    }
+
     /// An I/O failure on a path: missing or oversized input is bad input, the rest are resources.
     pub fn io(path: &std::path::Path, error: &std::io::Error) -> Error {
         let kind = match error.kind() {

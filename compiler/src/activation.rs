@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 /// make the other terms larger than the result by the inverse of the share, and as many bits are lost where these cancel.
 const NEGLIGIBLE_SHARE: f64 = 1.0 / 64.0;
 
-/// Chebyshev coefficients below this share of the largest are taken as zero, where a polynomial may have a lower degree for it.
+/// Chebyshev coefficients of a series up to this share of the largest are taken as zero.
 const ZERO_SHARE: f64 = 1e-6;
 
 /// Degrees that a polynomial can have.
@@ -135,11 +135,13 @@ fn add_polynomial(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wan
 
 /// The fit of a degree with its largest error and the factor of its variable; `None` where a lower degree does as well.
 fn worthwhile(wanted: &Fit<'_>, degree: u32) -> Option<(Vec<f64>, f64, f64)> {
-    let (coefficients, max_error) = fit(wanted.function, wanted.range, wanted.density, degree);
+    let (mut coefficients, max_error) = fit(wanted.function, wanted.range, wanted.density, degree);
     let largest = coefficients.iter().fold(0.0f64, |m, c| m.max(c.abs()));
     if !Form::has(degree as usize) {
         let lower = DEGREES.iter().rev().find(|d| **d < degree).map_or(0, |d| *d as usize);
-        let needed = coefficients[lower + 1..].iter().any(|c| c.abs() > ZERO_SHARE * largest);
+        let zeros = coefficients.iter_mut().filter(|c| c.abs() <= ZERO_SHARE * largest);
+        zeros.for_each(|c| *c = 0.0);
+        let needed = coefficients[lower + 1..].iter().any(|c| *c != 0.0);
         return needed.then_some((coefficients, max_error, 2.0 / (wanted.range[1] - wanted.range[0])));
     }
     let bound = wanted.range[0].abs().max(wanted.range[1].abs());

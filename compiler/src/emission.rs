@@ -3,7 +3,8 @@
 //! Does: emits the operations of every node in order. A linear map is one plan that rescales in its last mod-down;
 //! folds rotate and add one level lower, and the bias is added after the folds (before them every partial sum would
 //! receive it). A square relinearises and rescales in one step; polynomials are nested squares (see
-//! [`form`](crate::activation::form)) or sums of products with Chebyshev polynomials ([`series`](crate::activation::series)). Operands that stand too high are dropped where the op's law corrects the scale
+//! [`form`](crate::activation::form)) or sums of products with
+//! Chebyshev polynomials ([`series`](crate::activation::series)). Operands that stand too high are dropped where the op's law corrects the scale
 //! (linear maps, products with numbers) and adjusted elsewhere. Where the ring has more slots than the packing was made for,
 //! so many images are interleaved: layouts and steps are spread by that factor. Needs: packing, levels, parameters. Leaves: a
 //! circuit without forecast. Why here: everything it writes down has been decided.
@@ -153,10 +154,12 @@ impl Emitter<'_> {
     fn canonical(&mut self, id: NodeId, position: usize) -> Result<Vec<ValueId>, CompileError> {
         let level = self.plan.arranged.levels.before(&self.plan.arranged.graph, id);
         let values = self.operand(id, position);
-        self.each(
-            values,
-            |e, v| if e.builder.level(v) > level { Ok(e.builder.adjust(v, level)?) } else { Ok(v) },
-        )
+        self.each(values, |e, v| e.lowered(v, level))
+    }
+
+    /// A canonical value at a level.
+    fn lowered(&mut self, value: ValueId, level: Level) -> Result<ValueId, CompileError> {
+        Ok(if self.builder.level(value) > level { self.builder.adjust(value, level)? } else { value })
     }
 
     /// Operand values at the level where the node starts, with whatever scale they have.

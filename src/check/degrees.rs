@@ -15,6 +15,10 @@ const MAX_SAMPLES: usize = 500;
 
 /// Share of the samples whose class a degree must keep to be chosen.
 const FAITHFUL: f64 = 0.98;
+/// What a higher degree must add to the share where none keeps so many.
+const WORTH_A_LEVEL: f64 = 0.005;
+/// Fewest samples that a degree is chosen by.
+const FEWEST_SAMPLES: usize = 50;
 /// Most samples that a degree is chosen by.
 const FAITHFUL_SAMPLES: usize = 300;
 
@@ -34,8 +38,9 @@ pub struct AtDegree {
 impl std::fmt::Display for AtDegree {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "polynomials of degree {} at most", self.degree)?;
-        self.agreement
-            .map_or(Ok(()), |share| write!(f, " keep the class of {:.1} % of the samples", 100.0 * share))
+        self.agreement.map_or(Ok(()), |share| {
+            write!(f, " keep the class of {:.1} % of the calibration data", 100.0 * share)
+        })
     }
 }
 
@@ -48,15 +53,18 @@ pub fn degrees(model: &Model, data: Option<&Dataset>) -> Result<Vec<AtDegree>, E
     DEGREES.iter().map(|degree| trial.at(*degree)).collect()
 }
 
-/// The lowest degree from that of [`CompileOptions`] with which 98 % of the first samples keep their class, else the one
-/// with which most do; `None` for a model without activations that are approximated.
+/// The lowest degree from 4 with which 98 % of the first samples (300 at most) keep their class, else the one with which most do;
+/// `None` where nothing can be said: activations that are not approximated, a first output that is no vector of scores, fewer
+/// than 50 samples.
 ///
 /// # Errors
 /// As [`degrees`].
 pub fn faithful(model: &Model, data: &Dataset) -> Result<Option<AtDegree>, Error> {
     let graph = &model.frontend().graph;
     let approximated = |id| matches!(graph.node(id).kind, GraphKind::Elementwise(Function::Exact(_)));
-    if !graph.order().any(approximated) {
+    let scores = graph.outputs.first().map_or(&[][..], |output| &graph.node(output.node).shape);
+    let is_vector = scores.iter().filter(|extent| **extent > 1).count() == 1;
+    if !is_vector || data.samples.len() < FEWEST_SAMPLES || !graph.order().any(approximated) {
         return Ok(None);
     }
     let trial = Trial::new(model, Some(data), FAITHFUL_SAMPLES);
@@ -64,10 +72,11 @@ pub fn faithful(model: &Model, data: &Dataset) -> Result<Option<AtDegree>, Error
     let least = CompileOptions::default().activation_degree;
     for degree in DEGREES.into_iter().filter(|degree| *degree >= least) {
         let found = trial.at(degree)?;
-        if best.is_none_or(|best| found.agreement > best.agreement) {
+        let share = |at: AtDegree| at.agreement.unwrap_or(0.0);
+        if best.is_none_or(|best| share(found) > share(best) + WORTH_A_LEVEL) {
             best = Some(found);
         }
-        if found.agreement.is_some_and(|share| share >= FAITHFUL) {
+        if share(found) >= FAITHFUL {
             break;
         }
     }

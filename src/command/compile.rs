@@ -73,7 +73,7 @@ pub(super) struct Choices {
     #[arg(long, value_enum, default_value = "saturated")]
     packing: PackingName,
     /// Degree of the polynomials that stand for ReLU and other activations. `auto`: the lowest from 4 with which 98 % of the
-    /// calibration data keep their class; 4 without data.
+    /// calibration data keep their class; 4 without at least 50 samples, and where the first output is no vector of scores.
     #[arg(long, value_name = "DEGREE", default_value = "auto",
         value_parser = ["auto", "2", "3", "4", "7", "15", "31", "63"])]
     activation_degree: String,
@@ -161,6 +161,16 @@ impl Choices {
         Ok(model)
     }
 
+    /// An error with the remedy beside its own that a lower degree is, where nobody chose the degree.
+    fn lower(&self, error: Error, options: &CompileOptions) -> Error {
+        let least = CompileOptions::default().activation_degree;
+        let found = options.activation_degree;
+        if self.activation_degree.parse::<u32>().is_ok() || found == least || error.kind == Kind::Internal {
+            return error;
+        }
+        error.or(&format!("--activation-degree {least} (the data asked for {found})"))
+    }
+
     /// Options for a model that was calibrated with some data, or was not.
     pub(super) fn options(
         &self,
@@ -168,6 +178,7 @@ impl Choices {
         calibration: Option<&Dataset>,
         output: &Output,
     ) -> Result<CompileOptions, Error> {
+        let profile = read_profile(self.profile.as_deref())?;
         let activation_degree = match (self.activation_degree.parse(), calibration) {
             (Ok(degree), _) => degree,
             (Err(_), None) => CompileOptions::default().activation_degree,
@@ -192,7 +203,7 @@ impl Choices {
             },
             off: self.off.iter().copied().collect(),
             max_key_bytes: self.max_key_memory,
-            profile: read_profile(self.profile.as_deref())?,
+            profile,
             ..CompileOptions::default()
         })
     }
@@ -221,7 +232,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     for note in &model.frontend().notes {
         output.remark(&format!("note: {note}"));
     }
-    let data = calibration.as_ref().filter(|_| !arguments.draft);
+    // Drafts have the model's own activations.
+    let data = calibration.as_ref().filter(|_| !arguments.draft || arguments.explain.is_some());
     let options =
         CompileOptions { batch: arguments.batch, ..arguments.choices.options(&model, data, output)? };
     if let Some(explain::Subject::Activations) = arguments.explain {
@@ -231,7 +243,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     if arguments.draft {
         return draft(arguments, model.draft_watched(&options, &watch)?, &options.profile, output);
     }
-    let (texts, compiled) = model.compile_watched(&options, &watch)?;
+    let (texts, compiled) =
+        model.compile_watched(&options, &watch).map_err(|e| arguments.choices.lower(e, &options))?;
     let stages: Value = texts.iter().map(|(stage, text)| (stage.name().to_owned(), json!(text))).collect();
     let texts: String = texts.values().map(String::as_str).collect();
     let Some(compiled) = compiled else {

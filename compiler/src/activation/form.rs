@@ -1,6 +1,7 @@
 //! Polynomials with leading coefficient ±1 as nested squares, so that no level is spent on coefficients.
 //!
-//! Completing the square: `u⁴ + … = (u² + βu + α)² + b·u + c`. The linear remainder is a product with a number at the level of the last square, hence free of extra levels.
+//! Completing the square: `u⁴ + … = (u² + βu + α)² + b·u + c`. The linear remainder is a product with a number at the
+//! level of the last square, hence free of extra levels.
 //! Promises: [`Form::of`] reproduces the power coefficients exactly up to rounding (tested).
 
 use super::series;

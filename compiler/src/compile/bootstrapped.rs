@@ -69,16 +69,17 @@ impl Job<'_> {
         let (mut best_bits, mut least_bytes) = (None, None);
         for (_, set, known, circuit) in found {
             let unbounded = &unbounded[known].2;
-            match self.by_set(set, circuit.clone(), unbounded, &mut Trail::blind()) {
-                // Nobody watched the search; what is to be seen is this set's way alone.
-                Ok(_) if trail.is_watched() => return self.by_set(set, circuit, unbounded, trail),
-                Err(Halt::Failed(CompileError::KeyMemory { least_bytes: bytes, .. })) => {
+            // Nobody watches the search; what is to be seen is this set's way alone.
+            let again = trail.is_watched().then(|| circuit.clone());
+            match (self.by_set(set, circuit, unbounded, &mut Trail::blind()), again) {
+                (Ok(_), Some(again)) => return self.by_set(set, again, unbounded, trail),
+                (Err(Halt::Failed(CompileError::KeyMemory { least_bytes: bytes, .. })), _) => {
                     least_bytes = Some(least_bytes.map_or(bytes, |least: u64| least.min(bytes)));
                 }
-                Err(Halt::Failed(CompileError::Precision { best_bits: bits, .. })) => {
+                (Err(Halt::Failed(CompileError::Precision { best_bits: bits, .. })), _) => {
                     best_bits = Some(best_bits.map_or(bits, |best: f64| best.max(bits)));
                 }
-                ended => return ended,
+                (ended, _) => return ended,
             }
         }
         match (least_bytes, best_bits, self.options.max_key_bytes) {

@@ -8,8 +8,8 @@
 use super::Emitter;
 use crate::activation::series::{depth, divide};
 use crate::error::CompileError;
+use cipherloom_ir::ValueId;
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Plain, ValueId};
 
 /// T_1, T_2, T_4 … of a value, each a level below the one before.
 struct Basis {
@@ -87,14 +87,6 @@ impl Emitter<'_> {
             true => self.builder.relinearize_rescale(sum, self.plan.gadget)?,
             false => self.builder.rescale(sum)?,
         };
-        let constant = rest[0];
-        let whole =
-            if constant == 0.0 { value } else { self.builder.add_plain(value, Plain::Constant(constant))? };
-        Ok(Part::Value(whole))
-    }
-
-    /// A canonical value at a level.
-    fn lowered(&mut self, value: ValueId, level: Level) -> Result<ValueId, CompileError> {
-        Ok(if self.builder.level(value) > level { self.builder.adjust(value, level)? } else { value })
+        Ok(Part::Value(self.plus(value, rest[0])?))
     }
 }
