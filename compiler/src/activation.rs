@@ -2,7 +2,8 @@
 //!
 //! Does: replaces every exact activation by a polynomial fitted on its calibrated range, in a variable scaled so that
 //! the leading coefficient is ±1 (a [`Form`]) or that the range has width 2 (a [`series`]); the scaling becomes a linear node
-//! before it, which [`compose`](crate::compose) merges into the layer that produces the tensor. A function that is a line on its range becomes a linear node.
+//! before it, which [`compose`](crate::compose) merges into the layer that produces the tensor. A function that is a line on its
+//! range becomes a linear node.
 //! Needs: ranges (calibrated, else interval bounds with a warning).
 //! Leaves: a graph without [`Function::Exact`]. Why here: ranges belong to the tensors of the model, before any
 //! linear map is merged.

@@ -4,8 +4,8 @@
 //! folds rotate and add one level lower, and the bias is added after the folds (before them every partial sum would
 //! receive it). A square relinearises and rescales in one step; polynomials are nested squares (see
 //! [`form`](crate::activation::form)) or sums of products with
-//! Chebyshev polynomials ([`series`](crate::activation::series)). Operands that stand too high are dropped where the op's law corrects the scale
-//! (linear maps, products with numbers) and adjusted elsewhere. Where the ring has more slots than the packing was made for,
+//! Chebyshev polynomials ([`series`](crate::activation::series)). Operands that stand too high are dropped where the
+//! op's law corrects the scale (linear maps, products with numbers) and adjusted elsewhere. Where the ring has more slots than the packing was made for,
 //! so many images are interleaved: layouts and steps are spread by that factor. Needs: packing, levels, parameters. Leaves: a
 //! circuit without forecast. Why here: everything it writes down has been decided.
 
