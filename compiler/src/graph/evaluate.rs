@@ -133,44 +133,61 @@ fn tap(window: &Window, k: usize, out: usize, tap: usize, extent: u32) -> Option
     position.checked_sub(window.pad_before[k] as usize).filter(|p| *p < extent as usize)
 }
 
-/// Output columns whose input column under tap `tap` is inside.
-fn columns_inside(window: &Window, tap: usize, columns: usize, out_columns: usize) -> std::ops::Range<usize> {
-    let (stride, pad) = (window.stride[1] as usize, window.pad_before[1] as usize);
-    let at = tap * window.dilation[1] as usize;
-    let first = pad.saturating_sub(at).div_ceil(stride);
-    let end = (columns + pad).saturating_sub(at).div_ceil(stride);
-    first.min(out_columns)..end.min(out_columns).max(first.min(out_columns))
-}
+/// Columns of a convolution's result that are summed together, in registers.
+const LANES: usize = 12;
 
+/// Sums in the order of the weights, each tap on whole rows: the image is dealt out by its phases under the stride, with the zeros
+/// around it, so that a tap reads every plane from one offset on. Results between the rows' ends and the next rows are dropped.
 fn convolution(input: &[u32; 3], window: &Window, groups: usize, weight: &Tensor, x: &[f64]) -> Vec<f64> {
     let [channels, rows, columns] = input.map(|d| d as usize);
     let [out_rows, out_columns] = window_output(input, window);
-    let [kernel_rows, kernel_columns] = window.kernel.map(|d| d as usize);
     let (group_in, out_channels) = (channels / groups, weight.shape[0] as usize);
-    let mut y = vec![0.0; out_channels * out_rows * out_columns];
-    for (k, w) in weight.values.iter().enumerate() {
-        let (dx, rest) = (k % kernel_columns, k / kernel_columns);
-        let (dy, rest) = (rest % kernel_rows, rest / kernel_rows);
-        let (i, o) = (rest % group_in, rest / group_in);
-        let i = o / (out_channels / groups) * group_in + i;
-        let inside = columns_inside(window, dx, columns, out_columns);
-        let Some(first) = tap(window, 1, inside.start, dx, input[2]).filter(|_| !inside.is_empty()) else {
-            continue;
-        };
-        for r in 0..out_rows {
-            let Some(row) = tap(window, 0, r, dy, input[1]) else { continue };
-            let source = &x[(i * rows + row) * columns..][first..columns];
-            let target = &mut y[(o * out_rows + r) * out_columns..][inside.clone()];
-            let w = f64::from(*w);
-            if window.stride[1] == 1 {
-                target.iter_mut().zip(source).for_each(|(out, x)| *out += w * x);
-            } else {
-                let source = source.iter().step_by(window.stride[1] as usize);
-                target.iter_mut().zip(source).for_each(|(out, x)| *out += w * x);
+    let [kernel, stride, dilation, pad] =
+        [window.kernel, window.stride, window.dilation, window.pad_before].map(|d| d.map(|d| d as usize));
+    let reach = [0, 1].map(|k| (kernel[k] - 1) * dilation[k] / stride[k]);
+    let (height, width) = (out_rows + reach[0], out_columns + reach[1]);
+    let (phases, plane) = (stride[0] * stride[1], height * width);
+    // The last lanes read beyond the last plane.
+    let mut planes = vec![0.0; channels * phases * plane + LANES + reach[1]];
+    for (k, row) in x.chunks_exact(columns).enumerate() {
+        let (channel, at) = (k / rows, k % rows + pad[0]);
+        let (phase, line) = (at % stride[0] * stride[1], at / stride[0]);
+        for (at, value) in row.iter().enumerate().map(|(c, value)| (c + pad[1], value)) {
+            let (phase, column) = (phase + at % stride[1], at / stride[1]);
+            if line < height && column < width {
+                planes[(channel * phases + phase) * plane + line * width + column] = *value;
             }
         }
     }
+    let taps: Vec<usize> = (0..group_in * kernel[0] * kernel[1])
+        .map(|k| {
+            let [dy, dx] = [k / kernel[1] % kernel[0] * dilation[0], k % kernel[1] * dilation[1]];
+            let phase = dy % stride[0] * stride[1] + dx % stride[1];
+            let channel = k / kernel[1] / kernel[0];
+            (channel * phases + phase) * plane + dy / stride[0] * width + dx / stride[1]
+        })
+        .collect();
+    let mut y = Vec::with_capacity(out_channels * out_rows * out_columns);
+    let mut sums = vec![0.0; (out_rows * width).next_multiple_of(LANES)];
+    for (o, weights) in weight.values.chunks_exact(taps.len()).enumerate() {
+        let group = &planes[o / (out_channels / groups) * group_in * phases * plane..];
+        let weights: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
+        for (k, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            *sums = weighted(&group[k * LANES..], &taps, &weights);
+        }
+        y.extend(sums.chunks_exact(width).take(out_rows).flat_map(|row| &row[..out_columns]));
+    }
     y
+}
+
+/// `Σ w x[tap..]`, by lanes.
+fn weighted(x: &[f64], taps: &[usize], weights: &[f64]) -> [f64; LANES] {
+    let lanes = |tap: usize| x[tap..].first_chunk::<LANES>();
+    let add = |sums: [f64; LANES], (tap, w): (&usize, &f64)| match lanes(*tap) {
+        Some(x) => std::array::from_fn(|lane| sums[lane] + w * x[lane]),
+        None => sums,
+    };
+    taps.iter().zip(weights).fold([0.0; LANES], add)
 }
 
 fn pool(input: &[u32; 3], window: &Window, count_padding: bool, x: &[f64]) -> Vec<f64> {
