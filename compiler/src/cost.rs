@@ -28,6 +28,8 @@ pub struct CostModel {
     pub log_n: u32,
     /// Gadget of every key.
     pub gadget: Gadget,
+    /// Levels above it cost what it does.
+    highest: Option<Level>,
 }
 
 impl fmt::Debug for CostModel {
@@ -54,7 +56,18 @@ pub struct PlanCounts {
 impl CostModel {
     /// Costs by a profile.
     pub fn new(profile: &Profile, log_n: u32, gadget: Gadget) -> CostModel {
-        CostModel { costs: profile.costs(log_n), digest: profile.digest(), log_n, gadget }
+        CostModel { costs: profile.costs(log_n), digest: profile.digest(), log_n, gadget, highest: None }
+    }
+
+    /// The same costs, where no level costs more than this one: of a chain that bootstraps will cut, so that nothing is computed as
+    /// high as it stands.
+    pub fn up_to(&self, highest: Level) -> CostModel {
+        CostModel { highest: Some(highest), ..*self }
+    }
+
+    /// Limbs of what is computed at a level.
+    fn limbs(&self, level: Level) -> u64 {
+        level.min(self.highest.unwrap_or(level)).limbs() as u64
     }
 
     /// Costs of a circuit by a profile; its own keys have one gadget, that of its bootstrapping where there is one. Where there are no keys it
@@ -78,7 +91,7 @@ impl CostModel {
 
     fn at(&self, work: Work, level: Level, special: u64) -> u64 {
         let digit_limbs = u64::from(self.gadget.digit_limbs);
-        let terms = Shape { limbs: level.limbs() as u64, special, digit_limbs }.terms();
+        let terms = Shape { limbs: self.limbs(level), special, digit_limbs }.terms();
         self.costs[work as usize].iter().zip(terms).map(|(ns, count)| ns * count).sum()
     }
 
@@ -175,18 +188,18 @@ impl CostModel {
 
     /// Bytes of one evaluation key in memory, both halves.
     pub fn key_bytes(&self, level: Level) -> u64 {
-        let limbs = level.limbs() as u64;
+        let limbs = self.limbs(level);
         let digits = limbs.div_ceil(u64::from(self.gadget.digit_limbs));
         2 * digits * (limbs + self.special()) * self.limb_bytes()
     }
     /// Bytes of one ciphertext.
     pub fn ciphertext_bytes(&self, level: Level) -> u64 {
-        2 * level.limbs() as u64 * self.limb_bytes()
+        2 * self.limbs(level) * self.limb_bytes()
     }
     /// Bytes of one prepared diagonal of a plan with keys.
     pub fn diagonal_bytes(&self, level: Level, hoisting: Hoisting) -> u64 {
         let special = if hoisting == Hoisting::Double { self.special() } else { 0 };
-        (level.limbs() as u64 + special) * self.limb_bytes()
+        (self.limbs(level) + special) * self.limb_bytes()
     }
     /// Price of memory held for keys and plaintexts.
     pub fn memory_price(&self, bytes: u64) -> u64 {

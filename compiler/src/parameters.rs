@@ -100,11 +100,13 @@ impl Frame {
     }
 
     /// A frame of as many levels as it takes, at the ring, scale and gadget of a bootstrapping, which shortens it: never secure.
+    /// Levels above the middle of the bootstrapping's cost what that does: between two bootstraps it is the average.
     pub fn unbounded(plan: &BootstrapPlan, top: Level, profile: &Profile) -> Frame {
         let BootstrapRequest { log_n, log_scale, base_bits, .. } = plan.request;
         let largest = base_bits + plan.gadget.digit_limbs.saturating_sub(1) * log_scale;
         let special_bits = largest + SPECIAL_MARGIN_MAX_BITS;
-        let cost = CostModel::new(profile, log_n, plan.gadget);
+        let middle = Level(plan.input.0 + plan.usable_levels().div_ceil(2));
+        let cost = CostModel::new(profile, log_n, plan.gadget).up_to(middle);
         let gadget = Gadget { special_limbs: special_limbs(largest), ..plan.gadget };
         Frame { log_n, top, log_scale, base_bits, gadget, special_bits, cost }
     }

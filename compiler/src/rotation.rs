@@ -203,7 +203,8 @@ pub struct Needs {
 pub fn needs(support: &Support, windows: &[Window], cost: &CostModel, level: Level) -> Vec<Needs> {
     let quotient = Quotient::of(support);
     let of = |window: &Window| {
-        let (counts, keys) = Counts::of(&quotient, window);
+        let (counts, keyed) = Counts::of(&quotient, window);
+        let keys = steps(&keyed);
         let forms = [Hoisting::Double, Hoisting::Single];
         let forms = forms.map(|hoisting| (hoisting, counts.priced(cost, level, hoisting).0));
         Needs { window: *window, forms, keys }
@@ -254,18 +255,35 @@ impl Rotated {
 
     /// Pairs of step and ciphertext; each set stands for as many ciphertexts as its weight says.
     fn count(&self, weights: &BTreeMap<u32, u64>) -> u64 {
-        let ones = |set: &[u64]| set.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
         weights.iter().filter_map(|(at, weight)| Some(weight * ones(self.sets.get(*at as usize)?))).sum()
     }
 
-    /// The steps of all ciphertexts, ascending.
-    fn steps(&self) -> Vec<u32> {
-        let words = (0..self.slots.div_ceil(64))
-            .map(|k| (64 * k, self.sets.iter().fold(0, |union, set| union | set[k as usize])));
-        words
-            .flat_map(|(base, word)| (0..64).filter(move |b| word >> b & 1 == 1).map(move |b| base + b))
-            .collect()
+    /// The steps of all ciphertexts.
+    fn union(&self) -> Vec<u64> {
+        let mut union = vec![0; self.slots.div_ceil(64) as usize];
+        for set in &self.sets {
+            union.iter_mut().zip(set).for_each(|(all, word)| *all |= word);
+        }
+        union
     }
+}
+
+/// How many steps a set has.
+fn ones(set: &[u64]) -> u64 {
+    set.iter().map(|word| u64::from(word.count_ones())).sum()
+}
+
+/// The steps of a set, ascending.
+fn steps(set: &[u64]) -> Vec<u32> {
+    let mut steps = vec![];
+    for (base, word) in (0u32..).step_by(64).zip(set) {
+        let mut left = *word;
+        while left != 0 {
+            steps.push(base + left.trailing_zeros());
+            left &= left - 1;
+        }
+    }
+    steps
 }
 
 /// What a cut needs.
@@ -328,8 +346,8 @@ impl Quotient {
 }
 
 impl Counts {
-    /// The counts of a cut, and the steps that need a key.
-    fn of(quotient: &Quotient, window: &Window) -> (Counts, Vec<u32>) {
+    /// The counts of a cut, and the set of steps that need a key.
+    fn of(quotient: &Quotient, window: &Window) -> (Counts, Vec<u64>) {
         let Quotient { support, inputs, outputs } = quotient;
         let (mut babies, mut giants) = (Rotated::new(window.slots), Rotated::new(window.slots));
         let (mut diagonals, mut hoisted) = (0, BTreeSet::new());
@@ -344,21 +362,20 @@ impl Counts {
                 giants.push((giant, *output));
             }
         }
-        let (baby_steps, giant_steps) = (babies.steps(), giants.steps());
-        let keys: Vec<u32> =
-            baby_steps.iter().chain(&giant_steps).copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let (baby_steps, mut keyed) = (babies.union(), giants.union());
+        keyed.iter_mut().zip(&baby_steps).for_each(|(all, word)| *all |= word);
         let counts = Counts {
             hoisted: hoisted.iter().map(|input| inputs[input]).sum(),
             outputs: outputs.values().sum(),
             diagonals,
             babies: babies.count(inputs),
             giants: giants.count(outputs),
-            baby_steps: baby_steps.len() as u64,
-            keys: keys.len() as u64,
+            baby_steps: ones(&baby_steps),
+            keys: ones(&keyed),
             turned: 0,
             conjugated: 0,
         };
-        (counts, keys)
+        (counts, keyed)
     }
 
     /// The counts with what pairing takes.

@@ -1,7 +1,7 @@
 //! Where no leveled parameters are long enough: the network at as many levels as it takes, and then each bootstrapping.
 //!
 //! Relies on emission and rescale, which do not ask for security, and on [`bootstrap`](crate::bootstrap), which makes the circuit one
-//! of a chain that is secure. Promises: the fastest of the circuits that are precise enough in the noisy meaning; or the best
+//! of a chain that is secure. The network is arranged once for each ring degree; scales and levels are the cut's. Promises: the fastest of the circuits that are precise enough in the noisy meaning; or the best
 //! precision found; or that no bootstrapping has room.
 
 use super::Compiled;
@@ -12,20 +12,30 @@ use crate::cost::CostModel;
 use crate::error::CompileError;
 use crate::forecast::{PrecisionBits, account, forecast};
 use crate::outputs;
+use crate::packing::Arranged;
 use crate::parameters::{Frame, base_bits};
 use crate::report::{Report, bootstraps};
 use crate::samples;
+use crate::saturate::rotation::{Rotated, rotate_at_usual_price};
 use crate::stages::Stage;
 use crate::trail::{Halt, Trail};
 use cipherloom_ir::scheme::{BootstrapPlan, BootstrapRequest, Level};
-use cipherloom_ir::{
-    Circuit, Draw, Encryption, Exact, ExactError, LARGEST_ERROR_DEVIATIONS, Magnitudes, Noisy,
-};
+use cipherloom_ir::{Circuit, Draw, Encryption, ExactError, LARGEST_ERROR_DEVIATIONS, Magnitudes, Noisy};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 /// Samples that a circuit is simulated on.
 const SIMULATED: usize = 4;
+
+/// A bootstrapping with its costs.
+struct Set<'a> {
+    name: &'a str,
+    plan: BootstrapPlan,
+    cost: CostModel,
+    /// Of one ciphertext, for each level that it may go down afterwards.
+    level_ns: u64,
+}
 
 /// The network at as many levels as it takes.
 struct Unbounded {
@@ -36,39 +46,32 @@ struct Unbounded {
     report: Report,
 }
 
-impl Unbounded {
-    /// Costs with the gadget of a bootstrapping.
-    fn cost(&self, request: BootstrapRequest) -> Result<CostModel, CompileError> {
-        Ok(self.frame.cost().with_gadget(request.plan()?.gadget))
-    }
-}
-
 impl Job<'_> {
     /// The fastest circuit with bootstraps that is precise enough.
     pub(super) fn bootstrapped(&self, trail: &mut Trail<'_>) -> Result<Compiled, Halt> {
-        let mut unbounded: Vec<(u32, u32, Unbounded)> = vec![];
-        let mut found: Vec<(u64, (&str, BootstrapRequest), usize, Circuit)> = vec![];
+        let mut rings: BTreeMap<u32, Vec<Set<'_>>> = BTreeMap::new();
         let fits = |request: &BootstrapRequest| self.options.log_n.is_none_or(|n| n == request.log_n);
         for (name, request) in self.options.bootstrap_sets.iter().filter(|(_, request)| fits(request)) {
-            let (log_n, log_scale) = (request.log_n, request.log_scale);
-            let known = unbounded.iter().position(|(n, scale, _)| (*n, *scale) == (log_n, log_scale));
-            let known = match known {
-                Some(known) => known,
-                None => {
-                    unbounded.push((log_n, log_scale, self.unbounded(&request.plan()?, trail)?));
-                    unbounded.len() - 1
+            let plan = request.plan()?;
+            let cost = CostModel::new(&self.options.profile, request.log_n, plan.gadget);
+            let level_ns = cost.bootstrap(&plan) / u64::from(plan.usable_levels().max(1));
+            rings.entry(request.log_n).or_default().push(Set { name, plan, cost, level_ns });
+        }
+        let (mut networks, mut found) = (vec![], vec![]);
+        for sets in rings.values() {
+            networks.push(self.unbounded(sets, trail)?);
+            for set in sets {
+                let ring = networks.len() - 1;
+                if let Some(circuit) = self.cut(set, &networks[ring])? {
+                    found.push((account(&circuit, &set.cost)?.nanoseconds(), set, ring, circuit));
                 }
-            };
-            let cost = unbounded[known].2.cost(*request)?;
-            if let Some(circuit) = self.cut(*request, &unbounded[known].2, &cost)? {
-                found.push((account(&circuit, &cost)?.nanoseconds(), (*name, *request), known, circuit));
             }
         }
         // Simulations take longest: the first circuit that is good enough is the one.
         found.sort_by_key(|(nanoseconds, ..)| *nanoseconds);
         let (mut best_bits, mut least_bytes) = (None, None);
-        for (_, set, known, circuit) in found {
-            let unbounded = &unbounded[known].2;
+        for (_, set, ring, circuit) in found {
+            let unbounded = &networks[ring];
             // Nobody watches the search; what is to be seen is this set's way alone.
             let again = trail.is_watched().then(|| circuit.clone());
             match (self.by_set(set, circuit, unbounded, &mut Trail::blind()), again) {
@@ -97,52 +100,58 @@ impl Job<'_> {
         }
     }
 
-    fn unbounded(&self, plan: &BootstrapPlan, trail: &mut Trail<'_>) -> Result<Unbounded, Halt> {
-        let found = self.at_ring(|top| Some(Frame::unbounded(plan, top, &self.options.profile)))?;
-        let best = found.into_iter().min_by_key(|(_, arranged)| arranged.packed.priced_ns);
+    /// The network in a ring, arranged by the costs of the set whose levels are cheapest.
+    fn unbounded(&self, sets: &[Set<'_>], trail: &mut Trail<'_>) -> Result<Unbounded, Halt> {
+        let cheapest = sets.iter().min_by_key(|set| set.level_ns);
+        let set = cheapest.ok_or_else(|| CompileError::Internal("a ring without bootstrapping".into()))?;
+        let found = self.at_ring(|top| Some(Frame::unbounded(&set.plan, top, &self.options.profile)))?;
+        let total = |(frame, arranged): &(Frame, Arranged)| {
+            arranged.packed.priced_ns + u64::from(frame.top.0) * set.level_ns
+        };
+        let best = found.into_iter().min_by_key(total);
         let best = best.ok_or_else(|| CompileError::Internal("no packing has levels enough".into()))?;
         let (frame, arranged) = best;
-        let rotated = self.rotated(&frame, arranged, None, trail)?;
+        trail.arranged(&arranged)?;
+        let rotated = match self.chooses_rotations() {
+            true => rotate_at_usual_price(arranged, frame.cost())?,
+            false => Rotated::unchanged(arranged),
+        };
+        trail.left(Stage::Rotation, || rotated.to_string())?;
         let (circuit, report) = self.finished((&frame, &rotated), frame.cost(), None, trail)?;
         let magnitudes = measured(self, &circuit, MARGIN)?;
         Ok(Unbounded { frame, circuit, magnitudes, report })
     }
 
     /// The circuit by one bootstrapping, unless there is no room.
-    fn cut(
-        &self,
-        request: BootstrapRequest,
-        unbounded: &Unbounded,
-        cost: &CostModel,
-    ) -> Result<Option<Circuit>, CompileError> {
+    fn cut(&self, set: &Set<'_>, unbounded: &Unbounded) -> Result<Option<Circuit>, CompileError> {
+        let request = set.plan.request;
         // Outputs that the base prime does not hold end one level higher.
         let is_small = base_bits(request.log_scale, self.range()) <= request.base_bits;
         let last = Level(u32::from(!is_small));
-        insert(&unbounded.circuit, request, &unbounded.magnitudes, last, cost)
+        insert(&unbounded.circuit, request, &unbounded.magnitudes, last, &set.cost)
     }
 
     /// The circuit of one bootstrapping, judged and told of; `Precision` where it is not precise enough.
     fn by_set(
         &self,
-        (name, request): (&str, BootstrapRequest),
+        Set { name, plan, cost, .. }: &Set<'_>,
         mut circuit: Circuit,
         unbounded: &Unbounded,
         trail: &mut Trail<'_>,
     ) -> Result<Compiled, Halt> {
         let Unbounded { frame, report, .. } = unbounded;
-        let cost = unbounded.cost(request)?;
-        trail.left(Stage::Parameters, || parameters_text(name, &request, &circuit))?;
-        trail.circuit(Stage::Bootstrap, &circuit, Some(&self.options.policy), &cost)?;
+        trail.left(Stage::Parameters, || parameters_text(name, &plan.request, &circuit))?;
+        trail.circuit(Stage::Bootstrap, &circuit, Some(&self.options.policy), cost)?;
         let precision = self.simulated(&circuit)?;
         if precision.secret_key < self.options.precision_bits + PRECISION_MARGIN_BITS {
             let (wanted_bits, best_bits) = (self.options.precision_bits, precision.secret_key);
             return Err(CompileError::Precision { wanted_bits, best_bits }.into());
         }
         // Of sets that are precise enough only: what `KeyMemory` asks for must do.
-        self.check_keys(&circuit, frame)?;
-        circuit.forecast = forecast(&circuit, &cost, precision)?;
-        trail.circuit(Stage::Forecast, &circuit, Some(&self.options.policy), &cost)?;
-        let own = Report::of(&circuit, (frame, &cost), self.notes, &self.options.policy)?;
+        self.check_keys(&circuit, cost)?;
+        circuit.forecast = forecast(&circuit, cost, precision)?;
+        trail.circuit(Stage::Forecast, &circuit, Some(&self.options.policy), cost)?;
+        let own = Report::of(&circuit, (frame, cost), self.notes, &self.options.policy)?;
         let levels = frame.top.0;
         let choices = report.choices.iter();
         let choices = choices
@@ -150,7 +159,7 @@ impl Job<'_> {
             .collect();
         let egraphs = report.egraphs.clone();
         let mut report = Report { choices, egraphs, ..own };
-        let told = bootstraps(&circuit, &cost)?.map(|b| (Stage::Bootstrap, format!("set {name}: {b}")));
+        let told = bootstraps(&circuit, cost)?.map(|b| (Stage::Bootstrap, format!("set {name}: {b}")));
         report.choices.extend(told);
         report.warnings.extend(outputs::warnings(&circuit, &self.notes.assumed)?);
         if self.graph.input.as_ref().is_some_and(|input| input.samples.is_empty()) {
@@ -171,10 +180,9 @@ impl Job<'_> {
             let runs = (0..samples.len()).into_par_iter().map(run);
             runs.collect::<Result<Vec<_>, _>>().map_err(|e| internal(&e))
         };
-        let exact = Exact::new(circuit).map_err(|e| internal(&e))?;
-        let wanted = each(&|k| exact.run(circuit, &samples[k]))?;
-        let bits = |encryption| -> Result<f64, CompileError> {
-            let noisy = Noisy::new(circuit, encryption).map_err(|e| internal(&e))?;
+        let noisy = Noisy::new(circuit, Encryption::SecretKey).map_err(|e| internal(&e))?;
+        let wanted = each(&|k| noisy.exact().run(circuit, &samples[k]))?;
+        let bits = |noisy: &Noisy| -> Result<f64, CompileError> {
             let found = each(&|k| noisy.run(circuit, &samples[k], Draw(0).numbered(k as u64)))?;
             let output = |output: usize| {
                 let pairs = || wanted.iter().zip(&found).flat_map(|(w, f)| w[output].iter().zip(&f[output]));
@@ -182,10 +190,9 @@ impl Job<'_> {
             };
             Ok((0..circuit.outputs.len()).map(output).fold(f64::INFINITY, f64::min))
         };
-        Ok(PrecisionBits {
-            secret_key: bits(Encryption::SecretKey)?,
-            public_key: bits(Encryption::PublicKey)?,
-        })
+        let secret_key = bits(&noisy)?;
+        let noisy = noisy.encrypted(circuit, Encryption::PublicKey).map_err(|e| internal(&e))?;
+        Ok(PrecisionBits { secret_key, public_key: bits(&noisy)? })
     }
 }
 

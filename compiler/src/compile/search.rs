@@ -210,9 +210,7 @@ impl Job<'_> {
         trail: &mut Trail<'_>,
     ) -> Result<Rotated, Halt> {
         trail.arranged(&arranged)?;
-        let options = self.options;
-        let chosen = options.packing == Packing::Saturated && !options.is_off(Stage::Rotation);
-        let rotated = match (chosen, max_key_bytes) {
+        let rotated = match (self.chooses_rotations(), max_key_bytes) {
             (false, None) => Rotated::unchanged(arranged),
             (_, limit) => rotate(arranged, frame.cost(), limit)?,
         };
@@ -220,10 +218,14 @@ impl Job<'_> {
         Ok(rotated)
     }
 
+    /// Whether rotations are chosen after packing.
+    pub(super) fn chooses_rotations(&self) -> bool {
+        self.options.packing == Packing::Saturated && !self.options.is_off(Stage::Rotation)
+    }
+
     /// The keys of a circuit fit, also where the gadget changed after they were chosen.
-    pub(super) fn check_keys(&self, circuit: &Circuit, frame: &Frame) -> Result<(), CompileError> {
-        let least_bytes =
-            circuit.keys.iter().map(|k| frame.cost().with_gadget(k.gadget).key_bytes(k.level)).sum();
+    pub(super) fn check_keys(&self, circuit: &Circuit, cost: &CostModel) -> Result<(), CompileError> {
+        let least_bytes = circuit.keys.iter().map(|k| cost.with_gadget(k.gadget).key_bytes(k.level)).sum();
         match self.options.max_key_bytes {
             Some(limit_bytes) if least_bytes > limit_bytes => {
                 Err(CompileError::KeyMemory { limit_bytes, least_bytes })
@@ -331,7 +333,7 @@ impl Job<'_> {
             let (mut circuit, mut report) =
                 self.finished((&frame, &rotated), guess.cost(), Some(&policy), trail)?;
             trail.unchanged(Stage::Bootstrap, &circuit, frame.cost())?;
-            self.check_keys(&circuit, &frame)?;
+            self.check_keys(&circuit, frame.cost())?;
             let public_key = scales.bits(&circuit, Encryption::PublicKey)?;
             let precision = PrecisionBits { secret_key: bits, public_key };
             circuit.forecast = forecast(&circuit, frame.cost(), precision)?;

@@ -26,7 +26,7 @@ use crate::rotation::Split;
 use choose::{Cost, Price};
 use cipherloom_ir::{Digit, Hoisting};
 use egg::Rewrite;
-use frontier::Point;
+use frontier::{Point, Sweep};
 use network::Network;
 pub use saturated::Saturated;
 use std::collections::BTreeMap;
@@ -163,10 +163,24 @@ pub fn rotate(
     rotate_by(arranged, cost, key_bytes_max, &rules::rules())
 }
 
-/// The same with other rules.
+/// The same without a limit and without the frontier: only what the usual price chooses is looked for.
+pub fn rotate_at_usual_price(arranged: Arranged, cost: &CostModel) -> Result<Rotated, CompileError> {
+    rotate_in(arranged, (cost, Sweep::Price(usual_price(cost))), None, &rules::rules())
+}
+
+/// [`rotate`] with other rules.
 pub fn rotate_by(
-    mut arranged: Arranged,
+    arranged: Arranged,
     cost: &CostModel,
+    key_bytes_max: Option<u64>,
+    rules: &[Rewrite<Term, Tables>],
+) -> Result<Rotated, CompileError> {
+    rotate_in(arranged, (cost, Sweep::Whole), key_bytes_max, rules)
+}
+
+fn rotate_in(
+    mut arranged: Arranged,
+    (cost, sweep): (&CostModel, Sweep),
     key_bytes_max: Option<u64>,
     rules: &[Rewrite<Term, Tables>],
 ) -> Result<Rotated, CompileError> {
@@ -174,7 +188,7 @@ pub fn rotate_by(
     let slots = arranged.packed.layouts.first().map_or(1, |placed| placed.layout.slots);
     let network = Network::of(&arranged, slots, cost);
     let saturated = Saturated::new(network, cost, rules)?;
-    let points = saturated.frontier();
+    let points = saturated.frontier(sweep);
     let price = usual_price(cost);
     let before = saturated.before(&arranged);
     let point = wanted(&points, before, price, key_bytes_max)?;

@@ -11,7 +11,7 @@ use cipherloom_compiler::rotation::Policy;
 use cipherloom_compiler::saturate::extract;
 use cipherloom_compiler::saturate::packing::Logical;
 use cipherloom_compiler::saturate::rotation::choose::{Choice, Cost, Demand, Price, Problem, Way};
-use cipherloom_compiler::saturate::rotation::frontier::frontier;
+use cipherloom_compiler::saturate::rotation::frontier::{Sweep, frontier};
 use cipherloom_compiler::saturate::rotation::network::{Map, Network};
 use cipherloom_compiler::saturate::rotation::{Rotated, Saturated, rotate, rotate_by, rules, usual_price};
 use cipherloom_compiler::{CompileError, CompileOptions, Purpose, activation, compile, key_curve};
@@ -250,7 +250,7 @@ fn windows_between_powers_of_two_save_time() {
         let map = Map { name: "dense".into(), node: 0, support, level: Level(3), extra_ns: 0 };
         let network = Network { slots: 1 << (LOG_N - 1), maps: vec![map], ..Network::default() };
         let rules: Vec<_> = rules::rules().into_iter().filter(|r| r.name.as_str() != missing).collect();
-        let points = Saturated::new(network, &cost(), &rules).expect("saturates").frontier();
+        let points = Saturated::new(network, &cost(), &rules).expect("saturates").frontier(Sweep::Whole);
         points.last().map(|p| p.cost.time_ns)
     };
     assert!([12, 24, 36, 48, 96].into_iter().any(|n| least("", n) < least("thirds", n)));
@@ -366,7 +366,7 @@ proptest! {
     fn the_frontier_is_sound_and_its_ends_are_those_of_brute_force(problem in problems()) {
         let costs = all(&problem);
         let own = problem.each_alone(Price(1 << 20));
-        let points = frontier(&problem, &[own]);
+        let points = frontier(&problem, &[own], Sweep::Whole);
         for point in &points {
             prop_assert_eq!(problem.cost(&point.choice), point.cost);
             prop_assert!(costs.contains(&point.cost));

@@ -89,20 +89,22 @@ impl Noisy {
     pub fn new(circuit: &Circuit, encryption: Encryption) -> Result<Noisy, NoisyError> {
         let types = value_types(circuit)?;
         let (exact, maps) = Exact::with_maps(circuit)?;
-        let model = Model {
-            circuit,
-            types: &types,
-            maps: &maps,
-            scales: CanonicalScales::new(&circuit.parameters),
-            noise: NoiseModel::new(&circuit.parameters),
-            bootstrap: circuit.bootstrap.and_then(|request| request.plan().ok()).map(|plan| {
-                let noise = plan.noise();
-                (Arc::new(plan), noise)
-            }),
-            encryption,
-        };
+        let bootstrap = circuit.bootstrap.and_then(|request| request.plan().ok()).map(|plan| {
+            let noise = plan.noise();
+            (Arc::new(plan), noise)
+        });
+        let model = Model { bootstrap, ..Model::of(circuit, &types, &maps, encryption) };
         let added = circuit.nodes.par_iter().filter_map(|node| Some((node.first, model.added(node)?)));
         Ok(Noisy { added: added.collect(), exact })
+    }
+
+    /// The same for inputs encrypted like this; `circuit` is the one it was made for.
+    pub fn encrypted(mut self, circuit: &Circuit, encryption: Encryption) -> Result<Noisy, NoisyError> {
+        let (types, maps) = (value_types(circuit)?, BTreeMap::new());
+        let model = Model::of(circuit, &types, &maps, encryption);
+        let inputs = circuit.nodes.iter().filter(|node| matches!(node.op, Op::Input { .. }));
+        self.added.extend(inputs.filter_map(|node| Some((node.first, model.added(node)?))));
+        Ok(self)
     }
 
     /// The exact meaning that this one disturbs.
@@ -215,7 +217,19 @@ struct Model<'a> {
     encryption: Encryption,
 }
 
-impl Model<'_> {
+impl<'a> Model<'a> {
+    /// Without bootstraps.
+    fn of(
+        circuit: &'a Circuit,
+        types: &'a [ValueType],
+        maps: &'a BTreeMap<MapId, Diagonals>,
+        encryption: Encryption,
+    ) -> Model<'a> {
+        let scales = CanonicalScales::new(&circuit.parameters);
+        let noise = NoiseModel::new(&circuit.parameters);
+        Model { circuit, types, maps, scales, noise, bootstrap: None, encryption }
+    }
+
     /// What a node adds, by the formulas that [`super::Trace`] uses.
     fn added(&self, node: &Node) -> Option<Added> {
         let scale = self.scale_of(node.first);

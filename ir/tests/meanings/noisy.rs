@@ -78,6 +78,11 @@ fn equal_draws_give_equal_bits() {
     assert_eq!(run(Draw(1)), run(Draw(1)));
     assert_ne!(run(Draw(1)), run(Draw(2)));
     assert_ne!(run(Draw(1)), run(Draw(1).numbered(0)));
+    let public = Noisy::new(&circuit, Encryption::PublicKey).unwrap();
+    let public = public.run(&circuit, &[[0.5; 128]], Draw(1)).unwrap();
+    assert_ne!(run(Draw(1)), public);
+    let again = noisy.encrypted(&circuit, Encryption::PublicKey).unwrap();
+    assert_eq!(again.run(&circuit, &[[0.5; 128]], Draw(1)).unwrap(), public);
 }
 
 /// One sample that leaves the finite numbers is not hidden by the others.

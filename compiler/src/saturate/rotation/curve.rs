@@ -4,6 +4,7 @@
 //! points by ascending memory, the circuit's own among them; none of the others beats another in both memory and time.
 
 use super::choose::Cost;
+use super::frontier::Sweep;
 use super::network::Network;
 use super::{Saturated, rules};
 use crate::cost::{CostModel, Profile};
@@ -36,7 +37,8 @@ pub fn key_curve(circuit: &Circuit, profile: &Profile) -> Result<Vec<KeyPoint>, 
         key_bytes: circuit.keys.iter().map(|k| cost.key_bytes(k.level)).sum(),
         time_ns: times.iter().sum::<u64>() - others,
     };
-    let points = Saturated::new(Network::of_circuit(circuit, &cost)?, &cost, &rules::rules())?.frontier();
+    let points =
+        Saturated::new(Network::of_circuit(circuit, &cost)?, &cost, &rules::rules())?.frontier(Sweep::Whole);
     let mut costs: Vec<Cost> = points.iter().map(|p| p.cost).filter(|c| *c != own).collect();
     costs.push(own);
     costs.sort();

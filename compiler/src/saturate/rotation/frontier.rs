@@ -9,7 +9,7 @@ use super::choose::{Choice, Cost, Price, Problem};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// Prices: none, then powers of two, ns for each MiB.
+/// Prices that are swept: powers of two, ns for each MiB.
 const PRICES_LOG2: std::ops::Range<u32> = 6..30;
 /// Prices at which common starts are tried, one in so many: they cost most of the time.
 const STARTS_EVERY: usize = 4;
@@ -46,10 +46,28 @@ impl Points {
     }
 }
 
+/// At which prices the frontier is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// At none, and at all powers of two.
+    Whole,
+    /// At none and at this one: where the frontier is not asked for.
+    Price(Price),
+}
+
+impl Sweep {
+    fn prices(self) -> Vec<Price> {
+        let none = std::iter::once(Price(0));
+        match self {
+            Sweep::Whole => none.chain(PRICES_LOG2.map(|k| Price(1 << k))).collect(),
+            Sweep::Price(price) => none.chain([price]).collect(),
+        }
+    }
+}
+
 /// The frontier of a problem; `starts` are choices to begin from besides each demand's own cheapest way.
-pub fn frontier(problem: &Problem, starts: &[Choice]) -> Vec<Point> {
-    let mut prices = vec![Price(0)];
-    prices.extend(PRICES_LOG2.map(|k| Price(1 << k)));
+pub fn frontier(problem: &Problem, starts: &[Choice], sweep: Sweep) -> Vec<Point> {
+    let prices = sweep.prices();
     let found: Vec<Vec<Choice>> = prices
         .par_iter()
         .enumerate()

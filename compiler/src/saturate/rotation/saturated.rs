@@ -4,7 +4,7 @@
 //! way, or an error; every way of a class is an implementation that reads keys or demands alone, so no choice needs itself.
 
 use super::choose::{Choice, Cost, Demand, Group, Price, Problem, Way};
-use super::frontier::{Point, frontier};
+use super::frontier::{Point, Sweep, frontier};
 use super::network::{Network, Whole};
 use super::rules::Graph;
 use super::tables::Tables;
@@ -194,7 +194,7 @@ impl Saturated {
     }
 
     /// Key memory against time.
-    pub fn frontier(&self) -> Vec<Point> {
+    pub fn frontier(&self, sweep: Sweep) -> Vec<Point> {
         let (pruned, kept) = self.problem.pruned();
         let inside = |choice: Choice| {
             let way =
@@ -202,7 +202,7 @@ impl Saturated {
             Choice { ways: choice.ways.iter().enumerate().map(way).collect(), ..choice }
         };
         let starts: Vec<Choice> = self.common_starts().into_iter().map(inside).collect();
-        let mut points = frontier(&pruned, &starts);
+        let mut points = frontier(&pruned, &starts, sweep);
         for point in &mut points {
             point.choice.ways.iter_mut().enumerate().for_each(|(demand, way)| *way = kept[demand][*way]);
         }
