@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p cipherloom-runtime --bench bootstrap -- SET.. [--threads 1,2] [--vectors 100] [--record]`, SET being a name of
 //! `BOOTSTRAP_SETS`; without one nothing runs, since a set at N = 2^16 needs about 8 GiB. Rows go to
-//! `benches/results/bootstrap.json`. Time is that of one bootstrap after a first one, keys and diagonals in memory. Messages have as
+//! `benches/results/bootstrap.json`. Time is the median of three calls after others, keys and diagonals in memory. Messages have as
 //! many values as the set has slots, repeated where that is fewer than all; precision is that of one period,
 //! over so many uniform vectors; it must be the predicted one within a factor of 2. The other kinds of messages are measured once.
 
@@ -124,11 +124,14 @@ fn measure(name: &str, request: &BootstrapRequest, threads: &[usize], vectors: u
     rows
 }
 
-/// Seconds of a call.
-fn seconds<T>(call: impl FnOnce() -> T) -> f64 {
-    let start = Instant::now();
-    call();
-    start.elapsed().as_secs_f64()
+/// Median seconds of three calls.
+fn seconds<T>(mut call: impl FnMut() -> T) -> f64 {
+    let mut once = || {
+        let start = Instant::now();
+        call();
+        start.elapsed().as_secs_f64()
+    };
+    harness::median((0..3).map(|_| once()).collect())
 }
 
 /// Absolute errors of slots.

@@ -5,7 +5,7 @@
 //! few spare words in front. What [`Words::unspecified`] holds is unspecified, so whoever takes it writes before
 //! reading; debug builds fill it with words that no prime allows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
@@ -26,14 +26,18 @@ pub struct Words {
     len: usize,
 }
 
-/// Dropped buffers by length.
+/// Dropped buffers.
 struct Idle {
-    buffers: BTreeMap<usize, Vec<Vec<u64>>>,
+    /// By length, each with the time when it was dropped: the longest ago first.
+    buffers: BTreeMap<usize, VecDeque<(u64, Vec<u64>)>>,
+    /// Counts what was dropped.
+    time: u64,
     words: usize,
     words_max: usize,
 }
 
-static IDLE: Mutex<Idle> = Mutex::new(Idle { buffers: BTreeMap::new(), words: 0, words_max: IDLE_WORDS_MAX });
+static IDLE: Mutex<Idle> =
+    Mutex::new(Idle { buffers: BTreeMap::new(), time: 0, words: 0, words_max: IDLE_WORDS_MAX });
 
 /// Lowers the memory of dropped buffers that wait to be used again, for the whole process: where memory is short, buffers of
 /// lengths that are not asked for any more must not keep it.
@@ -41,16 +45,14 @@ pub fn limit_idle_bytes(bytes: usize) {
     // A poisoned list is a whole list: nothing panics between its changes.
     let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
     idle.words_max = idle.words_max.min(bytes / size_of::<u64>());
-    if idle.words > idle.words_max {
-        (idle.buffers, idle.words) = (BTreeMap::new(), 0);
-    }
+    idle.shrink();
 }
 
 impl Idle {
     /// A buffer of `len` words or up to a quarter more.
     fn take(&mut self, len: usize) -> Option<Vec<u64>> {
         let (&found, same) = self.buffers.range_mut(len..=len + len / 4).next()?;
-        let data = same.pop();
+        let data = same.pop_back().map(|(_, data)| data);
         if same.is_empty() {
             self.buffers.remove(&found);
         }
@@ -58,14 +60,27 @@ impl Idle {
         data
     }
 
-    /// Keeps a buffer. Where there is no room the list starts anew: what waits may be of lengths no longer used.
+    /// Keeps a buffer, where there is room for it at all.
     fn give(&mut self, data: Vec<u64>) {
-        if self.words + data.len() > self.words_max {
-            (self.buffers, self.words) = (BTreeMap::new(), 0);
+        if data.len() > self.words_max {
+            return;
         }
-        if data.len() <= self.words_max {
-            self.words += data.len();
-            self.buffers.entry(data.len()).or_default().push(data);
+        self.time += 1;
+        self.words += data.len();
+        self.buffers.entry(data.len()).or_default().push_back((self.time, data));
+        self.shrink();
+    }
+
+    /// Lets the buffers go that waited longest, until there is room: they may be of lengths no longer used.
+    fn shrink(&mut self) {
+        while self.words > self.words_max {
+            let waiting = self.buffers.iter().filter_map(|(len, same)| Some((same.front()?.0, *len)));
+            let Some((_, len)) = waiting.min() else { return };
+            let oldest = self.buffers.get_mut(&len).and_then(VecDeque::pop_front);
+            self.words -= oldest.map_or(0, |(_, data)| data.len());
+            if self.buffers.get(&len).is_some_and(VecDeque::is_empty) {
+                self.buffers.remove(&len);
+            }
         }
     }
 }
@@ -185,6 +200,23 @@ mod tests {
                 assert!(words.iter().all(|&word| word == 0));
             }
         }
+    }
+
+    #[test]
+    fn what_waits_longest_makes_room() {
+        let mut idle = Idle { buffers: BTreeMap::new(), time: 0, words: 0, words_max: 10 };
+        for len in [4, 3, 3] {
+            idle.give(vec![0; len]);
+        }
+        assert_eq!(idle.take(3).map(|data| data.len()), Some(3));
+        // The four of the beginning go, the three stay.
+        idle.give(vec![0; 6]);
+        assert_eq!((idle.words, idle.take(4)), (9, None));
+        idle.words_max = 6;
+        idle.shrink();
+        assert_eq!((idle.words, idle.buffers.len()), (6, 1));
+        idle.give(vec![0; 7]);
+        assert_eq!((idle.words, idle.buffers.len()), (6, 1));
     }
 
     #[test]
