@@ -34,7 +34,9 @@ pub struct CostModel {
 
 impl fmt::Debug for CostModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CostModel(profile {})", self.digest.short())
+        let highest =
+            self.highest.map_or_else(String::new, |level| format!(", none above level {}", level.0));
+        write!(f, "CostModel(profile {}{highest})", self.digest.short())
     }
 }
 
@@ -60,7 +62,7 @@ impl CostModel {
     }
 
     /// The same costs, where no level costs more than this one: of a chain that bootstraps will cut, so that nothing is computed as
-    /// high as it stands.
+    /// high as it stands. For choosing only: times and bytes of higher levels are not what they would take.
     pub fn up_to(&self, highest: Level) -> CostModel {
         CostModel { highest: Some(highest), ..*self }
     }

@@ -116,7 +116,7 @@ impl Frame {
         self.base_bits + self.top.0 * self.log_scale + self.special_bits
     }
 
-    /// Cost model of this frame.
+    /// Cost model of this frame; of an unbounded one for choosing only.
     pub fn cost(&self) -> &CostModel {
         &self.cost
     }

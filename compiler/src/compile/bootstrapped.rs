@@ -1,7 +1,9 @@
 //! Where no leveled parameters are long enough: the network at as many levels as it takes, and then each bootstrapping.
 //!
 //! Relies on emission and rescale, which do not ask for security, and on [`bootstrap`](crate::bootstrap), which makes the circuit one
-//! of a chain that is secure. The network is arranged once for each ring degree; scales and levels are the cut's. Promises: the fastest of the circuits that are precise enough in the noisy meaning; or the best
+//! of a chain that is secure. The network is arranged once for each ring degree; scales and levels are the cut's.
+//!
+//! Promises: the fastest of the circuits that are precise enough in the noisy meaning; or the best
 //! precision found; or that no bootstrapping has room.
 
 use super::Compiled;
@@ -33,7 +35,7 @@ struct Set<'a> {
     name: &'a str,
     plan: BootstrapPlan,
     cost: CostModel,
-    /// Of one ciphertext, for each level that it may go down afterwards.
+    /// Time of a bootstrap for each of its usable levels.
     level_ns: u64,
 }
 
@@ -58,7 +60,8 @@ impl Job<'_> {
             rings.entry(request.log_n).or_default().push(Set { name, plan, cost, level_ns });
         }
         let (mut networks, mut found) = (vec![], vec![]);
-        for sets in rings.values() {
+        // What is stopped early shows the largest ring.
+        for sets in rings.values().rev() {
             networks.push(self.unbounded(sets, trail)?);
             for set in sets {
                 let ring = networks.len() - 1;
@@ -155,7 +158,9 @@ impl Job<'_> {
         let levels = frame.top.0;
         let choices = report.choices.iter();
         let choices = choices
-            .map(|(stage, text)| (*stage, format!("at {levels} levels, before bootstraps: {text}")))
+            .map(|(stage, text)| {
+                (*stage, format!("before bootstraps, {levels} levels at the cost of the middle ones: {text}"))
+            })
             .collect();
         let egraphs = report.egraphs.clone();
         let mut report = Report { choices, egraphs, ..own };

@@ -74,19 +74,40 @@ mod tests {
 
     #[test]
     fn more_levels_cost_more() {
-        let ns = |set: usize| {
-            let plan = BOOTSTRAP_SETS[set].1.plan().expect("the sets exist");
+        let plan = |name: &str| {
+            let set = BOOTSTRAP_SETS.iter().find(|(set, _)| *set == name);
+            set.and_then(|(_, request)| request.plan().ok()).expect("the sets exist")
+        };
+        let ns = |name: &str| {
+            let plan = plan(name);
             CostModel::new(&Profile::committed(), plan.parameters.log_n, plan.gadget).complex_bootstrap(&plan)
         };
-        let switch = |set: usize| {
-            let plan = BOOTSTRAP_SETS[set].1.plan().expect("the sets exist");
+        let switch = |name: &str| {
+            let plan = plan(name);
             let cost = CostModel::new(&Profile::committed(), plan.parameters.log_n, plan.gadget);
             cost.key_switch(plan.parameters.top())
         };
-        assert!(ns(1) > ns(0));
-        // Fewer slots cost less: the last set has an eighth of them.
-        assert!(5 * ns(4) < 4 * ns(0), "{} of {}", ns(4), ns(0));
+        let nine = ns("2p16_9");
+        assert!(ns("2p16_14") > nine);
+        // Fewer slots cost less: an eighth of them.
+        let sparse = ns("2p16_sparse12");
+        assert!(5 * sparse < 4 * nine, "{sparse} of {nine}");
         // Some dozens of key switches, most of them below the top.
-        assert!((10 * switch(0)..80 * switch(0)).contains(&ns(0)), "{} of {}", ns(0), switch(0));
+        let switch = switch("2p16_9");
+        assert!((10 * switch..80 * switch).contains(&nine), "{nine} of {switch}");
+    }
+
+    #[test]
+    fn no_level_costs_more_than_the_highest() {
+        let cost = CostModel::new(&Profile::committed(), 13, Gadget { digit_limbs: 2, special_limbs: 2 });
+        let capped = cost.up_to(Level(5));
+        let all = |cost: &CostModel, level: u32| {
+            let level = Level(level);
+            let bytes = [cost.key_bytes(level), cost.ciphertext_bytes(level)];
+            [cost.rotate(level), cost.multiply(level), cost.decompose(level), bytes[0], bytes[1]]
+        };
+        for level in 0..9 {
+            assert_eq!(all(&capped, level), all(&cost, level.min(5)));
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! The slow twin of every compiled form, and the partner of tract in tests. Tensors are flat, row-major, without
 //! the batch. Relies on a graph whose shapes agree (the frontend's promise).
 
+mod convolution;
+
 use super::{Function, Kind, NodeId, TensorGraph};
 use cipherloom_ir::{Operator, Tensor, ViewAxis, Window};
 
@@ -99,7 +101,7 @@ pub fn operator(operator: &Operator, tensors: &[Tensor], x: &[f64]) -> Vec<f64> 
     let values = |id: &cipherloom_ir::TensorId| &tensors[id.0 as usize];
     match operator {
         Operator::Convolution { input, window, groups, weight } => {
-            convolution(input, window, *groups as usize, values(weight), x)
+            convolution::of(input, window, *groups as usize, values(weight), x)
         }
         Operator::AveragePool { input, window, count_padding } => pool(input, window, *count_padding, x),
         Operator::Dense { weight } => {
@@ -131,63 +133,6 @@ pub fn window_output(input: &[u32; 3], window: &Window) -> [usize; 2] {
 fn tap(window: &Window, k: usize, out: usize, tap: usize, extent: u32) -> Option<usize> {
     let position = out * window.stride[k] as usize + tap * window.dilation[k] as usize;
     position.checked_sub(window.pad_before[k] as usize).filter(|p| *p < extent as usize)
-}
-
-/// Columns of a convolution's result that are summed together, in registers.
-const LANES: usize = 12;
-
-/// Sums in the order of the weights, each tap on whole rows: the image is dealt out by its phases under the stride, with the zeros
-/// around it, so that a tap reads every plane from one offset on. Results between the rows' ends and the next rows are dropped.
-fn convolution(input: &[u32; 3], window: &Window, groups: usize, weight: &Tensor, x: &[f64]) -> Vec<f64> {
-    let [channels, rows, columns] = input.map(|d| d as usize);
-    let [out_rows, out_columns] = window_output(input, window);
-    let (group_in, out_channels) = (channels / groups, weight.shape[0] as usize);
-    let [kernel, stride, dilation, pad] =
-        [window.kernel, window.stride, window.dilation, window.pad_before].map(|d| d.map(|d| d as usize));
-    let reach = [0, 1].map(|k| (kernel[k] - 1) * dilation[k] / stride[k]);
-    let (height, width) = (out_rows + reach[0], out_columns + reach[1]);
-    let (phases, plane) = (stride[0] * stride[1], height * width);
-    // The last lanes read beyond the last plane.
-    let mut planes = vec![0.0; channels * phases * plane + LANES + reach[1]];
-    for (k, row) in x.chunks_exact(columns).enumerate() {
-        let (channel, at) = (k / rows, k % rows + pad[0]);
-        let (phase, line) = (at % stride[0] * stride[1], at / stride[0]);
-        for (at, value) in row.iter().enumerate().map(|(c, value)| (c + pad[1], value)) {
-            let (phase, column) = (phase + at % stride[1], at / stride[1]);
-            if line < height && column < width {
-                planes[(channel * phases + phase) * plane + line * width + column] = *value;
-            }
-        }
-    }
-    let taps: Vec<usize> = (0..group_in * kernel[0] * kernel[1])
-        .map(|k| {
-            let [dy, dx] = [k / kernel[1] % kernel[0] * dilation[0], k % kernel[1] * dilation[1]];
-            let phase = dy % stride[0] * stride[1] + dx % stride[1];
-            let channel = k / kernel[1] / kernel[0];
-            (channel * phases + phase) * plane + dy / stride[0] * width + dx / stride[1]
-        })
-        .collect();
-    let mut y = Vec::with_capacity(out_channels * out_rows * out_columns);
-    let mut sums = vec![0.0; (out_rows * width).next_multiple_of(LANES)];
-    for (o, weights) in weight.values.chunks_exact(taps.len()).enumerate() {
-        let group = &planes[o / (out_channels / groups) * group_in * phases * plane..];
-        let weights: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
-        for (k, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            *sums = weighted(&group[k * LANES..], &taps, &weights);
-        }
-        y.extend(sums.chunks_exact(width).take(out_rows).flat_map(|row| &row[..out_columns]));
-    }
-    y
-}
-
-/// `Σ w x[tap..]`, by lanes.
-fn weighted(x: &[f64], taps: &[usize], weights: &[f64]) -> [f64; LANES] {
-    let lanes = |tap: usize| x[tap..].first_chunk::<LANES>();
-    let add = |sums: [f64; LANES], (tap, w): (&usize, &f64)| match lanes(*tap) {
-        Some(x) => std::array::from_fn(|lane| sums[lane] + w * x[lane]),
-        None => sums,
-    };
-    taps.iter().zip(weights).fold([0.0; LANES], add)
 }
 
 fn pool(input: &[u32; 3], window: &Window, count_padding: bool, x: &[f64]) -> Vec<f64> {

@@ -67,7 +67,7 @@ pub struct Rotated {
     pub rotation: Rotation,
     /// What was chosen among.
     pub statistics: Statistics,
-    /// Key memory against time of the rotations, by ascending bytes.
+    /// Key memory against time of the rotations, by ascending bytes; of [`rotate_at_usual_price`] a few points of it.
     pub curve: Vec<Cost>,
 }
 
@@ -163,7 +163,7 @@ pub fn rotate(
     rotate_by(arranged, cost, key_bytes_max, &rules::rules())
 }
 
-/// The same without a limit and without the frontier: only what the usual price chooses is looked for.
+/// The same without a limit and without the frontier: what the usual price chooses, from all starts at that price alone.
 pub fn rotate_at_usual_price(arranged: Arranged, cost: &CostModel) -> Result<Rotated, CompileError> {
     rotate_in(arranged, (cost, Sweep::Price(usual_price(cost))), None, &rules::rules())
 }

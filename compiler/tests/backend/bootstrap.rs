@@ -6,7 +6,7 @@
 use crate::{bootstrapped, check, nets};
 use cipherloom_compiler::bootstrap::{MARGIN, insert};
 use cipherloom_compiler::cost::CostModel;
-use cipherloom_compiler::{Bootstrapping, CompileError, CompileOptions, compile, cost_line};
+use cipherloom_compiler::{Bootstrapping, CompileError, CompileOptions, Compiled, compile, cost_line};
 use cipherloom_ir::scheme::{BootstrapRequest, ChainRequest, Gadget, Level, SecurityPolicy};
 use cipherloom_ir::{
     Circuit, CircuitBuilder, Digit, Exact, Gap, InputSpec, Layout, LayoutId, Magnitudes, Op, OutputSpec,
@@ -265,6 +265,24 @@ fn networks_mean_the_same_in_a_chain_too_short_for_them() {
             told.collect::<Vec<_>>()
         );
     }
+}
+
+/// The network is arranged and emitted by one set; the circuit of another has scales, primes and keys of its own.
+#[test]
+fn a_set_of_another_scale_is_as_good_as_alone() {
+    let (rough, fine) = (
+        BootstrapRequest { log_n: 12, levels: 8, log_scale: 28, base_bits: 38, ..SMALL },
+        BootstrapRequest { log_n: 12, levels: 4, digit_limbs: 2, ..SMALL },
+    );
+    let alone = check(&nets::named("residual"), &forced(fine));
+    let precision_bits = alone.circuit.forecast.precision_bits - 1.0;
+    let sets = vec![("rough", rough), ("fine", fine)];
+    let options = CompileOptions { precision_bits, bootstrap_sets: sets, ..forced(fine) };
+    let both = check(&nets::named("residual"), &options);
+    let told = |c: &Compiled| c.report.choices.iter().any(|(_, text)| text.contains("set fine"));
+    assert!(told(&both), "{:?}", both.report.choices);
+    assert_eq!(both.circuit.parameters, alone.circuit.parameters);
+    assert_eq!(bootstraps(&both.circuit), bootstraps(&alone.circuit));
 }
 
 #[test]

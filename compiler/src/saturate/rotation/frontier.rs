@@ -46,21 +46,20 @@ impl Points {
     }
 }
 
-/// At which prices the frontier is looked for.
+/// At which prices choices are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
-    /// At none, and at all powers of two.
+    /// At none, and at all powers of two: the frontier.
     Whole,
-    /// At none and at this one: where the frontier is not asked for.
+    /// At this one: a few choices that are good at it, where the frontier is not asked for.
     Price(Price),
 }
 
 impl Sweep {
     fn prices(self) -> Vec<Price> {
-        let none = std::iter::once(Price(0));
         match self {
-            Sweep::Whole => none.chain(PRICES_LOG2.map(|k| Price(1 << k))).collect(),
-            Sweep::Price(price) => none.chain([price]).collect(),
+            Sweep::Whole => std::iter::once(Price(0)).chain(PRICES_LOG2.map(|k| Price(1 << k))).collect(),
+            Sweep::Price(price) => vec![price],
         }
     }
 }

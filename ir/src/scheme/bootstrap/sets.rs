@@ -46,7 +46,7 @@ pub const BOOTSTRAP_SETS: [(&str, BootstrapRequest); 5] = [
             ..NINE_LEVELS
         },
     ),
-    // Smaller primes: 14 bits of precision are asked for.
+    // Smaller primes: 15 bits of precision in the mean, 12 in the worst slot.
     (
         "2p15",
         BootstrapRequest {
