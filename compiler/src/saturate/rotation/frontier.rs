@@ -2,8 +2,8 @@
 //!
 //! Relies on [`choose`](super::choose). The bytes of keys are global, not a sum over maps; so a price per byte is swept:
 //! at each price the choice is improved from several starts, and these choices and all that differ from them in one
-//! demand make up the frontier. Promises: the frontier depends on the problem alone, so that a larger budget never gives a slower
-//! choice; points by ascending bytes and descending time.
+//! demand make up the frontier. Promises: the frontier of a whole sweep depends on the problem alone, so that a larger budget never
+//! gives a slower choice; points by ascending bytes and descending time.
 
 use super::choose::{Choice, Cost, Price, Problem};
 use rayon::prelude::*;
