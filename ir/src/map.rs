@@ -10,6 +10,9 @@
 //! the circuit gather it. Among the candidates (input replica, fold offset) of one product the one with the
 //! smallest step in `[0, slots)` is taken (of equal steps the smallest fold offset); that rule makes the set of
 //! diagonals unique.
+//!
+//! An output ciphertext in which the map has no entry (a concatenation fills the rest of it) has one diagonal of zeros, of
+//! input ciphertext 0 and step 0, so that every output of a plan is a sum of products.
 
 mod diagonals;
 mod plain;

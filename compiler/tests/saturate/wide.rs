@@ -5,7 +5,7 @@ use crate::networks::{Resnet18, mobilenet, resnet18, squeezenet};
 use cipherloom_compiler::frontend::{LoadOptions, load_bytes};
 use cipherloom_compiler::graph::evaluate;
 use cipherloom_compiler::packing::layouts;
-use cipherloom_compiler::{CompileOptions, Purpose, compile};
+use cipherloom_compiler::{CompileOptions, Packing, Purpose, compile};
 use cipherloom_ir::Exact;
 use proptest::prelude::*;
 
@@ -26,9 +26,10 @@ proptest! {
 }
 
 /// Compiles a draft and compares its exact meaning with plain arithmetic.
-fn means_its_graph(name: &str, bytes: &[u8], log_n: u32) -> u64 {
+fn means_its_graph(name: &str, bytes: &[u8], log_n: u32, packing: Packing) -> u64 {
     let graph = load_bytes(bytes, &LoadOptions::default()).expect(name).graph;
-    let options = CompileOptions { purpose: Purpose::Draft, log_n: Some(log_n), ..crate::nets::options() };
+    let (purpose, log_n) = (Purpose::Draft, Some(log_n));
+    let options = CompileOptions { purpose, log_n, packing, ..crate::nets::options() };
     let compiled = compile(&graph, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
     let image = nets::image(&graph);
     let expected = evaluate::scores(&graph, &image);
@@ -45,11 +46,21 @@ fn means_its_graph(name: &str, bytes: &[u8], log_n: u32) -> u64 {
 fn a_resnet18_of_images_larger_than_a_ciphertext_means_its_graph() {
     // An image of 56 x 56 in 2048 slots.
     let sizes = Resnet18 { side: 56, width: 8, classes: 10 };
-    insta::assert_snapshot!(format!("{} rotations", means_its_graph("resnet18", &resnet18(sizes), 12)));
+    insta::assert_snapshot!(format!(
+        "{} rotations",
+        means_its_graph("resnet18", &resnet18(sizes), 12, Packing::Saturated)
+    ));
 }
 
 #[test]
 fn generated_networks_with_groups_and_concatenations_mean_their_graphs() {
-    means_its_graph("mobilenet", &mobilenet(), 15);
-    means_its_graph("squeezenet", &squeezenet(), 15);
+    means_its_graph("mobilenet", &mobilenet(), 15, Packing::Saturated);
+    means_its_graph("squeezenet", &squeezenet(), 15, Packing::Saturated);
+}
+
+#[test]
+fn operands_of_a_concatenation_leave_ciphertexts_empty_in_every_packing() {
+    for packing in [Packing::Multiplexed, Packing::DynamicProgram] {
+        means_its_graph("squeezenet", &squeezenet(), 15, packing);
+    }
 }

@@ -1,7 +1,7 @@
 //! Materialises a linear map: its slot matrix as diagonals, from descriptors and weights.
 //!
 //! Relies on [`super::rows`] for the matrix over tensor elements and on the layouts for the places. Promises:
-//! the rule in the header of [`crate::map`] exactly (a pure function, the same on every machine and for any
+//! the rules in the header of [`crate::map`] exactly (a pure function, the same on every machine and for any
 //! number of threads); a diagonal exists wherever the structure has an entry, also where all weights are zero.
 
 use super::rows::{RowNorms, SparseRows, matrix_rows};
@@ -277,6 +277,9 @@ impl Bucket<'_> {
         }
         for (_, _, range) in &diagonals {
             sort_by_place(&mut places[range.clone()], &mut sums[range.clone()]);
+        }
+        if diagonals.is_empty() {
+            diagonals.push((0, 0, 0..0));
         }
         Part { diagonals, places, weights: sums }
     }

@@ -13,7 +13,7 @@ use crate::op::Step;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// Non-zero diagonals: steps (ascending) by (output ciphertext, input ciphertext).
+/// Diagonals that are there by structure: steps (ascending) by (output ciphertext, input ciphertext).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Support(pub BTreeMap<(u32, u32), Vec<Step>>);
 
@@ -61,7 +61,9 @@ impl Support {
         let relation = Relation::of(map.operators, &map.input.shape, &map.output.shape, tensors);
         let distances = relation.as_ref().and_then(|r| distances(r, map, steps_left));
         let steps = distances.and_then(|d| steps(d, &places, &map.output.replica_offsets(), steps_left));
-        Ok(steps.map(Support))
+        let outputs = map.output.ciphertexts;
+        let whole = steps.filter(|_| charge(steps_left, outputs.into()).is_some());
+        Ok(whole.map(|steps| Support(with_zeros(steps, outputs))))
     }
 
     /// Number of diagonals.
@@ -79,6 +81,16 @@ impl Diagonals {
         }
         out
     }
+}
+
+/// Adds the diagonal of zeros of every output ciphertext in which the map has no entry.
+fn with_zeros(mut steps: BTreeMap<(u32, u32), Vec<Step>>, outputs: u32) -> BTreeMap<(u32, u32), Vec<Step>> {
+    for output in 0..outputs {
+        if steps.range((output, 0)..=(output, u32::MAX)).next().is_none() {
+            steps.insert((output, 0), vec![Step(0)]);
+        }
+    }
+    steps
 }
 
 /// Steps that listing, sorting and placing a pair of indices counts as.

@@ -153,6 +153,8 @@ fn check(seed: u64) {
     }
     let support = Support::of_map(&map, &layouts, &tensors).unwrap();
     assert_eq!(support, diagonals.support(), "seed {seed}: support");
+    let filled = (0..output.ciphertexts).all(|c| support.0.keys().any(|(o, _)| *o == c));
+    assert!(filled, "seed {seed}: every output has a diagonal");
     let (norm, reach) = (diagonals.norms, x.iter().fold(0f64, |m, v| m.max(v.abs())));
     assert!(y.iter().all(|v| v.abs() <= norm.l1 * reach + 1e-9), "seed {seed}: L1 bounds the output");
 }
@@ -236,6 +238,19 @@ fn a_folded_dense_layer_needs_few_diagonals() {
     let map = LinearMap { operators, scale: 1.0, input: LayoutId(0), output: LayoutId(1), fold };
     let support = Support::of_map(&map, &layouts, &tensors).unwrap();
     assert_eq!(support.0[&(0, 0)], (0..16).map(Step).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_output_that_a_map_does_not_reach_has_a_diagonal_of_zeros() {
+    let layouts = [plain_layout(&[16], 16), plain_layout(&[48], 16)];
+    // The values stand in the second of three ciphertexts, as in a concatenation.
+    let axis = ViewAxis { extent: 48, input_axis: Some(0), start: -16, step: 1 };
+    let operators = vec![Operator::View { input: vec![16], axes: vec![axis] }];
+    let map = LinearMap { operators, scale: 1.0, input: LayoutId(0), output: LayoutId(1), fold: vec![] };
+    let diagonals = Diagonals::materialise(&map, &layouts, &[]).unwrap();
+    let sizes = diagonals.iter().map(|d| (d.output, d.input, d.step.0, diagonals.entries(d).0.len()));
+    assert_eq!(sizes.collect::<Vec<_>>(), [(0, 0, 0, 0), (1, 0, 0, 16), (2, 0, 0, 0)]);
+    assert_eq!(Support::of_map(&map, &layouts, &[]).unwrap(), diagonals.support());
 }
 
 #[test]
