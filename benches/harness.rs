@@ -18,18 +18,22 @@ pub struct Arguments {
     pub threads: Option<Vec<usize>>,
     /// How many images or vectors, for benches that take as many as they are told.
     pub count: Option<usize>,
+    /// Only forecasts, for benches that evaluate too: figures that do not depend on the machine.
+    pub forecasts: bool,
     /// Write the result file.
     pub record: bool,
 }
 
 impl Arguments {
     pub fn parse() -> Arguments {
-        let mut arguments = Arguments { filters: vec![], threads: None, count: None, record: false };
+        let mut arguments =
+            Arguments { filters: vec![], threads: None, count: None, forecasts: false, record: false };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--bench" => {}
                 "--record" => arguments.record = true,
+                "--forecasts" => arguments.forecasts = true,
                 "--threads" => {
                     let numbers = words.next().expect("--threads is followed by numbers such as 1,2");
                     let number = |n: &str| n.parse().expect("a number of threads");

@@ -1,10 +1,11 @@
 //! What saturation gains on the shipped networks: circuits of the three packings, evaluated in turn on one machine, and
 //! forecasts of circuits that lack one stage.
 //!
-//! `cargo bench --bench saturation -- [MODEL] [--record]`; rows go to `benches/results/saturation.json`:
+//! `cargo bench --bench saturation -- [MODEL] [--forecasts] [--record]`; rows go to `benches/results/saturation.json`:
 //! `saturation_speedup_MODEL` is the time of the multiplexed baseline over the time of the saturated circuit, medians
 //! over rounds in which each packing's process evaluates in turn; `forecast_ratio_MODEL` is measured time over
-//! forecast, `forecast_memory_ratio_MODEL` the same of peak memory.
+//! forecast, `forecast_memory_ratio_MODEL` the same of peak memory. `saturation_forecast_gain_MODEL` is the forecast of
+//! the baseline over that of the saturated circuit, with what each stage contributes; `--forecasts` stops there.
 
 #![allow(
     clippy::print_stdout,
@@ -32,7 +33,10 @@ fn main() {
     let mut rows = Vec::new();
     for (model, rounds, repeat) in NETWORKS {
         if arguments.wants(model) {
-            rows.extend(network(model, rounds, repeat));
+            rows.push(forecast(model));
+            if !arguments.forecasts {
+                rows.extend(network(model, rounds, repeat));
+            }
         }
     }
     rows.iter().for_each(harness::print);
@@ -94,6 +98,16 @@ impl Case {
     }
 }
 
+/// Forecasts of the baselines and of circuits that lack one stage.
+fn forecast(model: &str) -> Row {
+    let facts = |variant: &Variant| (variant.key.to_owned(), Case::new(model, variant).facts());
+    let more: Value = WHOLE.iter().chain(&WITHOUT).map(facts).collect();
+    let seconds = |key: &str| more[key]["forecast_s"].as_f64().expect("compile forecasts");
+    let value = seconds(WHOLE[0].key) / seconds("saturated");
+    let name = format!("saturation_forecast_gain_{}", model.replace('-', "_"));
+    Row { name, value, unit: "x", threads: 1, more }
+}
+
 fn network(model: &str, rounds: usize, repeat: usize) -> Vec<Row> {
     let cases = WHOLE.map(|variant| Case::new(model, &variant));
     cases.iter().for_each(Case::prepare);
@@ -114,7 +128,6 @@ fn network(model: &str, rounds: usize, repeat: usize) -> Vec<Row> {
         (facts["measured_s"], facts["measured_bytes"]) = (json!(seconds[k]), json!(bytes[k]));
         more[variant.key] = facts;
     }
-    WITHOUT.iter().for_each(|variant| more[variant.key] = Case::new(model, variant).facts());
     let name = model.replace('-', "_");
     let row = |name: String, value: f64, unit| Row { name, value, unit, threads: 1, more: more.clone() };
     vec![

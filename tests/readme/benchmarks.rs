@@ -252,12 +252,14 @@ fn kernels(rows: &[Value]) -> String {
     out + &origin(&used)
 }
 
-/// Rows of the ablation with the names of their networks: those that were evaluated, then those that were forecast.
-fn ablations(rows: &[Value]) -> Vec<(&str, &Value)> {
-    let of = |prefix: &'static str| {
-        rows.iter().filter_map(move |r| Some((r["name"].as_str()?.strip_prefix(prefix)?, r)))
-    };
-    of("saturation_speedup_").chain(of("saturation_forecast_gain_")).collect()
+/// Rows whose names begin so, each with the rest of its name.
+fn named<'a>(rows: &'a [Value], prefix: &str) -> Vec<(&'a str, &'a Value)> {
+    rows.iter().filter_map(|r| Some((r["name"].as_str()?.strip_prefix(prefix)?, r))).collect()
+}
+
+/// Names and rows of the networks whose forecasts were recorded, with and without each stage.
+fn forecasts(rows: &[Value]) -> Vec<(&str, &Value)> {
+    named(rows, "saturation_forecast_gain_")
 }
 
 /// The baselines beside saturation.
@@ -265,8 +267,11 @@ fn saturation(rows: &[Value]) -> String {
     let mut out = String::from(
         "| network | packing | levels | rotations | keys | forecast | measured | compile | off / this |\n|---|---|---|---|---|---|---|---|---|\n",
     );
-    let ablations = ablations(rows);
-    for (network, row) in &ablations {
+    // Those that were evaluated, then those that were only forecast.
+    let mut compared = named(rows, "saturation_speedup_");
+    let evaluated: Vec<&str> = compared.iter().map(|(network, _)| *network).collect();
+    compared.extend(forecasts(rows).into_iter().filter(|(network, _)| !evaluated.contains(network)));
+    for (network, row) in &compared {
         let time = |case: &Value| case["measured_s"].as_f64().unwrap_or_else(|| number(case, "forecast_s"));
         let off = time(&row[WHOLE[0].key]);
         for Variant { key, title, .. } in &WHOLE {
@@ -284,7 +289,7 @@ fn saturation(rows: &[Value]) -> String {
             );
         }
     }
-    out + &origin(&ablations.into_iter().map(|(_, row)| row).collect::<Vec<_>>())
+    out + &origin(&compared.into_iter().map(|(_, row)| row).collect::<Vec<_>>())
 }
 
 /// What each stage contributes: forecasts of circuits that lack it over those of circuits by all stages.
@@ -301,7 +306,7 @@ fn stages(rows: &[Value]) -> String {
             case["rotations"], case["rotation_keys"], case["levels"]
         )
     };
-    for (network, row) in ablations(rows) {
+    for (network, row) in forecasts(rows) {
         let all = &row["saturated"];
         let cells = WITHOUT.iter().map(|variant| {
             let case = &row[variant.key];
@@ -314,13 +319,13 @@ fn stages(rows: &[Value]) -> String {
         let seconds = ms(1e3 * number(all, "forecast_s"));
         out += &format!("| {network} | {seconds} ms; {} | {} |\n", text(all), cells.join(" | "));
     }
-    out
+    out + &origin(&forecasts(rows).into_iter().map(|(_, row)| row).collect::<Vec<_>>())
 }
 
 /// Sizes of the e-graphs that the saturated circuits were extracted from.
 fn egraphs(rows: &[Value]) -> String {
     let mut out = String::from("| network | packing | rotation | rescale |\n|---|---|---|---|\n");
-    for (network, row) in ablations(rows) {
+    for (network, row) in forecasts(rows) {
         let sizes = row["saturated"]["egraphs"].as_array().map_or(&[][..], Vec::as_slice);
         let cell = |stage: &str| {
             let size = sizes.iter().find(|size| size["stage"] == stage);
