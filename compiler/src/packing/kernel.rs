@@ -18,7 +18,7 @@ use super::layouts::{Grid, Pixels, Placed, contiguous, copies, digits, multiplex
 use cipherloom_ir::{Digit, Gap, Layout, Operator};
 
 /// One way to compute a linear map, still without diagonals.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kernel {
     /// Output layout of the map (for folds: where the gathered result's first copy stands).
     pub output: Layout,

@@ -5,7 +5,7 @@
 use cipherloom_ir::{Digit, Gap, Layout};
 
 /// The pixel grid that images of one network share: row pitch and slots of one image, both in slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Grid {
     /// Slots from one row of the input image to the next.
     pub pitch: u32,
@@ -19,7 +19,7 @@ const FAMILIES_MAX: usize = 2;
 const BLOCKS_MIN: u32 = 8;
 
 /// A layout and the grid it stands on, if it holds images.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Placed {
     /// Where the elements stand.
     pub layout: Layout,

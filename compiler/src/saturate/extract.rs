@@ -7,6 +7,8 @@
 //! [`Problem::beam`] frontiers are alive at once; beyond that the cheapest are kept and the possible loss is reported.
 //! Ties go to the alternative that comes first, so the answer does not depend on anything but the problem.
 
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -75,15 +77,18 @@ pub enum ExtractError {
 }
 
 /// A demanded class: its highest level, and how many readers want that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Demand {
-    rank: usize,
+    rank: u32,
     level: u32,
     readers: u32,
 }
 
 /// Demands by rank, ascending.
 type Frontier = Vec<Demand>;
+
+/// States by frontier; in the order of the frontiers between classes.
+type States = IndexMap<Frontier, State, FxBuildHasher>;
 
 /// A state: its cost, the end of its trail, and the decision that is not in the trail yet.
 #[derive(Clone, Copy)]
@@ -145,18 +150,23 @@ impl Problem<'_> {
     pub fn solve(&self) -> Result<Answer, ExtractError> {
         let order = reading_order(self.classes, self.root)?;
         let heights = heights(self.classes, &order);
-        let mut rank_of = vec![usize::MAX; self.classes.len()];
-        order.iter().enumerate().for_each(|(rank, class)| rank_of[*class] = rank);
+        let mut rank_of = vec![u32::MAX; self.classes.len()];
+        (0..).zip(&order).for_each(|(rank, class)| rank_of[*class] = rank);
         let mut trail: Vec<(Decision, Option<usize>)> = Vec::new();
         let start = vec![Demand { rank: 0, level: 0, readers: 1 }];
-        let mut states = BTreeMap::from([(start, State { cost: 0, trail: None, decided: None })]);
+        let mut states = States::from_iter([(start, State { cost: 0, trail: None, decided: None })]);
         let (mut widest, mut dropped) = (1, u64::MAX);
-        for (rank, &class) in order.iter().enumerate() {
-            let mut next: BTreeMap<Frontier, State> = BTreeMap::new();
+        let mut left = Frontier::new();
+        for (rank, &class) in (0..).zip(&order) {
+            let is_due = |frontier: &Frontier| frontier.first().is_some_and(|d| d.rank == rank);
+            if !states.keys().any(is_due) {
+                continue;
+            }
+            let mut next = States::default();
             let mut priced: BTreeMap<u32, Vec<(usize, u64)>> = BTreeMap::new();
             for (frontier, state) in std::mem::take(&mut states) {
-                if frontier.first().is_none_or(|d| d.rank != rank) {
-                    keep(&mut next, frontier, state);
+                if !is_due(&frontier) {
+                    keep(&mut next, &frontier, state);
                     continue;
                 }
                 let level = frontier[0].level;
@@ -164,17 +174,18 @@ impl Problem<'_> {
                 for &mut (alternative, own) in ways {
                     let way = &self.classes[class][alternative];
                     let mut cost = state.cost + own;
-                    let mut left = Vec::with_capacity(frontier.len() + way.children.len());
+                    left.clear();
                     left.extend_from_slice(&frontier[1..]);
                     for &child in &way.children {
                         cost += self.demand(&mut left, rank_of[child], child, level + way.depth);
                     }
                     let decided = Some(Decision { class, alternative, level });
-                    keep(&mut next, left, State { cost, trail: state.trail, decided });
+                    keep(&mut next, &left, State { cost, trail: state.trail, decided });
                 }
             }
             widest = widest.max(next.len());
             dropped = dropped.min(shorten(&mut next, self.beam));
+            next.sort_unstable_keys();
             for state in next.values_mut() {
                 if let Some(decision) = state.decided.take() {
                     trail.push((decision, state.trail));
@@ -183,7 +194,7 @@ impl Problem<'_> {
             }
             states = next;
         }
-        let best = states.get(&Vec::new()).ok_or(ExtractError::Impossible(self.levels))?;
+        let best = states.get(&[][..]).ok_or(ExtractError::Impossible(self.levels))?;
         let mut decisions = Vec::new();
         let mut at = best.trail;
         while let Some(k) = at {
@@ -208,7 +219,7 @@ impl Problem<'_> {
     }
 
     /// Adds a reader of a class; returns what the difference between its level and other readers' costs.
-    fn demand(&self, frontier: &mut Frontier, rank: usize, class: Class, level: u32) -> u64 {
+    fn demand(&self, frontier: &mut Frontier, rank: u32, class: Class, level: u32) -> u64 {
         match frontier.binary_search_by_key(&rank, |d| d.rank) {
             Err(at) => {
                 frontier.insert(at, Demand { rank, level, readers: 1 });
@@ -234,22 +245,24 @@ impl Problem<'_> {
 }
 
 /// Keeps the cheaper of two states with one frontier; the earlier one where they cost the same.
-fn keep(states: &mut BTreeMap<Frontier, State>, frontier: Frontier, state: State) {
-    let known = states.entry(frontier).or_insert(state);
-    if state.cost < known.cost {
-        *known = state;
+fn keep(states: &mut States, frontier: &[Demand], state: State) {
+    match states.get_mut(frontier) {
+        Some(known) if known.cost <= state.cost => {}
+        Some(known) => *known = state,
+        None => {
+            states.insert(frontier.to_vec(), state);
+        }
     }
 }
 
 /// Leaves the cheapest `beam` states; returns the cost of the cheapest that was dropped.
-fn shorten(states: &mut BTreeMap<Frontier, State>, beam: usize) -> u64 {
+fn shorten(states: &mut States, beam: usize) -> u64 {
     if states.len() <= beam {
         return u64::MAX;
     }
     let mut list: Vec<(Frontier, State)> = std::mem::take(states).into_iter().collect();
-    list.sort_by(|a, b| (a.1.cost, &a.0).cmp(&(b.1.cost, &b.0)));
+    list.select_nth_unstable_by(beam, |a, b| (a.1.cost, &a.0).cmp(&(b.1.cost, &b.0)));
     let dropped = list[beam].1.cost;
-    list.truncate(beam);
-    states.extend(list);
+    states.extend(list.into_iter().take(beam));
     dropped
 }

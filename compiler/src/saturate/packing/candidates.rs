@@ -16,6 +16,7 @@ use cipherloom_ir::Gap;
 use cipherloom_ir::scheme::Level;
 use egg::Id;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Most candidate layouts of a tensor.
 pub const CANDIDATES_MAX: usize = 8;
@@ -115,9 +116,8 @@ impl Ranking<'_> {
         let before = Level(level.0 + 1);
         let mut tries: Vec<(u64, StepIndex)> = Vec::new();
         for (layout, total) in &ranked[&x] {
-            for step in steps_from(&mut graph.analysis, node, *layout) {
-                tries.push((*total, step));
-            }
+            let steps = steps_from(&mut graph.analysis, node, *layout);
+            tries.extend(steps.iter().map(|step| (*total, *step)));
         }
         let steps: Vec<StepIndex> = tries.iter().map(|t| t.1).collect();
         graph.analysis.plan(&steps);
@@ -136,11 +136,17 @@ fn offer(ranked: &mut Ranked, layout: LayoutIndex, total: u64) {
 }
 
 /// All steps of a linear node from a layout.
-pub fn steps_from(tables: &mut Tables, node: NodeIndex, input: LayoutIndex) -> Vec<StepIndex> {
+pub fn steps_from(tables: &mut Tables, node: NodeIndex, input: LayoutIndex) -> Arc<[StepIndex]> {
+    if let Some(known) = tables.steps_from.get(&(node, input)) {
+        return known.clone();
+    }
     let from = tables.layout(input).clone();
     let shape = tables.node(node).shape.clone();
     let kernels = kernel::candidates(&from, tables.operators(Some(node)), &shape);
-    kernels.into_iter().map(|kernel| tables.add_step(Some(node), input, kernel)).collect()
+    let steps = kernels.into_iter().map(|kernel| tables.add_step(Some(node), input, kernel));
+    let steps: Arc<[StepIndex]> = steps.collect();
+    tables.steps_from.insert((node, input), steps.clone());
+    steps
 }
 
 /// The steps of a linear node from a layout whose result stands in `wanted`.
@@ -151,7 +157,7 @@ pub fn steps_to(
     wanted: LayoutIndex,
 ) -> Vec<StepIndex> {
     let result = tables.layout(wanted).clone();
-    let mut out = steps_from(tables, node, input);
+    let mut out = steps_from(tables, node, input).to_vec();
     out.retain(|s| tables.kernel(*s).result == result);
     if result.layout.gap == Gap::Zero {
         let direct = Kernel { output: result.layout.clone(), fold: vec![], result };

@@ -14,11 +14,13 @@ use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Digit, Gap, Layout, Operator, PlacedMap, Support, Tensor, TensorId};
 use egg::{Analysis, DidMerge, EGraph, Id};
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A linear map from one layout by one kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Step {
     /// The linear node; `None` for a repack.
     pub node: Option<NodeIndex>,
@@ -63,6 +65,8 @@ pub struct Tables {
     plans: BTreeMap<StepIndex, Option<Arc<Planned>>>,
     /// All plans that were ever made for this network, also in other ring degrees and families of layouts.
     known: Arc<Mutex<BTreeMap<PlanKey, Option<Arc<Planned>>>>>,
+    /// All steps of a linear node from a layout, once they were listed.
+    pub steps_from: BTreeMap<(NodeIndex, LayoutIndex), Arc<[StepIndex]>>,
     /// By (first, second); `None` where they do not compose.
     compositions: BTreeMap<(NodeIndex, NodeIndex), Option<NodeIndex>>,
     /// Layouts that each logical tensor may stand in between layers, cheapest first.
@@ -72,16 +76,16 @@ pub struct Tables {
 #[derive(Clone, Debug)]
 struct Interned<T> {
     list: Vec<T>,
-    index: BTreeMap<T, u32>,
+    index: FxHashMap<T, u32>,
 }
 
 impl<T> Default for Interned<T> {
     fn default() -> Interned<T> {
-        Interned { list: Vec::new(), index: BTreeMap::new() }
+        Interned { list: Vec::new(), index: FxHashMap::default() }
     }
 }
 
-impl<T: Ord + Clone> Interned<T> {
+impl<T: Eq + Hash + Clone> Interned<T> {
     fn add(&mut self, value: T) -> u32 {
         if let Some(index) = self.index.get(&value) {
             return *index;

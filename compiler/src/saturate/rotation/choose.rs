@@ -35,7 +35,7 @@ pub struct Problem {
     pub demands: Vec<Demand>,
     /// Groups; each demand stands in one variant of one group.
     pub groups: Vec<Group>,
-    /// Bytes of a key by level.
+    /// Bytes of a key by level, ascending.
     pub key_bytes: Vec<u64>,
     /// Bytes of keys that are needed in any case.
     pub held_bytes: u64,
@@ -70,10 +70,13 @@ impl Cost {
     }
 }
 
-/// Keys in use: for each step, how many ways want it at each level.
+/// Keys in use, by step.
 struct Usage<'a> {
     problem: &'a Problem,
-    counts: BTreeMap<u32, BTreeMap<Level, u32>>,
+    /// How many ways want the key at each level.
+    wanted: Vec<Vec<(Level, u32)>>,
+    /// Bytes of the key at the highest of these levels; 0 where no way wants it.
+    held: Vec<u64>,
 }
 
 impl Usage<'_> {
@@ -81,40 +84,49 @@ impl Usage<'_> {
         self.problem.key_bytes[level.0 as usize]
     }
 
+    fn hold(&mut self, key: usize) {
+        let highest = self.wanted[key].iter().map(|(level, _)| *level).max();
+        self.held[key] = highest.map_or(0, |level| self.bytes(level));
+    }
+
     fn add(&mut self, demand: usize, way: usize) {
         let Demand { level, ways } = &self.problem.demands[demand];
-        for key in &ways[way].keys {
-            *self.counts.entry(*key).or_default().entry(*level).or_default() += 1;
+        for key in ways[way].keys.iter().map(|key| *key as usize) {
+            if key >= self.held.len() {
+                self.wanted.resize(key + 1, vec![]);
+                self.held.resize(key + 1, 0);
+            }
+            match self.wanted[key].iter_mut().find(|(known, _)| known == level) {
+                Some((_, count)) => *count += 1,
+                None => self.wanted[key].push((*level, 1)),
+            }
+            self.hold(key);
         }
     }
 
     fn remove(&mut self, demand: usize, way: usize) {
         let Demand { level, ways } = &self.problem.demands[demand];
-        for key in &ways[way].keys {
-            let levels = self.counts.get_mut(key).expect("a way that is removed was added");
-            let count = levels.get_mut(level).expect("a way that is removed was added");
-            *count -= 1;
-            if *count == 0 {
-                levels.remove(level);
+        for key in ways[way].keys.iter().map(|key| *key as usize) {
+            let at = self.wanted[key].iter().position(|(known, _)| known == level);
+            let at = at.expect("a way that is removed was added");
+            self.wanted[key][at].1 -= 1;
+            if self.wanted[key][at].1 == 0 {
+                self.wanted[key].swap_remove(at);
             }
-            if levels.is_empty() {
-                self.counts.remove(key);
-            }
+            self.hold(key);
         }
     }
 
     /// What a way would cost beside what is in use.
     fn extra(&self, demand: usize, way: usize) -> Cost {
         let Demand { level, ways } = &self.problem.demands[demand];
-        let grown = |key: &u32| match self.counts.get(key).and_then(|levels| levels.last_key_value()) {
-            None => self.bytes(*level),
-            Some((highest, _)) => self.bytes(*level.max(highest)) - self.bytes(*highest),
-        };
+        let own = self.bytes(*level);
+        let grown = |key: &u32| own.saturating_sub(self.held.get(*key as usize).copied().unwrap_or(0));
         Cost { key_bytes: ways[way].keys.iter().map(grown).sum(), time_ns: ways[way].time_ns }
     }
 
     fn key_bytes(&self) -> u64 {
-        self.counts.values().filter_map(|levels| levels.last_key_value()).map(|(l, _)| self.bytes(*l)).sum()
+        self.held.iter().sum()
     }
 }
 
@@ -158,7 +170,7 @@ impl Problem {
     }
 
     fn usage(&self, choice: &Choice) -> Usage<'_> {
-        let mut usage = Usage { problem: self, counts: BTreeMap::new() };
+        let mut usage = Usage { problem: self, wanted: vec![], held: vec![] };
         self.taken(choice).for_each(|(demand, way)| usage.add(demand, way));
         usage
     }
@@ -171,7 +183,7 @@ impl Problem {
 
     /// Number of different keys of a choice.
     pub fn keys(&self, choice: &Choice) -> usize {
-        self.usage(choice).counts.len()
+        self.usage(choice).wanted.iter().filter(|levels| !levels.is_empty()).count()
     }
 
     /// Improves a choice group by group until no group can do better for itself.
