@@ -8,7 +8,7 @@ mod embedding;
 
 use std::sync::Arc;
 
-use cipherloom_ring::{Coefficient, Degree, Limb, Poly};
+use cipherloom_ring::{Coefficient, Degree, Limb, Poly, repeat_each};
 
 use self::embedding::{Embedding, bit_reversed};
 use crate::{CkksError, CompactPlaintext, Limbs, Plaintext, parallel};
@@ -108,8 +108,10 @@ impl Encoder {
         let basis: Vec<&Limb> =
             self.chain[..limbs].iter().chain(&self.special[..special]).map(AsRef::as_ref).collect();
         let mut poly = Poly::unspecified(self.degree, basis.len());
-        parallel::for_each(n, poly.limbs_mut().zip(&basis), 0, |(words, limb), _| {
-            compact.expand_limb(limb, words)
+        parallel::for_each(n, poly.limbs_mut().zip(&basis), 1, |(words, limb), scratch| {
+            let values = &mut scratch[..compact.value_count(n)];
+            compact.values(limb, values);
+            repeat_each(values, words);
         });
         Plaintext::new(poly, special)
     }

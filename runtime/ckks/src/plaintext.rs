@@ -1,6 +1,6 @@
 //! Encoded values: in evaluation form, ready to be multiplied, or as one word per coefficient, free of any level.
 
-use cipherloom_ring::{Evaluation, Limb, Modulus, Poly};
+use cipherloom_ring::{Evaluation, Limb, Poly, SUBRING_WORDS_MIN};
 
 use crate::{CkksError, Limbs};
 
@@ -70,24 +70,30 @@ impl CompactPlaintext {
         self.largest
     }
 
-    /// out [0, q): the values at one prime, in evaluation form. There are no more coefficients than the limb has.
-    pub(crate) fn expand_limb(&self, limb: &Limb, out: &mut [u64]) {
-        spread(out, &self.coefficients, self.largest, limb.modulus());
-        limb.forward(out);
+    /// How many values [`CompactPlaintext::values`] makes in a ring of degree `n`: those of the subring.
+    pub(crate) fn value_count(&self, n: usize) -> usize {
+        self.coefficients.len().max(SUBRING_WORDS_MIN).min(n)
     }
-}
 
-/// out [0, q): the coefficients, of magnitude up to `largest`, at equal distances.
-fn spread(out: &mut [u64], coefficients: &[i64], largest: u64, modulus: &Modulus) {
-    let gap = out.len() / coefficients.len();
-    let q = modulus.value();
-    let wrap = |c: i64| if c < 0 { (c as u64).wrapping_add(q) } else { c as u64 };
-    if gap > 1 {
-        out.fill(0);
-    }
-    match (gap, largest < q) {
-        (1, true) => out.iter_mut().zip(coefficients).for_each(|(out, &c)| *out = wrap(c)),
-        (_, true) => out.iter_mut().step_by(gap).zip(coefficients).for_each(|(out, &c)| *out = wrap(c)),
-        _ => out.iter_mut().step_by(gap).zip(coefficients).for_each(|(out, &c)| *out = modulus.from_i64(c)),
+    /// out [0, q): the values at one prime, in evaluation form, of which the whole limb holds each equally often
+    /// ([`repeat_each`](cipherloom_ring::repeat_each)). There are [`CompactPlaintext::value_count`] of them.
+    pub(crate) fn values(&self, limb: &Limb, out: &mut [u64]) {
+        let (gap, modulus) = (out.len() / self.coefficients.len(), limb.modulus());
+        let q = modulus.value();
+        let wrap = |c: i64| if c < 0 { (c as u64).wrapping_add(q) } else { c as u64 };
+        if gap > 1 {
+            out.fill(0);
+        }
+        let coefficients = self.coefficients.iter();
+        match (gap, self.largest < q) {
+            (1, true) => out.iter_mut().zip(coefficients).for_each(|(out, &c)| *out = wrap(c)),
+            _ => {
+                out.iter_mut()
+                    .step_by(gap)
+                    .zip(coefficients)
+                    .for_each(|(out, &c)| *out = modulus.from_i64(c));
+            }
+        }
+        limb.forward_subring(out);
     }
 }

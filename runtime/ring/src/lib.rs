@@ -38,7 +38,7 @@ pub use automorphism::Automorphism;
 pub use conversion::BaseConversion;
 pub use degree::Degree;
 pub use error::RingError;
-pub use limb::Limb;
+pub use limb::{Limb, SUBRING_WORDS_MIN, repeat_each};
 pub use modulus::{Modulus, is_prime};
 pub use path::Path;
 pub use poly::{Coefficient, Domain, Evaluation, Poly};

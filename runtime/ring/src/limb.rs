@@ -2,6 +2,8 @@
 //!
 //! Every function here checks lengths and debug-checks ranges, then calls the kernel of the limb's path.
 
+use std::sync::OnceLock;
+
 use crate::kernel::Kernel;
 use crate::transform::Transform;
 use crate::{Degree, Modulus, Path, RingError, Wide};
@@ -12,7 +14,12 @@ pub struct Limb {
     modulus: Modulus,
     kernel: Kernel,
     transform: Transform,
+    /// Transforms of the subrings of smaller degree, from [`SUBRING_WORDS_MIN`] on, each made when it is first used.
+    subrings: Box<[OnceLock<Transform>]>,
 }
+
+/// Words of the smallest subring that has a transform: below it no path has one of its own.
+pub const SUBRING_WORDS_MIN: usize = 1 << 7;
 
 impl Limb {
     /// Checks `q` and prepares its tables.
@@ -24,7 +31,9 @@ impl Limb {
         let modulus = Modulus::new(q)?;
         let kernel = Kernel::detect(path).ok_or(RingError::PathUnavailable { path })?.for_modulus(&modulus);
         let transform = Transform::new(degree, &modulus, kernel)?;
-        Ok(Limb { degree, modulus, kernel, transform })
+        let subrings =
+            (SUBRING_WORDS_MIN.trailing_zeros()..degree.log_n()).map(|_| OnceLock::new()).collect();
+        Ok(Limb { degree, modulus, kernel, transform, subrings })
     }
 
     /// Ring degree.
@@ -55,6 +64,34 @@ impl Limb {
     pub fn forward(&self, a: &mut [u64]) {
         self.check(a);
         self.transform.forward(a);
+    }
+
+    /// in [0, q), out [0, q): coefficients of a polynomial in `X^(N/len)`, `len` words, to its different values in bit-reversed
+    /// order.
+    ///
+    /// They are those of the ring of degree `len` at the root `psi^(N/len)`: what [`Limb::forward`] makes of the whole polynomial
+    /// holds each of them `N/len` times, side by side ([`repeat_each`]).
+    ///
+    /// # Panics
+    /// Unless `len` is a power of two, from [`SUBRING_WORDS_MIN`] or `N` on, up to `N`.
+    pub fn forward_subring(&self, a: &mut [u64]) {
+        let (len, n) = (a.len(), self.degree.n());
+        assert!(
+            len.is_power_of_two() && (SUBRING_WORDS_MIN.min(n)..=n).contains(&len),
+            "a subring has a degree that divides N"
+        );
+        if len == n {
+            return self.forward(a);
+        }
+        self.check_range(a);
+        let transform =
+            self.subrings[(len / SUBRING_WORDS_MIN).trailing_zeros() as usize].get_or_init(|| {
+                let degree =
+                    Degree::new(len.trailing_zeros()).expect("a degree between two that are supported");
+                Transform::new(degree, &self.modulus, self.kernel)
+                    .expect("psi^(N/len) is a root of order 2 len")
+            });
+        transform.forward(a);
     }
 
     /// in [0, q), out [0, q): values in bit-reversed order to coefficients.
@@ -186,8 +223,31 @@ impl Limb {
 
     pub(crate) fn check(&self, a: &[u64]) {
         self.check_length(a);
+        self.check_range(a);
+    }
+
+    pub(crate) fn check_range(&self, a: &[u64]) {
         debug_assert!(a.iter().all(|&a| a < self.modulus.value()), "operands are canonical");
     }
+}
+
+/// Writes each of `values` equally often, side by side, so that all of `out` is written.
+///
+/// # Panics
+/// Unless the length of `out` is a multiple of that of `values`.
+pub fn repeat_each(values: &[u64], out: &mut [u64]) {
+    assert!(out.len().is_multiple_of(values.len()), "every value is repeated as often");
+    match out.len() / values.len() {
+        1 => out.copy_from_slice(values),
+        2 => repeat::<2>(values, out),
+        4 => repeat::<4>(values, out),
+        8 => repeat::<8>(values, out),
+        times => out.chunks_exact_mut(times).zip(values).for_each(|(out, &value)| out.fill(value)),
+    }
+}
+
+fn repeat<const TIMES: usize>(values: &[u64], out: &mut [u64]) {
+    out.as_chunks_mut().0.iter_mut().zip(values).for_each(|(out, &value)| *out = [value; TIMES]);
 }
 
 impl std::fmt::Debug for Limb {

@@ -201,9 +201,13 @@ fn compact_plaintexts_give_the_bits_of_encoded_ones() {
         for hoisting in [Hoisting::Single, Hoisting::Double] {
             let special = if hoisting == Hoisting::Double { GADGET.special_limbs } else { 0 };
             let count = case.products.len();
+            // Diagonals of every period, from all slots down to one.
+            let period = |k: usize, slots: usize| slots >> (k % (slots.ilog2() as usize + 1));
             let compact: Vec<_> = case
                 .diagonals
                 .iter()
+                .enumerate()
+                .map(|(k, diagonal)| &diagonal[..period(k, diagonal.len())])
                 .map(|diagonal| Arc::new(encoder.compact_complex(diagonal, SCALE).unwrap()))
                 .collect();
             let encoded: Vec<_> =

@@ -1,6 +1,7 @@
 //! Transforms: order, root, inverse, product theorem.
 
 use crate::definition::*;
+use cipherloom_ring::repeat_each;
 
 #[test]
 fn forward_is_evaluation_in_bit_reversed_order() {
@@ -119,6 +120,30 @@ fn root_and_order_are_pinned() {
             let mut a: Vec<u64> = (0..1 << log_n).map(|i| i % q).collect();
             limb.forward(&mut a);
             assert_eq!([limb.root(), a[0], a[1], a[a.len() - 1]], expected, "{limb:?}");
+        }
+    }
+}
+
+/// A polynomial in `X^(N/len)`: its coefficients at their places through the transform of the whole ring.
+#[test]
+fn values_of_a_subring_are_those_of_its_polynomial() {
+    for log_n in [4, 7, 8, 12] {
+        let n = 1usize << log_n;
+        for q in primes(log_n) {
+            for limb in on_every_path(log_n, q) {
+                for log_len in log_n.min(7)..=log_n {
+                    let len = 1usize << log_len;
+                    for mut coefficients in [residues(len, q, 7), vec![q - 1; len]] {
+                        let mut spread = vec![0; n];
+                        spread.iter_mut().step_by(n / len).zip(&coefficients).for_each(|(out, &c)| *out = c);
+                        limb.forward(&mut spread);
+                        limb.forward_subring(&mut coefficients);
+                        let mut values = vec![u64::MAX; n];
+                        repeat_each(&coefficients, &mut values);
+                        assert_eq!(values, spread, "{limb:?}, {len} coefficients");
+                    }
+                }
+            }
         }
     }
 }
