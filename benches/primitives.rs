@@ -139,6 +139,7 @@ fn linear64(made: &Made) -> Call<'_> {
             inputs: vec![&made.x],
             babies: (0..STEPS).map(step).collect(),
             giants: (0..STEPS).map(|i| step(i * STEPS)).collect(),
+            onto: vec![],
             products: (0..plaintexts.len()).map(product).collect(),
             outputs: 1,
             hoisting: Hoisting::Double,

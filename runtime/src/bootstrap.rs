@@ -290,7 +290,8 @@ impl Bootstrapper {
         let sweep = LinearSweep {
             inputs: vec![value],
             babies: steps(&factor.babies)?,
-            giants: steps(&factor.giants)?,
+            giants: steps(&factor.carries())?,
+            onto: factor.onto.iter().map(|onto| onto.map(|giant| giant as usize)).collect(),
             products: factor.products.iter().map(product).collect(),
             outputs: 1,
             hoisting: Hoisting::Double,

@@ -151,6 +151,7 @@ impl Encrypted<'_> {
             inputs: inputs.iter().map(AsRef::as_ref).collect(),
             babies: plan.babies.iter().map(keyed).collect(),
             giants: plan.giants.iter().map(keyed).collect(),
+            onto: vec![],
             products: products.collect(),
             outputs: plan.outputs as usize,
             hoisting: match plan.hoisting {

@@ -113,6 +113,7 @@ impl Bench {
             inputs: vec![&self.x],
             babies: still().chain((0..form.babies).map(step)).collect(),
             giants: still().chain((form.babies..form.babies + form.giants).map(step)).collect(),
+            onto: vec![],
             products,
             outputs: form.outputs,
             hoisting: form.hoisting,

@@ -276,8 +276,8 @@ fn keys(plan: &BootstrapPlan) -> Vec<KeySpec> {
         *highest = (*highest).max(level);
     };
     let mut rotate = |factor: &TransformFactor, gadget| {
-        for step in factor.babies.iter().chain(&factor.giants).filter(|step| **step != 0) {
-            need(KeyKind::Rotation(*step), gadget, factor.level);
+        for step in factor.babies.iter().copied().chain(factor.carries()).filter(|step| *step != 0) {
+            need(KeyKind::Rotation(step), gadget, factor.level);
         }
     };
     for transform in [&plan.to_coefficients, &plan.to_slots] {

@@ -161,6 +161,18 @@ pub enum CkksError {
         /// How many there are.
         count: usize,
     },
+    /// A giant step of a sweep is carried onto one that does not exist, or round in a circle.
+    #[error(
+        "giant step {giant} of a sweep is carried onto {onto}; it must reach its output through {count} steps"
+    )]
+    SweepCarry {
+        /// The giant step.
+        giant: usize,
+        /// Where it is carried, at once or after others.
+        onto: usize,
+        /// Number of giant steps.
+        count: usize,
+    },
     /// An output of a sweep has no product.
     #[error("output {output} of a sweep has no product")]
     SweepOutput {

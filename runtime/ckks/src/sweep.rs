@@ -3,7 +3,8 @@
 //! `out_o = sum over g of rot_g( sum of diagonal_(o,g,i,b) * rot_b(in_i) )`. Every input is decomposed once for all its
 //! baby steps. With [`Hoisting::Double`] the babies stay over chain and special primes, so that no baby is divided by
 //! `P`; the sums of giant steps are always collected over both, and each output is divided once, together with its
-//! rescale. Three files follow the formula: `babies` rotates the inputs, `products` sums over them, `giants` rotates the
+//! rescale. A sum may be carried onto that of another giant step instead of the output, and is then rotated with it: by Horner's rule one
+//! key serves all steps of an arithmetic progression. Three files follow the formula: `babies` rotates the inputs, `products` sums over them, `giants` rotates the
 //! sums; `run` puts them together. Source: J.-P. Bossuat, C. Mouchet, J. Troncoso-Pastoriza and J.-P. Hubaux, *Efficient bootstrapping for
 //! approximate homomorphic encryption with non-sparse keys* (ePrint 2020/1203), section 4; baby steps and giant steps: S.
 //! Halevi and V. Shoup (ePrint 2018/244).
@@ -73,6 +74,9 @@ pub struct LinearSweep<'a> {
     pub babies: Vec<SweepStep<'a>>,
     /// Rotations of the sums. Their keys share the number of special primes, with [`Hoisting::Double`] that of the babies.
     pub giants: Vec<SweepStep<'a>>,
+    /// The giant step that each is carried onto: its rotated sum is added to that one's sum before it is rotated in turn. `None`, and steps
+    /// beyond the end, are carried to their output.
+    pub onto: Vec<Option<usize>>,
     /// The products, in any order.
     pub products: Vec<SweepProduct>,
     /// Number of outputs; each has at least one product.
@@ -95,6 +99,8 @@ struct Checked {
     /// The element of each baby and giant step.
     babies: Vec<GaloisElement>,
     giants: Vec<GaloisElement>,
+    /// Giant steps between each and the farthest one that is carried onto it, itself counted: 0 where none is.
+    heights: Vec<usize>,
     /// The products of each output and giant step.
     groups: BTreeMap<(usize, usize), Vec<usize>>,
 }
@@ -125,8 +131,30 @@ impl LinearSweep<'_> {
                 return Err(CkksError::GadgetMismatch { what: "special primes", left, right });
             }
         }
-        let groups = self.groups()?;
-        Ok(Checked { limbs, baby_special, output_special, babies, giants, groups })
+        let (heights, groups) = (self.heights()?, self.groups()?);
+        Ok(Checked { limbs, baby_special, output_special, babies, giants, heights, groups })
+    }
+
+    /// The giant step that this one is carried onto.
+    fn onto(&self, giant: usize) -> Option<usize> {
+        self.onto.get(giant).copied().flatten()
+    }
+
+    fn heights(&self) -> Result<Vec<usize>, CkksError> {
+        let count = self.giants.len();
+        let mut heights = vec![0; count];
+        for giant in 0..count {
+            let (mut at, mut height) = (giant, 0);
+            while let Some(next) = self.onto(at) {
+                height += 1;
+                if next >= count || height >= count {
+                    return Err(CkksError::SweepCarry { giant, onto: next, count });
+                }
+                heights[next] = heights[next].max(height);
+                at = next;
+            }
+        }
+        Ok(heights)
     }
 
     /// The products by output and giant step.

@@ -56,14 +56,9 @@ fn uses_of_bootstrap(plan: &BootstrapPlan, keys: &[KeySpec]) -> Vec<usize> {
 fn uses_of_transform(transform: &Transform, keys: &[KeySpec]) -> Vec<usize> {
     let mut uses = Vec::new();
     for factor in &transform.factors {
-        let used = |steps: &[u32], index: &dyn Fn(usize) -> usize| {
-            let used: BTreeSet<usize> = (0..factor.products.len()).map(index).collect();
-            let moved: Vec<u32> = used.into_iter().map(|k| steps[k]).filter(|step| *step != 0).collect();
-            moved
-        };
-        let babies = used(&factor.babies, &|k| factor.products[k].baby as usize);
-        let giants = used(&factor.giants, &|k| factor.products[k].giant as usize);
-        let steps = babies.into_iter().chain(giants);
+        let used: BTreeSet<u32> = factor.products.iter().map(|product| product.baby).collect();
+        let babies = used.into_iter().map(|baby| factor.babies[baby as usize]);
+        let steps = babies.chain(factor.carries()).filter(|step| *step != 0);
         uses.extend(steps.filter_map(|step| planned(keys, KeyKind::Rotation(step), transform.gadget)));
     }
     uses

@@ -204,6 +204,7 @@ impl Engine {
                 inputs: vec![&self.inputs[0]],
                 babies: (0..STEPS).map(step).collect(),
                 giants: (0..STEPS).map(|i| step(i * STEPS)).collect(),
+                onto: vec![],
                 products: (0..count).map(product).collect(),
                 outputs: 1,
                 hoisting: Hoisting::Double,

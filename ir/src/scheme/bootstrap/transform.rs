@@ -38,8 +38,11 @@ pub struct TransformFactor {
     pub level: Level,
     /// Rotation steps of the input, in slots to the left.
     pub babies: Vec<u32>,
-    /// Rotation steps of the sums.
+    /// How far each sum is rotated in all.
     pub giants: Vec<u32>,
+    /// By Horner's rule each sum is carried onto the one nearer to the middle and rotated on with that, so that all take the same
+    /// step, and one key for each direction; `None` is the result.
+    pub onto: Vec<Option<u32>>,
     /// The products.
     pub products: Vec<FactorProduct>,
     /// log2 of the period of the slots that it takes.
@@ -160,11 +163,17 @@ impl TransformFactor {
             baby: o.rem_euclid(babies) as u32,
         });
         let step = |o: i64| (o * unit).rem_euclid(slots) as u32;
+        let onto = giants.iter().map(|g| {
+            let nearer = g - g.signum();
+            let place = giants.iter().position(|g| *g == nearer)?;
+            (nearer != 0).then_some(place as u32)
+        });
         TransformFactor {
             level,
             products: products.collect(),
             babies: (0..babies).map(step).collect(),
             giants: giants.iter().map(|g| step(g * babies)).collect(),
+            onto: onto.collect(),
             log_slots,
             matrix: Matrix::Layers(layers),
             constant,
@@ -178,6 +187,7 @@ impl TransformFactor {
             products: vec![FactorProduct { giant: 0, baby: 0 }, FactorProduct { giant: 0, baby: 1 }],
             babies: vec![0, 1 << log_slots],
             giants: vec![0],
+            onto: vec![None],
             log_slots: log_slots + 1,
             matrix: Matrix::Join,
             constant,
@@ -190,6 +200,16 @@ impl TransformFactor {
             Matrix::Layers(layers) => layers.log_period(),
             Matrix::Join => self.log_slots,
         }
+    }
+
+    /// The rotation steps that carry the sums on, in the order of [`TransformFactor::giants`].
+    pub fn carries(&self) -> Vec<u32> {
+        let slots = 1u32 << self.log_slots;
+        let carry = |(&step, onto): (&u32, &Option<u32>)| {
+            let rest = onto.map_or(0, |onto| self.giants[onto as usize]);
+            (step + slots - rest) % slots
+        };
+        self.giants.iter().zip(&self.onto).map(carry).collect()
     }
 
     /// Diagonals in the order of [`TransformFactor::products`], one period of each, rotated back by its giant step, as a

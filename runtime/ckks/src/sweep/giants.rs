@@ -1,9 +1,12 @@
-//! Giant steps: sums are rotated without division by `P` and collected, one total per output.
+//! Giant steps: sums are rotated without division by `P` and collected, one total per output, and one per giant step that
+//! others are carried onto.
 //!
 //! Part 1 of a sum is switched, so it has to come down to the chain primes; part 0 is only moved, and stays where it is.
 //! All sums of a batch come down together; then prime by prime the digits of one sum after the other are lifted, and tile
 //! by tile their products with the key are summed, moved and added to the total.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cipherloom_ring::{Automorphism, Evaluation, Poly};
@@ -18,18 +21,29 @@ use crate::{Ciphertext, CkksError, Context, KeyHandle, KeyTarget, TakenKey};
 /// Words of a tile: two sums and two moved sums are half of a first-level cache.
 const TILE_WORDS: usize = 1 << 9;
 
+/// An output, or the sum of one of its giant steps.
+type Node = (usize, Option<usize>);
+
 /// The outputs before their division.
 pub(super) struct Totals<'a> {
     context: &'a Context,
     sweep: &'a LinearSweep<'a>,
     checked: &'a Checked,
-    /// Part 0 and 1 of each output, over the outputs' basis.
-    totals: Vec<Option<[Poly<Evaluation>; 2]>>,
+    /// Part 0 and 1 of each output, and of each giant step's sum that waits for others, over the outputs' basis.
+    totals: BTreeMap<Node, [Poly<Evaluation>; 2]>,
+}
+
+/// The sum of a giant step of an output, part 0 and 1.
+struct StepSum {
+    output: usize,
+    giant: usize,
+    parts: [Poly<Evaluation>; 2],
 }
 
 /// A sum that is to be rotated.
 struct Moved<'a> {
-    output: usize,
+    /// What it is added to.
+    onto: Node,
     giant: usize,
     key: KeyHandle<'a>,
     automorphism: Arc<Automorphism>,
@@ -44,9 +58,9 @@ struct SwitchedAt<'t> {
     key: [Vec<&'t [u64]>; 2],
 }
 
-/// Part 0 and part 1 of an output at one prime.
+/// Part 0 and part 1 of a total at one prime.
 struct Item<'t> {
-    output: usize,
+    node: Node,
     target: usize,
     /// Whether nothing has been added yet.
     fresh: bool,
@@ -55,38 +69,63 @@ struct Item<'t> {
 
 impl<'a> Totals<'a> {
     pub(super) fn new(context: &'a Context, sweep: &'a LinearSweep<'a>, checked: &'a Checked) -> Totals<'a> {
-        Totals { context, sweep, checked, totals: (0..sweep.outputs).map(|_| None).collect() }
+        Totals { context, sweep, checked, totals: BTreeMap::new() }
     }
 
     /// Both parts of an output, to which nothing is added any more.
-    pub(super) fn take(&mut self, output: usize) -> Vec<Poly<Evaluation>> {
-        self.totals[output].take().into_iter().flatten().collect()
+    pub(super) fn take(&mut self, output: usize) -> Result<Vec<Poly<Evaluation>>, CkksError> {
+        let heights = &self.checked.heights;
+        for height in 1..=heights.iter().copied().max().unwrap_or(0) {
+            let giants = (0..heights.len()).filter(|giant| heights[*giant] == height);
+            let waiting = giants.filter_map(|giant| {
+                let parts = self.totals.remove(&(output, Some(giant)))?;
+                Some(StepSum { output, giant, parts })
+            });
+            let waiting = waiting.collect();
+            self.carry(waiting, self.checked.output_special)?;
+        }
+        Ok(self.totals.remove(&(output, None)).into_iter().flatten().collect())
     }
 
-    /// Rotates the sums of these groups and adds them.
+    /// Carries on the sums of these groups; those that others are carried onto wait for them.
     pub(super) fn add(&mut self, sums: Sums, groups: &[Group]) -> Result<(), CkksError> {
-        let Checked { limbs, baby_special, .. } = *self.checked;
-        let (mut moved, mut seconds) = (Vec::new(), Vec::new());
-        let [firsts, all_seconds] = sums;
-        for (group, (first, second)) in groups.iter().zip(firsts.into_iter().zip(all_seconds)) {
-            let element = self.checked.giants[group.giant];
-            match needed_key(self.sweep.giants[group.giant].1, element) {
-                None => self.add_still(group.output, [first, second])?,
-                Some(key) => {
-                    let first = if baby_special == 0 {
-                        self.context.times_special(&first, key.shape().gadget.special_limbs)?
-                    } else {
-                        first
-                    };
-                    let automorphism = self.context.automorphism(element)?;
-                    let (output, giant) = (group.output, group.giant);
-                    moved.push(Moved { output, giant, key, automorphism, first });
-                    seconds.push(second);
-                }
+        let special = self.checked.baby_special;
+        let [firsts, seconds] = sums;
+        let mut ready = Vec::new();
+        for (group, parts) in groups.iter().zip(firsts.into_iter().zip(seconds).map(<[_; 2]>::from)) {
+            let (output, giant) = (group.output, group.giant);
+            if self.checked.heights[giant] > 0 {
+                let parts = self.extended(parts, special)?;
+                self.add_still((output, Some(giant)), parts);
+            } else {
+                ready.push(StepSum { output, giant, parts });
             }
         }
-        if baby_special > 0 && !seconds.is_empty() {
-            let division = Division { limbs, special: baby_special, rescales: 0 };
+        self.carry(ready, special)
+    }
+
+    /// Rotates sums over so many special primes and adds each to what its giant step is carried onto.
+    fn carry(&mut self, sums: Vec<StepSum>, special: usize) -> Result<(), CkksError> {
+        let (mut moved, mut seconds) = (Vec::new(), Vec::new());
+        for StepSum { output, giant, parts } in sums {
+            let (element, onto) = (self.checked.giants[giant], (output, self.sweep.onto(giant)));
+            let Some(key) = needed_key(self.sweep.giants[giant].1, element) else {
+                let parts = self.extended(parts, special)?;
+                self.add_still(onto, parts);
+                continue;
+            };
+            let [first, second] = parts;
+            let first = if special == 0 {
+                self.context.times_special(&first, key.shape().gadget.special_limbs)?
+            } else {
+                first
+            };
+            let automorphism = self.context.automorphism(element)?;
+            moved.push(Moved { onto, giant, key, automorphism, first });
+            seconds.push(second);
+        }
+        if special > 0 && !seconds.is_empty() {
+            let division = Division { limbs: self.checked.limbs, special, rescales: 0 };
             seconds = self.context.divide(division, &Stored(&seconds), None)?;
         }
         let digits = moved
@@ -110,19 +149,28 @@ impl<'a> Totals<'a> {
         Ok(key)
     }
 
-    /// Adds a sum that no giant step moves.
-    fn add_still(&mut self, output: usize, sum: [Poly<Evaluation>; 2]) -> Result<(), CkksError> {
-        let Checked { limbs, baby_special, output_special, .. } = *self.checked;
-        let sum = if baby_special == output_special {
-            sum
-        } else {
-            let extended = self.context.extend(&Ciphertext::new(sum.into())?, output_special)?;
-            extended.into_parts().try_into().expect("an extended value has two parts")
-        };
-        match &mut self.totals[output] {
-            None => self.totals[output] = Some(sum),
-            Some(totals) => {
-                for (total, part) in totals.iter_mut().zip(&sum) {
+    /// A sum over so many special primes, times `P` where it has none, over the outputs' basis.
+    fn extended(
+        &self,
+        sum: [Poly<Evaluation>; 2],
+        special: usize,
+    ) -> Result<[Poly<Evaluation>; 2], CkksError> {
+        if special == self.checked.output_special {
+            return Ok(sum);
+        }
+        let extended = self.context.extend(&Ciphertext::new(sum.into())?, self.checked.output_special)?;
+        Ok(extended.into_parts().try_into().expect("an extended value has two parts"))
+    }
+
+    /// Adds a sum as it is.
+    fn add_still(&mut self, node: Node, sum: [Poly<Evaluation>; 2]) {
+        let limbs = self.checked.limbs;
+        match self.totals.entry(node) {
+            Entry::Vacant(total) => {
+                total.insert(sum);
+            }
+            Entry::Occupied(mut total) => {
+                for (total, part) in total.get_mut().iter_mut().zip(&sum) {
                     let items = total.limbs_mut().enumerate();
                     self.context.for_each(items, 0, |(target, words), _| {
                         self.context.basis_limb(limbs, target).add(words, part.limb(target));
@@ -130,22 +178,26 @@ impl<'a> Totals<'a> {
                 }
             }
         }
-        Ok(())
     }
 
     /// Adds sums that giant steps move.
     fn add_moved(&mut self, moved: &[Moved<'_>], digits: &[FreshDigits<'_>], keys: &[TakenKey<'_>]) {
         let (context, checked) = (self.context, self.checked);
         let basis_limbs = checked.limbs + checked.output_special;
+        let poly = || Poly::unspecified(context.degree(), basis_limbs);
+        let mut fresh = BTreeSet::new();
+        for node in moved.iter().map(|moved| moved.onto) {
+            self.totals.entry(node).or_insert_with(|| {
+                fresh.insert(node);
+                [poly(), poly()]
+            });
+        }
         let mut items = Vec::new();
-        for (output, totals) in self.totals.iter_mut().enumerate() {
-            if moved.iter().any(|moved| moved.output == output) {
-                let fresh = totals.is_none();
-                let poly = || Poly::unspecified(context.degree(), basis_limbs);
-                let [first, second] = totals.get_or_insert_with(|| [poly(), poly()]);
-                let outs = first.limbs_mut().zip(second.limbs_mut()).enumerate();
-                items.extend(outs.map(|(target, (first, second))| Item {
-                    output,
+        for (&node, [first, second]) in &mut self.totals {
+            if moved.iter().any(|moved| moved.onto == node) {
+                let (fresh, outs) = (fresh.contains(&node), first.limbs_mut().zip(second.limbs_mut()));
+                items.extend(outs.enumerate().map(|(target, (first, second))| Item {
+                    node,
                     target,
                     fresh,
                     outs: [first, second],
@@ -158,14 +210,14 @@ impl<'a> Totals<'a> {
         context.for_each_group(items.into_iter(), scratch_limbs, |mut items, scratch| {
             let (lifted, tiles) = scratch.split_at_mut(items.len() * lifts * context.n());
             for ((moved, digits), key) in moved.iter().zip(digits).zip(keys) {
-                let of_output = |item: &&mut Item<'_>| item.output == moved.output;
-                let targets: Vec<_> = items.iter_mut().filter(of_output).map(|item| item.target).collect();
+                let of_node = |item: &&mut Item<'_>| item.node == moved.onto;
+                let targets: Vec<_> = items.iter_mut().filter(of_node).map(|item| item.target).collect();
                 if targets.is_empty() {
                     continue;
                 }
                 digits.prepare(&targets, lifted);
                 let lifted = lifted.chunks_exact_mut(digits.scratch_limbs() * context.n());
-                for (item, lifted) in items.iter_mut().filter(of_output).zip(lifted) {
+                for (item, lifted) in items.iter_mut().filter(of_node).zip(lifted) {
                     let digits = digits.load(item.target, lifted);
                     let key = key_limbs(key, item.target, checked.limbs);
                     let at = SwitchedAt { moved, digits, key };
@@ -177,7 +229,7 @@ impl<'a> Totals<'a> {
     }
 }
 
-/// Adds the moved product of digits and key, and of part 0, to an output at one prime, tile by tile.
+/// Adds the moved product of digits and key, and of part 0, to a total at one prime, tile by tile.
 fn add_switched(
     context: &Context,
     limbs: usize,

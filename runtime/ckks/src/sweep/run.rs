@@ -40,7 +40,7 @@ pub(super) fn outputs(
             compact_words = 0;
             // Groups come by output: those before this one's are whole.
             while outputs.len() < output {
-                outputs.push(divided(context, sweep, checked, totals.take(outputs.len()))?);
+                outputs.push(divided(context, sweep, checked, totals.take(outputs.len())?)?);
             }
         }
         let pairs = products.iter().map(|&product| {
@@ -53,7 +53,7 @@ pub(super) fn outputs(
     totals.add(sums(&babies, &batch), &batch)?;
     drop(babies);
     while outputs.len() < sweep.outputs {
-        outputs.push(divided(context, sweep, checked, totals.take(outputs.len()))?);
+        outputs.push(divided(context, sweep, checked, totals.take(outputs.len())?)?);
     }
     Ok(outputs)
 }

@@ -81,6 +81,7 @@ impl Case {
             inputs: self.inputs.iter().collect(),
             babies: self.babies.iter().map(|(step, key)| (*step, key.as_ref().map(Into::into))).collect(),
             giants: self.giants.iter().map(|(step, key)| (*step, key.as_ref().map(Into::into))).collect(),
+            onto: vec![],
             products: self.products.clone(),
             outputs: 2,
             hoisting,
@@ -143,6 +144,57 @@ fn a_sweep_equals_its_expansion() {
     }
 }
 
+/// Two giant steps of 4, one after the other, in place of one of 8: Horner's rule.
+#[test]
+fn carried_sums_are_rotated_by_all_steps_on_their_way() {
+    let carry = |sweep: &mut LinearSweep<'_>| {
+        sweep.giants[2] = sweep.giants[1];
+        sweep.onto = vec![None, None, Some(1)];
+    };
+    for (log_n, limbs) in [(5, 4), (8, 3), (13, 3)] {
+        let case = Case::new(log_n, limbs, GADGET);
+        let (context, expected) = (&case.world.context, case.expected());
+        let zero = vec![Complex::default(); context.slots()];
+        for hoisting in [Hoisting::Single, Hoisting::Double] {
+            let special = if hoisting == Hoisting::Double { GADGET.special_limbs } else { 0 };
+            let plaintext = |k: usize| -> Result<SweepPlaintext, CkksError> {
+                let encoder = context.encoder();
+                Ok(Arc::new(encoder.encode_complex(&case.diagonals[k], SCALE, case.limbs, special)?).into())
+            };
+            let keys = case.giants[1..2].iter().filter_map(|step| step.1.as_ref()).collect();
+            let store = Copies { keys, out: Mutex::new(Vec::new()) };
+            let run_with = |stored: bool, change: &dyn Fn(&mut LinearSweep<'_>)| {
+                case.with_sweep(hoisting, false, &plaintext, |mut sweep| {
+                    change(&mut sweep);
+                    if stored {
+                        let key = Some(KeyHandle::Stored(&store, 0));
+                        sweep.giants[1..].iter_mut().for_each(|step| step.1 = key);
+                    }
+                    context.linear(&sweep).unwrap()
+                })
+            };
+            let run = |change: &dyn Fn(&mut LinearSweep<'_>)| run_with(false, change);
+            let carried = run(&carry);
+            for (output, expected) in carried.iter().zip(&expected) {
+                case.world.assert_slots(output, SCALE * SCALE, expected);
+            }
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+            assert_eq!(pool.install(|| run(&carry)), carried);
+            assert_eq!(run_with(true, &carry), carried);
+            // A step on the way that has no products of its own.
+            let none = |sweep: &mut LinearSweep<'_>| sweep.products.retain(|product| product.giant != 1);
+            let same = run(&none);
+            let through = run(&|sweep| {
+                none(sweep);
+                carry(sweep);
+            });
+            for (a, b) in same.iter().zip(&through) {
+                case.world.assert_slots(&context.sub(a, b).unwrap(), SCALE * SCALE, &zero);
+            }
+        }
+    }
+}
+
 /// A division rounds uniform coefficients without bias; those of an exact zero must stay zero.
 #[test]
 fn zero_diagonals_give_zeros() {
@@ -176,6 +228,7 @@ fn sums_of_thousands_of_products_are_exact() {
         inputs: vec![&x],
         babies: vec![(RotationStep(0), None), (RotationStep(1), Some((&key).into()))],
         giants: vec![(RotationStep(0), None), (RotationStep(1), Some((&key).into()))],
+        onto: vec![],
         products,
         outputs: 2,
         hoisting: Hoisting::Double,
@@ -324,6 +377,14 @@ fn malformed_sweeps_are_refused() {
     assert_eq!(double(&|sweep| sweep.products[0].baby = 9), index);
     assert!(matches!(double(&|sweep| sweep.outputs = 1), CkksError::SweepIndex { what: "output", .. }));
     assert!(matches!(double(&|sweep| (sweep.outputs, sweep.products) = (0, vec![])), CkksError::Empty));
+    for (onto, wrong) in [(vec![None, Some(9)], 9), (vec![Some(1), Some(2), Some(0)], 0), (vec![Some(0)], 0)]
+    {
+        let refused = double(&|sweep| sweep.onto = onto.clone());
+        assert!(
+            matches!(refused, CkksError::SweepCarry { onto, count: 3, .. } if onto == wrong),
+            "{refused}"
+        );
+    }
     // One special prime for the giant steps, two for the baby steps.
     let other = Case::new(5, 3, Gadget { digit_limbs: 1, special_limbs: 1 });
     assert!(matches!(other.run(Hoisting::Double, true), Err(CkksError::GadgetMismatch { .. })));
