@@ -281,6 +281,7 @@ impl Bootstrapper {
             };
             steps.iter().map(with_key).collect::<Result<Vec<_>, CkksError>>()
         };
+        let carries: Vec<u32> = (0..factor.giants.len()).map(|giant| factor.carry(giant)).collect();
         let product = |p: &FactorProduct| SweepProduct {
             output: 0,
             giant: p.giant as usize,
@@ -290,7 +291,7 @@ impl Bootstrapper {
         let sweep = LinearSweep {
             inputs: vec![value],
             babies: steps(&factor.babies)?,
-            giants: steps(&factor.carries())?,
+            giants: steps(&carries)?,
             onto: factor.onto.iter().map(|onto| onto.map(|giant| giant as usize)).collect(),
             products: factor.products.iter().map(product).collect(),
             outputs: 1,

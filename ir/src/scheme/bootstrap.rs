@@ -276,7 +276,8 @@ fn keys(plan: &BootstrapPlan) -> Vec<KeySpec> {
         *highest = (*highest).max(level);
     };
     let mut rotate = |factor: &TransformFactor, gadget| {
-        for step in factor.babies.iter().copied().chain(factor.carries()).filter(|step| *step != 0) {
+        let carries = (0..factor.giants.len()).map(|giant| factor.carry(giant));
+        for step in factor.babies.iter().copied().chain(carries).filter(|step| *step != 0) {
             need(KeyKind::Rotation(step), gadget, factor.level);
         }
     };

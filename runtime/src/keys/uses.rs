@@ -58,7 +58,8 @@ fn uses_of_transform(transform: &Transform, keys: &[KeySpec]) -> Vec<usize> {
     for factor in &transform.factors {
         let used: BTreeSet<u32> = factor.products.iter().map(|product| product.baby).collect();
         let babies = used.into_iter().map(|baby| factor.babies[baby as usize]);
-        let steps = babies.chain(factor.carries()).filter(|step| *step != 0);
+        let carries = factor.carry_order().into_iter().map(|giant| factor.carry(giant));
+        let steps = babies.chain(carries).filter(|step| *step != 0);
         uses.extend(steps.filter_map(|step| planned(keys, KeyKind::Rotation(step), transform.gadget)));
     }
     uses

@@ -202,14 +202,25 @@ impl TransformFactor {
         }
     }
 
-    /// The rotation steps that carry the sums on, in the order of [`TransformFactor::giants`].
-    pub fn carries(&self) -> Vec<u32> {
+    /// The rotation step that carries the sum of a giant step on, 0 where it is only added.
+    pub fn carry(&self, giant: usize) -> u32 {
         let slots = 1u32 << self.log_slots;
-        let carry = |(&step, onto): (&u32, &Option<u32>)| {
-            let rest = onto.map_or(0, |onto| self.giants[onto as usize]);
-            (step + slots - rest) % slots
-        };
-        self.giants.iter().zip(&self.onto).map(carry).collect()
+        let rest = self.onto[giant].map_or(0, |onto| self.giants[onto as usize]);
+        (self.giants[giant] + slots - rest) % slots
+    }
+
+    /// Giant steps in the order in which a sweep carries them on: by the length of the way that leads to each.
+    pub fn carry_order(&self) -> Vec<usize> {
+        let mut heights = vec![0; self.giants.len()];
+        for giant in 0..self.giants.len() {
+            let next = |at: &u32| self.onto[*at as usize];
+            for (at, height) in std::iter::successors(Some(giant as u32), next).zip(0..) {
+                heights[at as usize] = heights[at as usize].max(height);
+            }
+        }
+        let mut order: Vec<usize> = (0..heights.len()).collect();
+        order.sort_by_key(|giant| heights[*giant]);
+        order
     }
 
     /// Diagonals in the order of [`TransformFactor::products`], one period of each, rotated back by its giant step, as a
