@@ -119,7 +119,7 @@ pub struct LinearPlan {
     pub babies: Vec<KeyedStep>,
     /// Giant steps.
     pub giants: Vec<KeyedStep>,
-    /// Sorted by (output, giant, source, input, baby), no duplicates: the non-zero diagonals.
+    /// Sorted by (output, giant, source, input, baby), no duplicates: the diagonals that are there by structure.
     pub products: Vec<Product>,
     /// Two diagonals to a product; without it one.
     pub pairing: Option<Pairing>,

@@ -51,7 +51,7 @@ impl CostModel {
         let products = factor.products.len() as u64;
         let (babies, giants) = (keyed(&factor.babies), keyed(&factor.giants));
         let counts = PlanCounts { hoisted: 1, babies, products, giants, outputs: 1 };
-        // Diagonals are expanded in the subring of their period.
+        // Diagonals are expanded in the subring of their period; that they are repeated after it is not counted.
         let share = self.log_n.saturating_sub(factor.log_period() + 1);
         let expansions = (products * self.expansion(factor.level, true)) >> share;
         self.linear(&counts, factor.level, Hoisting::Double) + expansions

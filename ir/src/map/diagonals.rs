@@ -203,7 +203,7 @@ impl Diagonals {
         (&self.places[diagonal.range.clone()], &self.weights[diagonal.range.clone()])
     }
 
-    /// Looks a diagonal up; `None` if it is zero by structure.
+    /// Looks a diagonal up; `None` if there is none by structure.
     pub fn find(&self, output: u32, input: u32, step: Step) -> Option<&Diagonal> {
         let key = |d: &Diagonal| (d.output, d.input, d.step);
         let at = self.diagonals.binary_search_by_key(&(output, input, step), key).ok()?;

@@ -1,4 +1,4 @@
-//! The diagonals that are non-zero by structure, without the weights.
+//! The diagonals that are there by structure, without the weights.
 //!
 //! Relies on [`super::structure`]: where the relation is a product over axes and addresses add without carry into
 //! the next ciphertext, the set of slot distances is a sum of small sets. Elsewhere the map is materialised.

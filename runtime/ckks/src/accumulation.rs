@@ -2,11 +2,9 @@
 //!
 //! `sum = copies * left * right + sum of factor_k value_k`. Polynomials in a ciphertext cost one relinearization and one rescale per
 //! such sum, and the rounding of the rescale is the only noise that they add. Which factors bring the terms to the scale of
-//! the product is the caller's knowledge. Relies on the imaginary unit being the monomial `X^(N/2)`.
+//! the product is the caller's knowledge.
 
-use cipherloom_ring::{Evaluation, Poly};
-
-use crate::{Ciphertext, CkksError, Complex, Context, Limbs};
+use crate::{Ciphertext, CkksError, Context, Limbs};
 
 /// What an integer factor counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +53,17 @@ impl Context {
         if sum.limbs.0 == 0 || (sum.product.is_none() && sum.terms.is_empty()) {
             return Err(CkksError::Empty);
         }
-        let unit = self.imaginary_unit(sum.limbs)?;
         let parts = if sum.product.is_some() { 3 } else { 2 };
         Ciphertext::new(self.fill(parts, sum.limbs.0, |part, i, out| {
-            out.fill(0);
-            self.add_terms(sum, Unit::Imaginary, part, i, out);
-            if sum.terms.iter().any(|term| term.unit == Unit::Imaginary) {
-                self.limb(i).mul(out, unit.limb(i));
+            self.set_product(sum, part, i, out);
+            let terms = sum.terms.iter().filter_map(|term| Some((term, term.value.parts().get(part)?)));
+            for (term, words) in terms {
+                let factor = self.limb(i).modulus().from_i64(term.factor);
+                match term.unit {
+                    Unit::One => self.limb(i).mul_scalar_add(out, words.limb(i), factor),
+                    Unit::Imaginary => self.add_imaginary_multiple(i, out, words.limb(i), factor),
+                }
             }
-            self.add_terms(sum, Unit::One, part, i, out);
-            self.add_product(sum, part, i, out);
         }))
     }
 
@@ -74,10 +73,9 @@ impl Context {
     /// Where `a` belongs to another context.
     pub fn mul_imaginary(&self, a: &Ciphertext) -> Result<Ciphertext, CkksError> {
         let limbs = self.check(a)?;
-        let unit = self.imaginary_unit(Limbs(limbs))?;
         Ciphertext::new(self.fill(a.parts().len(), limbs, |part, i, out| {
-            out.copy_from_slice(a.part(part).limb(i));
-            self.limb(i).mul(out, unit.limb(i));
+            out.fill(0);
+            self.add_imaginary_multiple(i, out, a.part(part).limb(i), 1);
         }))
     }
 
@@ -98,29 +96,14 @@ impl Context {
         }))
     }
 
-    fn add_terms(&self, sum: &Accumulation<'_>, unit: Unit, part: usize, i: usize, out: &mut [u64]) {
-        for term in sum.terms.iter().filter(|term| term.unit == unit) {
-            if let Some(words) = term.value.parts().get(part) {
-                let factor = self.limb(i).modulus().from_i64(term.factor);
-                self.limb(i).mul_scalar_add(out, words.limb(i), factor);
-            }
+    /// out: the product's part, or zero.
+    fn set_product(&self, sum: &Accumulation<'_>, part: usize, i: usize, out: &mut [u64]) {
+        let Some((left, right, copies)) = sum.product else { return out.fill(0) };
+        let pairs = (0..2).filter_map(|l| Some((l, part.checked_sub(l).filter(|r| *r < 2)?)));
+        let products: Vec<_> = pairs.map(|(l, r)| (left.part(l).limb(i), right.part(r).limb(i))).collect();
+        self.limb(i).sum_of_products(out, &products);
+        if copies != 1 {
+            self.limb(i).mul_scalar(out, copies.into());
         }
-    }
-
-    fn add_product(&self, sum: &Accumulation<'_>, part: usize, i: usize, out: &mut [u64]) {
-        let Some((left, right, copies)) = sum.product else { return };
-        let limb = self.limb(i);
-        for _ in 0..copies {
-            for l in 0..2 {
-                if let Some(r @ 0..2) = part.checked_sub(l) {
-                    limb.mul_add(out, left.part(l).limb(i), right.part(r).limb(i));
-                }
-            }
-        }
-    }
-
-    fn imaginary_unit(&self, limbs: Limbs) -> Result<Poly<Evaluation>, CkksError> {
-        let plain = self.encoder().encode_complex(&[Complex { re: 0.0, im: 1.0 }], 1.0, limbs, 0)?;
-        Ok(plain.poly().clone())
     }
 }

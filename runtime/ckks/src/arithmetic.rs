@@ -5,7 +5,7 @@
 
 use cipherloom_ring::{Evaluation, Poly};
 
-use crate::{Ciphertext, CkksError, Complex, Context, Extended, Limbs, Plaintext};
+use crate::{Ciphertext, CkksError, Context, Extended, Limbs, Plaintext};
 
 /// Integer factors are below this in magnitude.
 const SCALAR_MAX: f64 = (1u64 << 62) as f64;
@@ -98,12 +98,22 @@ impl Context {
     pub fn add_imaginary(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext, CkksError> {
         let limbs = self.check_pair(a, b)?;
         self.check_degree(b, a.degree())?;
-        let unit = self.encoder().encode_complex(&[Complex { re: 0.0, im: 1.0 }], 1.0, Limbs(limbs), 0)?;
         Ciphertext::new(self.fill(a.parts().len(), limbs, |part, i, out| {
-            out.copy_from_slice(b.part(part).limb(i));
-            self.limb(i).mul(out, unit.poly().limb(i));
-            self.limb(i).add(out, a.part(part).limb(i));
+            out.copy_from_slice(a.part(part).limb(i));
+            self.add_imaginary_multiple(i, out, b.part(part).limb(i), 1);
         }))
+    }
+
+    /// `out += factor i words` at chain prime `prime`, `i` the imaginary unit, the monomial `X^(N/2)`: at index `j`, for `psi^(2
+    /// bitrev(j) + 1)`, it is `psi^(N/2)` in the first half of the indices and minus that in the second.
+    pub(crate) fn add_imaginary_multiple(&self, prime: usize, out: &mut [u64], words: &[u64], factor: u64) {
+        let (limb, half) = (self.limb(prime), self.n() / 2);
+        let modulus = limb.modulus();
+        let first = modulus.mul(modulus.pow(limb.root(), half as u64), factor);
+        let halves = out.chunks_exact_mut(half).zip(words.chunks_exact(half));
+        for ((out, words), factor) in halves.zip([first, modulus.neg(first)]) {
+            limb.mul_scalar_add_tile(out, words, factor);
+        }
     }
 
     /// `a` times the integer nearest to `constant`: a real constant times its scale. Scales multiply.

@@ -108,10 +108,14 @@ impl Encoder {
         let basis: Vec<&Limb> =
             self.chain[..limbs].iter().chain(&self.special[..special]).map(AsRef::as_ref).collect();
         let mut poly = Poly::unspecified(self.degree, basis.len());
-        parallel::for_each(n, poly.limbs_mut().zip(&basis), 1, |(words, limb), scratch| {
-            let values = &mut scratch[..compact.value_count(n)];
-            compact.values(limb, values);
-            repeat_each(values, words);
+        let count = compact.value_count(n);
+        let scratch_limbs = usize::from(count < n);
+        parallel::for_each(n, poly.limbs_mut().zip(&basis), scratch_limbs, |(words, limb), scratch| {
+            if count == n {
+                return compact.values(limb, words);
+            }
+            compact.values(limb, &mut scratch[..count]);
+            repeat_each(&scratch[..count], words);
         });
         Plaintext::new(poly, special)
     }

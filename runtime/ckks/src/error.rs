@@ -163,7 +163,7 @@ pub enum CkksError {
     },
     /// A giant step of a sweep is carried onto one that does not exist, or round in a circle.
     #[error(
-        "giant step {giant} of a sweep is carried onto {onto}; it must reach its output through {count} steps"
+        "giant step {giant} of a sweep is carried onto {onto}: a step that does not exist, or in a circle, of {count}"
     )]
     SweepCarry {
         /// The giant step.

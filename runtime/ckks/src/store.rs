@@ -1,7 +1,8 @@
 //! Keys that need not be in memory: an operation is told where one is, and takes it for as long as it works with it.
 //!
 //! Promises: no operation holds more than one key of a store at a time, so whoever keeps a store knows what it must have room
-//! for. A linear sweep takes the keys of its babies by input and step, then those of its giant steps by output and step.
+//! for. A linear sweep takes the keys of its babies by input and step; then those of its giant steps, first of steps that nothing is carried
+//! onto, by output and step, then, output by output, of the others by the length of the way that leads to each.
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 //! `out_o = sum over g of rot_g( sum of diagonal_(o,g,i,b) * rot_b(in_i) )`. Every input is decomposed once for all its
 //! baby steps. With [`Hoisting::Double`] the babies stay over chain and special primes, so that no baby is divided by
 //! `P`; the sums of giant steps are always collected over both, and each output is divided once, together with its
-//! rescale. A sum may be carried onto that of another giant step instead of the output, and is then rotated with it: by Horner's rule one
-//! key serves all steps of an arithmetic progression. Three files follow the formula: `babies` rotates the inputs, `products` sums over them, `giants` rotates the
+//! rescale. A sum may be carried onto that of another giant step instead of the output, and is then rotated with it: by
+//! Horner's rule one key serves all steps of an arithmetic progression. Three files follow the formula: `babies` rotates the inputs, `products` sums over them, `giants` rotates the
 //! sums; `run` puts them together. Source: J.-P. Bossuat, C. Mouchet, J. Troncoso-Pastoriza and J.-P. Hubaux, *Efficient bootstrapping for
 //! approximate homomorphic encryption with non-sparse keys* (ePrint 2020/1203), section 4; baby steps and giant steps: S.
 //! Halevi and V. Shoup (ePrint 2018/244).
@@ -75,7 +75,7 @@ pub struct LinearSweep<'a> {
     /// Rotations of the sums. Their keys share the number of special primes, with [`Hoisting::Double`] that of the babies.
     pub giants: Vec<SweepStep<'a>>,
     /// The giant step that each is carried onto: its rotated sum is added to that one's sum before it is rotated in turn. `None`, and steps
-    /// beyond the end, are carried to their output.
+    /// beyond the end, are carried to their output. Sums that others are carried onto wait in memory.
     pub onto: Vec<Option<usize>>,
     /// The products, in any order.
     pub products: Vec<SweepProduct>,
@@ -99,7 +99,7 @@ struct Checked {
     /// The element of each baby and giant step.
     babies: Vec<GaloisElement>,
     giants: Vec<GaloisElement>,
-    /// Giant steps between each and the farthest one that is carried onto it, itself counted: 0 where none is.
+    /// The length of the longest way of giant steps that leads to each.
     heights: Vec<usize>,
     /// The products of each output and giant step.
     groups: BTreeMap<(usize, usize), Vec<usize>>,
@@ -210,7 +210,7 @@ impl Context {
     /// Evaluates a sweep: one ciphertext per output.
     ///
     /// # Errors
-    /// [`CkksError::SweepIndex`] and [`CkksError::SweepOutput`] for a malformed plan, [`CkksError::MissingKey`],
+    /// [`CkksError::SweepIndex`], [`CkksError::SweepOutput`] and [`CkksError::SweepCarry`] for a malformed plan, [`CkksError::MissingKey`],
     /// [`CkksError::GadgetMismatch`], [`CkksError::PlaintextBasis`], what the plaintexts' function returns, and those of
     /// [`Context::rotate`] and [`Context::rescale`].
     pub fn linear(&self, sweep: &LinearSweep<'_>) -> Result<Vec<Ciphertext>, CkksError> {

@@ -39,6 +39,17 @@ impl Limb {
         self.kernel().pair_of_sums(self.modulus(), outs, starts, a, b);
     }
 
+    /// in [0, q) and any `s`, out [0, q): `acc += s a`.
+    ///
+    /// # Panics
+    /// Where lengths differ or are no multiple of [`TILE_WORDS_MIN`].
+    pub fn mul_scalar_add_tile(&self, acc: &mut [u64], a: &[u64], s: u64) {
+        assert!(acc.len().is_multiple_of(TILE_WORDS_MIN) && acc.len() == a.len(), "tiles of one length");
+        self.check_range(acc);
+        self.check_range(a);
+        self.kernel().mul_scalar_add(self.modulus(), acc, a, &self.modulus().factor(s));
+    }
+
     /// in [0, q), out [0, q): `a += b`.
     ///
     /// # Panics

@@ -33,7 +33,7 @@ pub struct Step {
 /// The diagonals of a step and its splits.
 #[derive(Clone, Debug)]
 pub struct Planned {
-    /// Non-zero diagonals.
+    /// Its diagonals.
     pub support: Support,
     /// Their splits.
     pub family: Family,

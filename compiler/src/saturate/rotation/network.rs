@@ -19,7 +19,7 @@ pub struct Map {
     pub name: String,
     /// Number of the node in its network.
     pub node: usize,
-    /// Non-zero diagonals, or pairs of them.
+    /// Its diagonals, or pairs of them.
     pub support: Support,
     /// Level of the ciphertexts that are read.
     pub level: Level,

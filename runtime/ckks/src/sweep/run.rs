@@ -1,5 +1,5 @@
-//! The evaluation of a checked sweep: babies, then batch by batch the sums of products and their giant steps. An output is
-//! divided as soon as the last batch that adds to it is done.
+//! The evaluation of a checked sweep: babies, then batch by batch the sums of products and the giant steps that nothing is carried onto.
+//! As soon as the last batch that adds to an output is done, its other giant steps follow, and it is divided.
 //!
 //! Sums are exact modulo each prime, so neither their order nor the number of threads nor the batches change a bit.
 
@@ -13,9 +13,10 @@ use super::{Checked, LinearSweep, SweepPlaintext};
 use crate::division::{Division, Stored};
 use crate::{Ciphertext, CkksError, Context, Limbs};
 
-/// Most words of the sums of a batch: 512 MiB.
+/// Most words of the sums of a batch: 512 MiB. Sums that others are carried onto wait beyond their batch, beside it.
 const SUM_WORDS_MAX: usize = 1 << 26;
-/// Most words that the compact plaintexts of a batch of several groups take at one prime, for each thread: 32 MiB.
+/// Most words that the compact plaintexts of a batch of several groups take at one prime, for each thread: 32 MiB. Those that repeat
+/// count as whole limbs.
 const COMPACT_WORDS_MAX: usize = 1 << 22;
 
 /// The outputs of a sweep.

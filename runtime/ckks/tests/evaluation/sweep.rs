@@ -175,7 +175,13 @@ fn carried_sums_are_rotated_by_all_steps_on_their_way() {
             };
             let run = |change: &dyn Fn(&mut LinearSweep<'_>)| run_with(false, change);
             let carried = run(&carry);
-            for (output, expected) in carried.iter().zip(&expected) {
+            // Three in a row, the last of which stands still.
+            let row = run(&|sweep| {
+                sweep.giants = vec![sweep.giants[1], sweep.giants[1], sweep.giants[0]];
+                sweep.onto = vec![Some(1), Some(2), None];
+                sweep.products.iter_mut().for_each(|product| product.giant = 2 - product.giant);
+            });
+            for (output, expected) in carried.iter().zip(&expected).chain(row.iter().zip(&expected)) {
                 case.world.assert_slots(output, SCALE * SCALE, expected);
             }
             let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();

@@ -186,6 +186,10 @@ fn sums_on_tiles_add_to_their_starts() {
                 let tiles = tiled.chunks_exact_mut(tile).zip(factors[0].chunks_exact(tile));
                 tiles.for_each(|(a, b)| limb.add_tile(a, b));
                 assert_eq!(tiled, whole, "{limb:?}, tiles of {tile}");
+                limb.mul_scalar_add(&mut whole, &factors[0], u64::MAX - 3);
+                let tiles = tiled.chunks_exact_mut(tile).zip(factors[0].chunks_exact(tile));
+                tiles.for_each(|(a, b)| limb.mul_scalar_add_tile(a, b, u64::MAX - 3));
+                assert_eq!(tiled, whole, "{limb:?}, tiles of {tile}");
             }
         }
     }
