@@ -4,6 +4,8 @@
 //! most one below `floor(x / q)` for every `x < 2^128`.
 
 use crate::RingError;
+#[cfg(target_arch = "x86_64")]
+use crate::roots::{RADIX, inverse52};
 
 /// A prime `q` below `2^60`, not in `[2^50, 2^51)`, with the constants of its reductions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,10 +14,24 @@ pub struct Modulus {
     bits: u32,
     /// `floor(2^128 / q)`.
     ratio: u128,
+    #[cfg(target_arch = "x86_64")]
+    words52: Words52,
+}
+
+/// What kernels on words of 52 bits multiply by; meaningful for `q < 2^52`.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Words52 {
+    /// `1/q mod 2^52`.
+    pub(crate) inverse: u64,
+    /// `2^52`.
+    pub(crate) radix: Factor,
+    /// `2^104`.
+    pub(crate) radix_squared: Factor,
 }
 
 /// A factor that meets many residues: `floor(w 2^b / q)` for the word widths of the kernels (Shoup's method).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Factor {
     pub(crate) value: u64,
     /// `floor(value * 2^64 / q)`.
@@ -23,6 +39,18 @@ pub(crate) struct Factor {
     /// `floor(value * 2^52 / q)`; meaningful for `q < 2^52`.
     #[cfg(target_arch = "x86_64")]
     pub(crate) quotient52: u64,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Words52 {
+    fn new(modulus: &Modulus) -> Words52 {
+        let radix = modulus.reduce(RADIX);
+        Words52 {
+            inverse: inverse52(modulus.q),
+            radix: modulus.factor(radix),
+            radix_squared: modulus.factor(modulus.mul(radix, radix)),
+        }
+    }
 }
 
 impl Modulus {
@@ -45,7 +73,21 @@ impl Modulus {
             return Err(RingError::NotPrime { q });
         }
         // q is odd, so floor((2^128 - 1) / q) = floor(2^128 / q).
-        Ok(Modulus { q, bits: u64::BITS - q.leading_zeros(), ratio: u128::MAX / u128::from(q) })
+        let modulus = Modulus {
+            q,
+            bits: u64::BITS - q.leading_zeros(),
+            ratio: u128::MAX / u128::from(q),
+            #[cfg(target_arch = "x86_64")]
+            words52: Words52::default(),
+        };
+        #[cfg(target_arch = "x86_64")]
+        let modulus = Modulus { words52: Words52::new(&modulus), ..modulus };
+        Ok(modulus)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn words52(&self) -> &Words52 {
+        &self.words52
     }
 
     /// The prime.

@@ -4,7 +4,6 @@ use super::{
     LANES, MASK52, add, and, high, load, low, prefetch, reduce_once, shift_right, splat, store, sub,
 };
 use crate::Modulus;
-use crate::roots::inverse52;
 
 /// Most inputs of one pass of `convert`; longer sums are taken in groups.
 const CONVERT_GROUP: usize = 12;
@@ -53,8 +52,11 @@ fn convert_group<const ADD: bool>(
     }
 }
 
-/// in [0, 2^50), out [0, q): one group; `ADD` adds it to what stands in `out`.
+/// in [0, 2^50), out [0, q): one group of `K` inputs; `ADD` adds it to what stands in `out`.
+///
+/// Called for a few dozen vectors at a time: lengths that the compiler knows spare the loops before the loop.
 #[target_feature(enable = "avx512f,avx512ifma")]
+#[allow(clippy::needless_range_loop, reason = "an index reads the same place of all inputs")]
 fn convert_pass<const K: usize, const ADD: bool>(
     m: &Modulus,
     out: &mut [u64],
@@ -62,23 +64,20 @@ fn convert_pass<const K: usize, const ADD: bool>(
     weights: &[u64],
     offset: u64,
 ) {
-    let (zero, offset, q) = (splat(0), splat(offset), splat(m.value()));
-    let (inverse, double) = (splat(inverse52(m.value())), add(q, q));
-    let mut scales = [zero; K];
-    for (scale, &weight) in scales.iter_mut().zip(weights) {
-        *scale = splat(weight);
-    }
     let out = out.as_chunks_mut::<LANES>().0;
-    let mut columns: [&[[u64; LANES]]; K] = [&[]; K];
-    for (column, input) in columns.iter_mut().zip(inputs) {
-        *column = &input.as_chunks().0[..out.len()];
+    let (mut scales, mut columns) = ([splat(0); K], [&[[0; LANES]; 0][..]; K]);
+    for k in 0..K {
+        scales[k] = splat(weights[k]);
+        columns[k] = &inputs[k].as_chunks().0[..out.len()];
     }
+    let (zero, offset, q) = (splat(0), splat(offset), splat(m.value()));
+    let (inverse, double) = (splat(m.words52().inverse), add(q, q));
     for (j, out) in out.iter_mut().enumerate() {
         let mut words = (offset, zero);
-        for (column, &scale) in columns.iter().zip(&scales) {
-            let x = load(&column[j]);
-            prefetch(&column[j], CONVERT_AHEAD_WORDS);
-            words = (low(words.0, x, scale), high(words.1, x, scale));
+        for k in 0..K {
+            let x = load(&columns[k][j]);
+            prefetch(&columns[k][j], CONVERT_AHEAD_WORDS);
+            words = (low(words.0, x, scales[k]), high(words.1, x, scales[k]));
         }
         let quotient = low(zero, and(words.0, splat(MASK52)), inverse);
         let carried = add(words.1, shift_right(words.0, 52));

@@ -8,7 +8,7 @@ use super::{
     shift_right, splat, store, sub,
 };
 use crate::Modulus;
-use crate::roots::{RADIX, inverse52};
+use crate::modulus::Words52;
 
 /// Products that a wide sum holds beside one reduced residue: low words stay below `2^63`.
 pub(in crate::kernel) const WIDE_TERMS_MAX: usize = 1024;
@@ -36,12 +36,12 @@ struct Wides {
 #[target_feature(enable = "avx512f,avx512ifma")]
 #[inline]
 fn wides(m: &Modulus) -> Wides {
-    let radix = m.reduce(RADIX);
+    let Words52 { inverse, radix, radix_squared } = m.words52();
     Wides {
         p: prime(m),
-        inverse: splat(inverse52(m.value())),
-        radix: factors(&m.factor(radix)),
-        radix_squared: factors(&m.factor(m.mul(radix, radix))),
+        inverse: splat(*inverse),
+        radix: factors(radix),
+        radix_squared: factors(radix_squared),
     }
 }
 
