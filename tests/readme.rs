@@ -13,13 +13,29 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 /// Row name, what it is, and what the peers take for it on this class of machine (ANCHORS of 2026-11, one thread).
-const ROWS: [(&str, &str, &str); 12] = [
+const ROWS: [(&str, &str, &str); 16] = [
     ("lola_run_s", "lola (conv, two dense, squares), one image", "Orion 0.207 s, HElayers 0.345 s"),
     ("mlp_run_s", "mlp 784-128-128-10, one image", "Orion 0.286 s, HElayers 0.198 s"),
     ("cryptonets_run_s", "cryptonets, one image", "HElayers 0.94 s"),
     ("lenet_run_s", "lenet (32 and 64 maps, 512), one image", "Orion 2.2 s, HElayers 11.5 s"),
     ("lenet_run_gib", "peak memory of that", "Orion 10.4 GiB"),
     ("lenet5_relu_run_s", "lenet5 with ReLU, one image", ""),
+    (
+        "resnet20_cifar10_run_s",
+        "ResNet-20 for CIFAR-10, four bootstraps, one image",
+        "published, other machines: Orion 618 s, FHEON 403 s, OpenFHE 300 to 405 s",
+    ),
+    (
+        "bootstrap_2p16_9_s",
+        "bootstrap, N = 2^16, all slots, 9 levels, 22.9 bits in the mean",
+        "Lattigo 11.0 s (27 bits), OpenFHE 17.1 s (14 bits)",
+    ),
+    ("bootstrap_2p16_9_gib", "peak memory of that", "Lattigo 17 GiB"),
+    (
+        "bootstrap_2p16_14_s",
+        "bootstrap, N = 2^16, all slots, 14 levels of 40 bits, 23.4 bits in the mean",
+        "Poulpy 4.3 to 5.1 s (15 levels of 35 bits, 21.9 bits)",
+    ),
     ("rotate_2p15", "rotation, N = 2^15, 620 bits of Q", "Poulpy 12 ms, Lattigo 44 ms"),
     ("rotate_2p14", "rotation, N = 2^14, 300 bits of Q", "Poulpy 2.2 ms, Lattigo 9.1 ms"),
     ("lola_precision_bits", "lola, worst precision over 100 test images", "Orion 11 bits"),

@@ -109,12 +109,13 @@ fn measured(rows: &[Value]) -> String {
         };
         let Some(memory) = find(format!("bootstrap_{set}_gib")) else { continue };
         let optional = |value: Option<f64>, unit: &str| match value {
+            Some(value) if unit == " s" => format!("{value:.2}{unit}"),
             Some(value) => format!("{value:.1}{unit}"),
             None => "–".into(),
         };
         let two_threads = find(format!("bootstrap_{set}_2t_s")).map(|row| number(row, "value"));
         out += &format!(
-            "| {set} | {} | {:.1} s | {} | {} | {:.1} GiB | {} | {:.1}, {:.1} | {:.1} | {} |\n",
+            "| {set} | {} | {:.2} s | {} | {} | {:.2} GiB | {} | {:.1}, {:.1} | {:.1} | {} |\n",
             number(row, "slots"),
             number(row, "value"),
             optional(two_threads, " s"),
