@@ -1,8 +1,8 @@
 //! Bootstrapping at full size: seconds, precision on four kinds of messages, bytes of keys, peak memory.
 //!
 //! `cargo bench -p cipherloom-runtime --bench bootstrap -- SET.. [--threads 1,2] [--vectors 100] [--record]`, SET being a name of
-//! `BOOTSTRAP_SETS`; without one nothing runs, since a set at N = 2^16 needs about 8 GiB. Rows go to
-//! `benches/results/bootstrap.json`. Time is the median of three calls after others, keys and diagonals in memory. Messages have as
+//! `BOOTSTRAP_SETS`, or `2p16_sparseK` for another number 2^K of slots, K from 0 to 14; without one nothing runs, since a set at
+//! N = 2^16 needs about 8 GiB. Rows go to `benches/results/bootstrap.json`. Time is the median of three calls after others, keys and diagonals in memory. Messages have as
 //! many values as the set has slots, repeated where that is fewer than all; precision is that of one period,
 //! over so many uniform vectors; it must be the predicted one within a factor of 2. The other kinds of messages are measured once.
 
@@ -22,12 +22,15 @@ use cipherloom_ring::Path;
 use cipherloom_runtime::{BootstrapKeys, Bootstrapper};
 use harness::{Arguments, Row};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 fn main() {
     let arguments = Arguments::parse();
-    for (name, request) in &BOOTSTRAP_SETS {
+    let mut sets: BTreeMap<String, BootstrapRequest> = (0..=14).map(sparse).collect();
+    sets.extend(BOOTSTRAP_SETS.iter().map(|(name, request)| ((*name).into(), *request)));
+    for (name, request) in &sets {
         if arguments.filters.iter().any(|wanted| wanted == name) {
             let rows = measure(
                 name,
@@ -39,6 +42,14 @@ fn main() {
             harness::finish(&arguments, "bootstrap", &rows);
         }
     }
+}
+
+/// The levels and the reduction of the sparse set, for `2^log_slots` slots, in factors of about three layers.
+fn sparse(log_slots: u32) -> (String, BootstrapRequest) {
+    let set = BOOTSTRAP_SETS.iter().find(|(_, request)| request.sparse_log_slots.is_some());
+    let to_slots = log_slots.div_ceil(3).max(2);
+    let request = BootstrapRequest { sparse_log_slots: Some(log_slots), to_slots, ..set.unwrap().1 };
+    (format!("2p16_sparse{log_slots}"), request)
 }
 
 fn measure(name: &str, request: &BootstrapRequest, threads: &[usize], vectors: usize) -> Vec<Row> {
