@@ -2,9 +2,9 @@
 //!
 //! `cargo bench -p cipherloom-runtime --bench bootstrap -- SET.. [--threads 1,2] [--vectors 100] [--record]`, SET being a name of
 //! `BOOTSTRAP_SETS`, or `2p16_sparseK` for another number 2^K of slots, K from 0 to 14; without one nothing runs, since a set at
-//! N = 2^16 needs about 8 GiB. Rows go to `benches/results/bootstrap.json`. Time is the median of three calls after others, keys and diagonals in memory. Messages have as
-//! many values as the set has slots, repeated where that is fewer than all; precision is that of one period,
-//! over so many uniform vectors; it must be the predicted one within a factor of 2. The other kinds of messages are measured once.
+//! N = 2^16 needs about 8 GiB. Rows go to `benches/results/bootstrap.json`. Time is the median of three calls after others, keys
+//! and diagonals in memory. Messages have as many values as the set has slots, repeated where that is fewer than all; precision is
+//! that of one period, over so many uniform vectors; it must be the predicted one within a factor of 2. The other kinds of messages are measured once.
 
 #![allow(
     clippy::print_stdout,

@@ -12,7 +12,7 @@ mod bootstrapping;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// Row name, what it is, and what the peers take for it on this class of machine (ANCHORS of 2026-11, one thread).
+/// Row name, what it is with fields of the row in braces, and what the peers take for it on this class of machine (ANCHORS of 2026-11, one thread).
 const ROWS: [(&str, &str, &str); 16] = [
     ("lola_run_s", "lola (conv, two dense, squares), one image", "Orion 0.207 s, HElayers 0.345 s"),
     ("mlp_run_s", "mlp 784-128-128-10, one image", "Orion 0.286 s, HElayers 0.198 s"),
@@ -22,18 +22,18 @@ const ROWS: [(&str, &str, &str); 16] = [
     ("lenet5_relu_run_s", "lenet5 with ReLU, one image", ""),
     (
         "resnet20_cifar10_run_s",
-        "ResNet-20 for CIFAR-10, four bootstraps, one image",
-        "published, other machines: Orion 618 s, FHEON 403 s, OpenFHE 300 to 405 s",
+        "ResNet-20 for CIFAR-10, {bootstraps} bootstraps, one image",
+        "published, machines and threads their own: Orion 618 s, FHEON 403 s, OpenFHE 300 to 405 s",
     ),
     (
         "bootstrap_2p16_9_s",
-        "bootstrap, N = 2^16, all slots, 9 levels, 22.9 bits in the mean",
+        "bootstrap, N = 2^16, all slots, {usable_levels} levels of 40 bits, {precision_mean_bits} bits in the mean",
         "Lattigo 11.0 s (27 bits), OpenFHE 17.1 s (14 bits)",
     ),
     ("bootstrap_2p16_9_gib", "peak memory of that", "Lattigo 17 GiB"),
     (
         "bootstrap_2p16_14_s",
-        "bootstrap, N = 2^16, all slots, 14 levels of 40 bits, 23.4 bits in the mean",
+        "bootstrap, N = 2^16, all slots, {usable_levels} levels of 40 bits, {precision_mean_bits} bits in the mean",
         "Poulpy 4.3 to 5.1 s (15 levels of 35 bits, 21.9 bits)",
     ),
     ("rotate_2p15", "rotation, N = 2^15, 620 bits of Q", "Poulpy 12 ms, Lattigo 44 ms"),
@@ -68,10 +68,21 @@ fn table(results: &[Value]) -> String {
     let mut machine = "no machine yet".to_owned();
     for (name, what, peers) in ROWS {
         let Some(row) = results.iter().find(|r| r["name"] == name) else { continue };
+        let what = filled(what, row);
         out += &format!("| {what} | **{}** | {} | {peers} |\n", shown(row), row["threads"]);
         machine = row["machine"].as_str().unwrap_or("unknown").to_owned();
     }
     out + &format!("\nMachine: {machine}.\n")
+}
+
+/// The text with the row's numbers in place of `{field}`.
+fn filled(text: &str, row: &Value) -> String {
+    let fields = row.as_object().into_iter().flatten();
+    let numbers = fields.filter_map(|(field, value)| Some((format!("{{{field}}}"), value.as_f64()?)));
+    numbers.fold(text.to_owned(), |text, (field, value)| {
+        let digits = usize::from(value.fract() != 0.0);
+        text.replace(&field, &format!("{value:.digits$}"))
+    })
 }
 
 /// A row's value with its unit.

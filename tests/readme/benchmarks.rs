@@ -353,17 +353,21 @@ fn ms(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// Where, when and from what rows were measured, each combination once.
+/// Where and when rows were measured, and from which commits, each once.
 pub fn origin(rows: &[&Value]) -> String {
-    let mut origins: Vec<String> = Vec::new();
+    let mut origins: Vec<(String, Vec<&str>)> = Vec::new();
     for row in rows {
-        let word = |field: &str| row[field].as_str().unwrap_or("unknown").to_owned();
-        let origin = format!("{}, {}, commit {}", word("machine"), word("date"), word("commit"));
-        if !origins.contains(&origin) {
-            origins.push(origin);
+        let word = |field: &str| row[field].as_str().unwrap_or("unknown");
+        let (place, commit) = (format!("{}, {}", word("machine"), word("date")), word("commit"));
+        match origins.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, commits)) if commits.contains(&commit) => {}
+            Some((_, commits)) => commits.push(commit),
+            None => origins.push((place, vec![commit])),
         }
     }
-    if origins.is_empty() { "Not measured yet.\n".into() } else { format!("\n{}.\n", origins.join("; ")) }
+    let shown = origins.iter().map(|(place, commits)| format!("{place}, commit {}", commits.join(", ")));
+    let shown: Vec<_> = shown.collect();
+    if shown.is_empty() { "Not measured yet.\n".into() } else { format!("\n{}.\n", shown.join("; ")) }
 }
 
 fn primitives(rows: &[Value]) -> String {

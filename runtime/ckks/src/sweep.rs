@@ -4,8 +4,9 @@
 //! baby steps. With [`Hoisting::Double`] the babies stay over chain and special primes, so that no baby is divided by
 //! `P`; the sums of giant steps are always collected over both, and each output is divided once, together with its
 //! rescale. A sum may be carried onto that of another giant step instead of the output, and is then rotated with it: by
-//! Horner's rule one key serves all steps of an arithmetic progression. Three files follow the formula: `babies` rotates the inputs, `products` sums over them, `giants` rotates the
-//! sums; `run` puts them together. Source: J.-P. Bossuat, C. Mouchet, J. Troncoso-Pastoriza and J.-P. Hubaux, *Efficient bootstrapping for
+//! Horner's rule one key serves all steps of an arithmetic progression. Three files follow the formula: `babies` rotates the
+//! inputs, `products` sums over them, `giants` rotates the sums; `run` puts them together. Source: J.-P. Bossuat, C. Mouchet,
+//! J. Troncoso-Pastoriza and J.-P. Hubaux, *Efficient bootstrapping for
 //! approximate homomorphic encryption with non-sparse keys* (ePrint 2020/1203), section 4; baby steps and giant steps: S.
 //! Halevi and V. Shoup (ePrint 2018/244).
 

@@ -18,7 +18,7 @@ pub struct Limb {
     subrings: Box<[OnceLock<Transform>]>,
 }
 
-/// Words of the smallest subring that has a transform: below it no path has one of its own.
+/// Words of the smallest subring that has a transform: below it IFMA has none of its own.
 pub const SUBRING_WORDS_MIN: usize = 1 << 7;
 
 impl Limb {

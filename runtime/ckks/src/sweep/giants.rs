@@ -2,8 +2,8 @@
 //! others are carried onto.
 //!
 //! Part 1 of a sum is switched, so it has to come down to the chain primes; part 0 is only moved, and stays where it is.
-//! All sums that are carried at once come down together; then prime by prime the digits of one sum after the other are lifted, and tile
-//! by tile their products with the key are summed, moved and added to the total.
+//! All sums that are carried at once come down together; then prime by prime the digits of one sum after the
+//! other are lifted, and tile by tile their products with the key are summed, moved and added to the total.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
