@@ -1,7 +1,7 @@
 //! The cost profile: measures every kind of work at every ring degree on one thread, and fits what each takes per term.
 //!
 //! `cargo bench --bench profile -- [12 13 14 15 16] [--record]`; with `--record` the rings that were measured replace those
-//! of `compiler/profiles/default.json`. One and a half minutes for all rings; each can be measured by itself.
+//! of `compiler/profiles/default.json`. Two minutes for all rings; each can be measured by itself.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its rows")]
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// Bytes of keys, and of plaintexts, that calls take in turn: twice the last-level caches we know.
 const POOL_BYTES: usize = 64 << 20;
 /// Keys that a sweep of the largest shape needs at once.
-const KEYS_MIN: usize = 8;
+const KEYS_MIN: usize = 18;
 /// Bits of the made-up primes: times do not depend on them.
 const PRIME_BITS: u32 = 40;
 /// Words of made-up polynomials are below this, which is below every prime.
@@ -116,7 +116,7 @@ impl Bench {
         let (x, y) = (ciphertext(1)?, ciphertext(3)?);
         let basis = limbs + special.len();
         let poly_bytes = 8 * context.n() * basis;
-        let key_bytes = 2 * gadget.digits(Limbs(limbs)) * poly_bytes;
+        let key_bytes = key_bytes(&context, gadget);
         let key = |step: usize| {
             let element = RotationStep(step as u32).element(context.degree());
             key(&context, KeyTarget::Galois(element), gadget, |digit| poly(basis, digit))
@@ -201,18 +201,24 @@ impl Bench {
     fn key_switches(&mut self) -> Result<(), Error> {
         let (c, x) = (&self.context, &self.x);
         let product = c.mul(x, &self.y).map_err(internal)?;
-        let relinearization = key(c, KeyTarget::Relinearization, self.gadget, |digit| {
-            let mut half = self.keys[0].b(0).clone();
-            half.limb_mut(0)[0] = digit;
-            half
-        })?;
+        let key_bytes = key_bytes(c, self.gadget);
+        let relinearization = |start: usize| {
+            key(c, KeyTarget::Relinearization, self.gadget, |digit| {
+                let mut half = self.keys[0].b(0).clone();
+                half.limb_mut(0)[0] = digit + start as u64;
+                half
+            })
+        };
+        let pool = (0..POOL_BYTES.div_ceil(key_bytes).max(2)).map(relinearization);
+        let pool = pool.collect::<Result<Vec<_>, _>>()?;
+        let relinearization = || &pool[self.next(1) % pool.len()];
         let rows = [
             ("rotate", Work::Rotate, self.time(|| c.rotate(x, self.key()))?),
             ("hoist", Work::Decompose, self.time(|| c.hoist(x, self.gadget))?),
             (
                 "relinearize",
                 Work::Relinearize,
-                self.time(|| c.relinearize_rescale(&product, &relinearization))?,
+                self.time(|| c.relinearize_rescale(&product, relinearization()))?,
             ),
         ];
         for (name, work, ns) in rows {
@@ -220,6 +226,12 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// Bytes of a key of the whole chain.
+fn key_bytes(context: &Context, gadget: Gadget) -> usize {
+    let limbs = context.chain().len();
+    2 * gadget.digits(Limbs(limbs)) * (limbs + gadget.special_limbs) * 8 * context.n()
 }
 
 /// A key of made-up halves.

@@ -29,17 +29,19 @@ const fn single(name: &'static str, babies: usize, giants: usize, outputs: usize
     Form { name, hoisting: Hoisting::Single, babies, giants, outputs, compact: false }
 }
 
-const FORMS: [Form; 10] = [
+const FORMS: [Form; 12] = [
     double("double 2x1", 1, 0, 1),
     double("double 8x1", 7, 0, 1),
     double("double 8x1, 4 outputs", 7, 0, 4),
     double("double 4x4", 3, 3, 1),
+    double("double 16x4", 15, 3, 1),
     Form { compact: true, ..double("double 8x1, 4 outputs, compact", 7, 0, 4) },
     Form { compact: true, ..double("double 4x4, compact", 3, 3, 1) },
     single("single 2x1", 1, 0, 1),
     single("single 8x1", 7, 0, 1),
     single("single 8x1, 4 outputs", 7, 0, 4),
     single("single 4x4", 3, 3, 1),
+    single("single 16x4", 15, 3, 1),
 ];
 
 impl Form {
