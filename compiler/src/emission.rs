@@ -198,9 +198,9 @@ impl Emitter<'_> {
         let gadget = self.plan.gadget;
         let rotation = self.plan.rotation;
         self.each(partial, |e, mut v| {
-            for digit in &choice.kernel.fold {
+            for turn in choice.kernel.turns() {
                 let mut rotated = v;
-                for step in rotation.steps(id.0 as usize, digit.stride) {
+                for step in rotation.steps(id.0 as usize, turn) {
                     rotated = e.builder.rotate(rotated, e.step(step), gadget)?;
                 }
                 v = e.builder.add(v, rotated)?;

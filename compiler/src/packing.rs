@@ -82,7 +82,7 @@ impl Arranged {
         let of = |choice: &Choice| match choice {
             Choice::Keep => 0,
             Choice::Linear(c) => {
-                c.split.rotations() + c.kernel.fold.len() * c.kernel.output.ciphertexts as usize
+                c.split.rotations() + c.kernel.turns().count() * c.kernel.output.ciphertexts as usize
             }
         };
         self.packed.choices.iter().map(of).sum()
@@ -232,8 +232,9 @@ fn linear_choice(
         Support::of(&map, &target.graph.tensors).map_err(|e| CompileError::map("packing", &node.name, &e))?;
     let split = rotation::split(&support, target.slots, target.cost, level, target.rotation);
     let below = Level(level.0 - 1);
-    let folds = kernel.fold.len() as u64 * u64::from(kernel.output.ciphertexts);
-    let keys = kernel.fold.len() as u64 * target.cost.key_bytes(below);
+    let turns = kernel.turns().count() as u64;
+    let folds = turns * u64::from(kernel.output.ciphertexts);
+    let keys = turns * target.cost.key_bytes(below);
     let fold_ns = folds * target.cost.rotate(below) + target.cost.memory_price(keys);
     Ok(LinearChoice { kernel, split, fold_ns })
 }

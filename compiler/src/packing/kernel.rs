@@ -6,13 +6,19 @@
 //! | kernel | output | diagonals | folds | gap |
 //! |---|---|---|---|---|
 //! | multiplexed | image, channels in gaps and blocks | offsets × channel distances | 0 | zero |
-//! | multiplexed, blocks folded by f | the same, f copies | 1/f of the distances | log f | zero |
+//! | multiplexed, blocks folded by f | the same, f copies | 1/f of the distances of copies between | log f | zero |
+//! | multiplexed, spaced | blocks apart, their copies between | as multiplexed | 0 | zero |
+//! | multiplexed, copied | copies in all gaps that no channel takes | as multiplexed | log of the copies, afterwards | zero |
 //! | folded vector, period p | vector, copies at every p | p | log(t/p) | zero |
 //! | hybrid, a rows to a copy of the input | rows spread over the copies | a | log(t/a) | junk |
 //!
 //! t is the period of the input. Law of folds: the sum over `s + f` is a result wherever all its partial sums are;
 //! if the fold digits fill a whole period of the partial sums it is a result in every slot, else slots beside the
 //! first copy hold junk.
+//!
+//! Copies that lie *between* elements (spaced, copied) are what a fold needs: every part of the ciphertext then has all channels
+//! in reach of a few distances, and sums over an f-th of them. What a fold leaves is the same in all parts, so it cannot be folded again at
+//! once: networks alternate between both kinds of layouts (decision 0017).
 
 use super::layouts::{Grid, Pixels, Placed, contiguous, copies, digits, multiplexed, period};
 use cipherloom_ir::{Digit, Gap, Layout, Operator};
@@ -24,8 +30,24 @@ pub struct Kernel {
     pub output: Layout,
     /// Partial-sum digits, gathered by rotate-and-add.
     pub fold: Vec<Digit>,
+    /// Digits of copies that the output lacks, laid into its clean gaps by rotate-and-add.
+    pub copied: Vec<Digit>,
     /// What stands in the slots afterwards.
     pub result: Placed,
+}
+
+impl Kernel {
+    /// Diagonals alone, for this result.
+    pub fn plain(result: Placed) -> Kernel {
+        Kernel { output: result.layout.clone(), fold: vec![], copied: vec![], result }
+    }
+
+    /// The rotations that follow the diagonals, each with the sum of what it turns: digits of two values.
+    pub fn turns(&self) -> impl Iterator<Item = u32> {
+        let slots = self.output.slots;
+        let copied = self.copied.iter().map(move |digit| slots - digit.stride);
+        self.fold.iter().map(|digit| digit.stride).chain(copied)
+    }
 }
 
 /// Largest total stride whose output stays on the grid of its input: strides in slots stay below 2^31.
@@ -60,9 +82,9 @@ pub fn fixed(input: &Placed, operators: &[Operator], shape: &[u32]) -> Kernel {
     let slots = input.layout.slots;
     if let Some((grid, pixels)) = image_output(input, operators, shape) {
         let gaps = gap_choices(pixels.stride, grid, shape[0]).into_iter().max().unwrap_or([1, 1]);
-        return plain(multiplexed([shape[0], shape[1], shape[2]], slots, grid, pixels, gaps));
+        return Kernel::plain(multiplexed([shape[0], shape[1], shape[2]], slots, grid, pixels, gaps));
     }
-    vector(shape, slots, slots).unwrap_or_else(|| plain(contiguous(shape, slots)))
+    vector(shape, slots, slots).unwrap_or_else(|| Kernel::plain(contiguous(shape, slots)))
 }
 
 /// All kernels that the chooser weighs.
@@ -73,7 +95,7 @@ pub fn candidates(input: &Placed, operators: &[Operator], shape: &[u32]) -> Vec<
         None => vectors(shape, &input.layout),
     };
     if out.is_empty() {
-        out.push(plain(contiguous(shape, slots)));
+        out.push(Kernel::plain(contiguous(shape, slots)));
     }
     out.sort();
     out.dedup();
@@ -93,11 +115,6 @@ fn image_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Option
     let inside = fits(height.div_ceil(phases[0]), stride[0], grid.pitch, grid.block)
         && fits(width.div_ceil(phases[1]), stride[1], 1, grid.pitch);
     inside.then_some((grid, pixels))
-}
-
-/// A kernel without folds.
-fn plain(result: Placed) -> Kernel {
-    Kernel { output: result.layout.clone(), fold: vec![], result }
 }
 
 /// Useful numbers of row and column gaps: powers of two, nearly square, no more than the channels fill.
@@ -121,13 +138,43 @@ fn images(shape: [u32; 3], slots: u32, grid: Grid, pixels: Pixels) -> Vec<Kernel
         while full.layout.ciphertexts == 1 && fold * period <= slots {
             let mut output = bare.layout.clone();
             output.replicas = digits(&[(slots / fold / period, period)]);
-            out.push(Kernel { output, fold: halves(slots, slots / fold), result: full.clone() });
+            let fold_digits = halves(slots, slots / fold);
+            out.push(Kernel { output, fold: fold_digits, copied: vec![], result: full.clone() });
             fold *= 2;
         }
-        out.push(plain(full));
-        out.push(plain(bare));
+        let spaced = spaced(&full, grid);
+        for placed in [Some(&full), spaced.as_ref()].into_iter().flatten() {
+            out.extend(copied(placed, grid, pixels, gaps));
+        }
+        out.extend([Some(full), Some(bare), spaced].into_iter().flatten().map(Kernel::plain));
     }
     out
+}
+
+/// The same image with the copies of each block beside it, in place of copies of all blocks beside each other.
+fn spaced(full: &Placed, grid: Grid) -> Option<Placed> {
+    let slots = full.layout.slots;
+    let mut placed = full.clone();
+    let copies = slots / period(&full.layout);
+    let block = placed.layout.axes[0].iter_mut().find(|d| d.stride == grid.block && d.extent > 1)?;
+    block.stride *= copies;
+    placed.layout.replicas = digits(&[(copies, grid.block)]);
+    (copies > 1).then_some(placed)
+}
+
+/// The kernel that fills all gaps that no channel takes with copies.
+fn copied(full: &Placed, grid: Grid, pixels: Pixels, gaps: [u32; 2]) -> Option<Kernel> {
+    let free = |k: usize, unit: u32| 1u32 << (pixels.stride[k] / unit / gaps[k]).max(1).ilog2();
+    let rows = digits(&[(free(0, grid.pitch), grid.pitch * gaps[0])]);
+    let columns = digits(&[(free(1, 1), gaps[1])]);
+    let mut result = full.clone();
+    result.layout.replicas.extend(rows.iter().chain(&columns));
+    let halved = |d: &Digit| {
+        let halves = (0..d.extent.ilog2()).map(|k| Digit { extent: 2, stride: d.stride << k });
+        halves.collect::<Vec<_>>()
+    };
+    let copied: Vec<Digit> = rows.iter().chain(&columns).flat_map(halved).collect();
+    (!copied.is_empty()).then(|| Kernel { output: full.layout.clone(), fold: vec![], copied, result })
 }
 
 /// Digits `2@from/2 … 2@down_to`: a fold over the multiples of `down_to` below `from`.
@@ -150,7 +197,7 @@ fn vector(shape: &[u32], slots: u32, input_period: u32) -> Option<Kernel> {
     }
     let mut output = result.layout.clone();
     output.replicas = copies(slots, input_period);
-    Some(Kernel { output, fold: halves(input_period, p), result })
+    Some(Kernel { output, fold: halves(input_period, p), copied: vec![], result })
 }
 
 fn vectors(shape: &[u32], input: &Layout) -> Vec<Kernel> {
@@ -175,7 +222,7 @@ fn vectors(shape: &[u32], input: &Layout) -> Vec<Kernel> {
             let fold = halves(t, a);
             let gap = if fold.is_empty() { Gap::Zero } else { Gap::Junk };
             let result = Placed { layout: Layout { gap, ..layout.clone() }, grid: None };
-            out.push(Kernel { output: layout, fold, result });
+            out.push(Kernel { output: layout, fold, copied: vec![], result });
         }
         a *= 2;
     }

@@ -54,11 +54,11 @@ fn linear(choice: &LinearChoice) -> String {
         Hoisting::Single => "single",
         Hoisting::Double => "double",
     };
-    let folds = if choice.kernel.fold.is_empty() {
-        String::new()
-    } else {
-        format!(", fold {}", digits(&choice.kernel.fold))
+    let listed = |word: &str, list: &[Digit]| match list {
+        [] => String::new(),
+        list => format!(", {word} {}", digits(list)),
     };
+    let folds = listed("fold", &choice.kernel.fold) + &listed("copy", &choice.kernel.copied);
     format!(
         "{} diagonals, {} babies x {} giants {form}{folds}",
         split.products.len(),

@@ -24,7 +24,7 @@ use crate::graph::NodeId;
 use crate::packing::{Arranged, Choice};
 use crate::rotation::Split;
 use choose::{Cost, Price};
-use cipherloom_ir::{Digit, Hoisting};
+use cipherloom_ir::Hoisting;
 use egg::Rewrite;
 use frontier::{Point, Sweep};
 use network::Network;
@@ -100,8 +100,8 @@ impl Rotated {
         };
         let of = |id: NodeId| match &self.arranged.packed.choices[id.0 as usize] {
             Choice::Linear(choice) if !in_sum(id) => {
-                let steps = |d: &Digit| self.rotation.steps(id.0 as usize, d.stride).len();
-                let folds: usize = choice.kernel.fold.iter().map(steps).sum();
+                let steps = |turn| self.rotation.steps(id.0 as usize, turn).len();
+                let folds: usize = choice.kernel.turns().map(steps).sum();
                 choice.split.rotations() + folds * choice.kernel.output.ciphertexts as usize
             }
             _ => 0,

@@ -59,20 +59,40 @@ impl PlacedMap<'_> {
         self.output.check()?;
         Digit::check_all(self.fold, self.output.slots)?;
         self.output.check_batch(self.fold.iter())?;
-        Ok(Places::new(&self.input.replica_offsets(), &digit_span(self.fold), self.input.slots))
+        let pairs = self.input.replicas.iter().chain(self.fold).map(|d| u64::from(d.extent)).product();
+        if pairs > PAIRS_MAX {
+            let operator = "copies by folds";
+            return Err(MapError::TooLarge { operator, found: pairs, limit: PAIRS_MAX });
+        }
+        Ok(Places::new(&self.input.replicas, self.fold, self.input.slots))
     }
 }
 
-/// The choice among (input replica, fold offset): smallest step, then smallest fold offset.
+/// The choice among (input replica, fold offset): fewest misfits, then smallest step, then smallest fold offset.
+///
+/// A step misfits copies that lie between elements where it leads to another of them than to the one in the place of its own:
+/// where, rounded to their distance, it is no multiple of their span. Copies that fill the ciphertext turn into each other by
+/// themselves, so that no step misfits them.
 pub(crate) struct Places {
     mask: u32,
     /// By distance (input slot − output slot): the step and the fold offset; empty if the step is the distance.
     table: Vec<(u32, u32)>,
 }
 
+/// Most candidates of one distance among which misfits decide: of more, the smallest step alone.
+const FITTED_CANDIDATES_MAX: usize = 1 << 10;
+/// Most pairs of an input replica and a fold offset (a bound against hostile files).
+const PAIRS_MAX: u64 = 1 << 22;
+
 impl Places {
-    fn new(replicas: &[u64], folds: &[u64], slots: u32) -> Places {
+    fn new(replicas: &[Digit], folds: &[Digit], slots: u32) -> Places {
         let mask = slots - 1;
+        let between: Vec<Digit> = replicas
+            .iter()
+            .filter(|d| d.extent > 1 && u64::from(d.extent) * u64::from(d.stride) % u64::from(slots) != 0)
+            .copied()
+            .collect();
+        let (replicas, folds) = (digit_span(replicas), digit_span(folds));
         if replicas.len() == 1 && folds.len() == 1 {
             return Places { mask, table: vec![] };
         }
@@ -83,17 +103,10 @@ impl Places {
             .collect();
         candidates.sort_unstable();
         candidates.dedup_by_key(|c| c.0);
-        // Of distance b, candidate c gives step (b + c) mod slots: smallest for the first c ≥ slots − b, else c_0.
-        let mut next = candidates.len();
-        let table = (0..slots)
-            .map(|b| {
-                while next > 0 && u64::from(candidates[next - 1].0) + u64::from(b) >= u64::from(slots) {
-                    next -= 1;
-                }
-                let (c, f) = *candidates.get(next).unwrap_or(&candidates[0]);
-                (b.wrapping_add(c) & mask, f)
-            })
-            .collect();
+        let table = match between.is_empty() || candidates.len() > FITTED_CANDIDATES_MAX {
+            true => smallest(&candidates, slots),
+            false => fitted(&candidates, slots, &between),
+        };
         Places { mask, table }
     }
 
@@ -107,6 +120,44 @@ impl Places {
     pub(crate) fn of(&self, distance: u32) -> (u32, u32) {
         if self.table.is_empty() { (distance, 0) } else { self.table[distance as usize] }
     }
+}
+
+/// By distance the smallest step that a candidate leads to, and its fold offset.
+fn smallest(candidates: &[(u32, u32)], slots: u32) -> Vec<(u32, u32)> {
+    // Of distance b, candidate c gives step (b + c) mod slots: smallest for the first c ≥ slots − b, else c_0.
+    let mut next = candidates.len();
+    (0..slots)
+        .map(|b| {
+            while next > 0 && u64::from(candidates[next - 1].0) + u64::from(b) >= u64::from(slots) {
+                next -= 1;
+            }
+            let (c, f) = *candidates.get(next).unwrap_or(&candidates[0]);
+            (b.wrapping_add(c) & (slots - 1), f)
+        })
+        .collect()
+}
+
+/// The same, where steps that misfit fewer of the copies `between` elements go first.
+fn fitted(candidates: &[(u32, u32)], slots: u32, between: &[Digit]) -> Vec<(u32, u32)> {
+    let misfits = |step: u32| {
+        let rounded = |d: &Digit| (u64::from(step) + u64::from(d.stride / 2)) / u64::from(d.stride);
+        between.iter().filter(|d| !rounded(d).is_multiple_of(u64::from(d.extent))).count()
+    };
+    let mut steps: Vec<u32> = (0..slots).collect();
+    steps.sort_by_cached_key(|step| misfits(*step));
+    let mut table: Vec<Option<(u32, u32)>> = vec![None; slots as usize];
+    let mut missing = slots;
+    for step in steps {
+        if missing == 0 {
+            break;
+        }
+        for (c, f) in candidates {
+            let place = &mut table[(step.wrapping_sub(*c) & (slots - 1)) as usize];
+            missing -= u32::from(place.is_none());
+            place.get_or_insert((step, *f));
+        }
+    }
+    table.into_iter().flatten().collect()
 }
 
 /// Name and place of one diagonal.

@@ -44,6 +44,11 @@ impl Random {
                 digits.push((axis, *size));
             }
         }
+        // Copies that lie between elements: one more digit.
+        let between = copies && self.chance(3);
+        if between {
+            digits.push((shape.len(), self.pick(2, 4)));
+        }
         let mut order: Vec<usize> = (0..digits.len()).collect();
         order.iter().for_each(|_| ());
         for k in (1..order.len()).rev() {
@@ -60,12 +65,15 @@ impl Random {
                 stride = stride.next_power_of_two();
             }
         }
-        let mut axes = vec![vec![]; shape.len()];
+        let mut axes = vec![vec![]; shape.len() + 1];
         for (k, (axis, extent)) in digits.iter().enumerate() {
             axes[*axis].push(Digit { extent: *extent, stride: strides[k] });
         }
-        let mut replicas = vec![];
-        if copies && stride <= slots / 2 {
+        let mut replicas = axes.pop().unwrap_or_default();
+        if stride > slots {
+            replicas.clear();
+        }
+        if copies && !between && stride <= slots / 2 {
             let room = (slots / stride.next_power_of_two()).min(8);
             replicas.push(Digit { extent: room, stride: slots / room });
         }

@@ -160,7 +160,7 @@ pub fn steps_to(
     let mut out = steps_from(tables, node, input).to_vec();
     out.retain(|s| tables.kernel(*s).result == result);
     if result.layout.gap == Gap::Zero {
-        let direct = Kernel { output: result.layout.clone(), fold: vec![], result };
+        let direct = Kernel::plain(result);
         out.push(tables.add_step(Some(node), input, direct));
     }
     out.sort_unstable();

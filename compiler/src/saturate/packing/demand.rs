@@ -95,7 +95,7 @@ fn repack(graph: &mut Graph, class: Id) -> Vec<Term> {
         if writes || result.layout.gap != Gap::Zero {
             continue;
         }
-        let kernel = Kernel { output: result.layout.clone(), fold: vec![], result };
+        let kernel = Kernel::plain(result);
         for from in candidates(graph, x).into_iter().filter(|k| *k != layout) {
             let step = graph.analysis.add_step(None, from, kernel.clone());
             graph.analysis.plan(&[step]);

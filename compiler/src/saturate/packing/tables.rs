@@ -237,9 +237,9 @@ impl Tables {
         let best = self.plan_of(index)?.family.best(cost, level, self.rotation);
         let kernel = self.kernel(index);
         let below = Level(level.0 - 1);
-        let folds = kernel.fold.len() as u64 * u64::from(kernel.output.ciphertexts);
-        let keys = kernel.fold.len() as u64 * cost.key_bytes(below);
-        Some((best, folds * cost.rotate(below) + cost.memory_price(keys)))
+        let turns = kernel.turns().count() as u64;
+        let rotations = turns * u64::from(kernel.output.ciphertexts);
+        Some((best, rotations * cost.rotate(below) + cost.memory_price(turns * cost.key_bytes(below))))
     }
 }
 

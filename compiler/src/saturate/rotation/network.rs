@@ -102,10 +102,10 @@ impl Network {
                 let support = support_of(choice, slots);
                 let extra_ns = pairing_ns(&support, choice.split.pairs, cost, level);
                 network.maps.push(Map { name: node.name.clone(), node: index, support, level, extra_ns });
-                network.turns.extend(choice.kernel.fold.iter().map(|digit| Turn {
+                network.turns.extend(choice.kernel.turns().map(|step| Turn {
                     name: node.name.clone(),
                     node: index,
-                    step: digit.stride,
+                    step,
                     level: levels.at(id),
                     ciphertexts: choice.kernel.output.ciphertexts,
                 }));
@@ -214,7 +214,7 @@ impl Network {
 }
 
 /// Whether a sum's operands may be one plan with it: two maps that nothing else reads, at one level, in one layout, and
-/// without folds.
+/// without folds or copies.
 fn mergeable(arranged: &Arranged, id: NodeId) -> bool {
     let graph = &arranged.graph;
     let operands = graph.operands(id);
@@ -222,7 +222,7 @@ fn mergeable(arranged: &Arranged, id: NodeId) -> bool {
         graph.consumers(*operand).len() == 1
             && graph.outputs.iter().all(|o| o.node != *operand)
             && arranged.levels.at(*operand) == arranged.levels.at(id)
-            && choice_of(arranged, *operand).is_some_and(|c| c.kernel.fold.is_empty())
+            && choice_of(arranged, *operand).is_some_and(|c| c.kernel.turns().next().is_none())
     };
     let layouts: BTreeSet<_> =
         operands.iter().filter_map(|o| choice_of(arranged, *o)).map(|c| &c.kernel.output).collect();

@@ -34,11 +34,12 @@ impl fmt::Display for Rotated {
             let before = levels.before(graph, id);
             writeln!(f, "#{index} {name:?} level {} = {}", before.0, plan(&choice.split))?;
             steps(&choice.split).for_each(|s| used(s, before));
-            for digit in &choice.kernel.fold {
-                let list = self.rotation.steps(index, digit.stride);
+            for (position, turn) in choice.kernel.turns().enumerate() {
+                let list = self.rotation.steps(index, turn);
                 list.iter().for_each(|s| used(*s, levels.at(id)));
                 let list: Vec<String> = list.iter().map(u32::to_string).collect();
-                writeln!(f, "  fold {} by {}", digit.stride, list.join(" then "))?;
+                let what = if position < choice.kernel.fold.len() { "fold" } else { "copy" };
+                writeln!(f, "  {what} {turn} by {}", list.join(" then "))?;
             }
         }
         let list: Vec<String> = keys.iter().map(|(step, level)| format!("{step}@{}", level.0)).collect();
