@@ -8,6 +8,8 @@ mod ablation;
 mod benchmarks;
 #[path = "readme/bootstrapping.rs"]
 mod bootstrapping;
+#[path = "readme/saturation.rs"]
+mod saturation;
 
 use serde_json::Value;
 use std::path::PathBuf;
@@ -140,7 +142,7 @@ fn the_tables_of_benches_are_what_was_measured() {
     keep("docs/benchmarks.md", &benchmarks::tables(&results()));
     keep("docs/kernels.md", &benchmarks::kernel_tables(&results()));
     keep("docs/accuracy.md", &benchmarks::check_tables(&results()));
-    keep("docs/saturation.md", &benchmarks::saturation_tables(&results()));
+    keep("docs/saturation.md", &saturation::tables(&results()));
     keep("docs/bootstrapping.md", &bootstrapping::tables(&results()));
     keep("docs/operations.md", &benchmarks::service_tables(&results()));
     keep("docs/fuzzing.md", &benchmarks::fuzz_tables(&results()));

@@ -241,6 +241,45 @@ fn a_folded_dense_layer_needs_few_diagonals() {
 }
 
 #[test]
+fn copies_between_elements_are_read_at_few_distances() {
+    // 8 channels of 4 x 4 pixels in 512 slots, pixels 2 apart on a grid of 8 x 8, each channel in its block: the gaps hold copies, or zeros.
+    let digits = |list: &[(u32, u32)]| -> Vec<Digit> {
+        list.iter().map(|&(extent, stride)| Digit { extent, stride }).collect()
+    };
+    let layout = |channels: &[(u32, u32)], replicas: &[(u32, u32)]| Layout {
+        shape: vec![8, 4, 4],
+        slots: 512,
+        ciphertexts: 1,
+        axes: vec![digits(channels), digits(&[(4, 16)]), digits(&[(4, 2)])],
+        replicas: digits(replicas),
+        gap: Gap::Zero,
+        batch: 1,
+    };
+    let window =
+        Window { kernel: [3; 2], stride: [1; 2], dilation: [1; 2], pad_before: [1; 2], pad_after: [1; 2] };
+    let convolution = Operator::Convolution { input: [8, 4, 4], window, groups: 1, weight: TensorId(0) };
+    let tensors = [Random(3).tensor(&[8, 8, 3, 3])];
+    let diagonals = |input: Layout, output: Layout, fold: Vec<Digit>| {
+        let operators = vec![convolution.clone()];
+        let map = LinearMap { operators, scale: 1.0, input: LayoutId(0), output: LayoutId(1), fold };
+        let layouts = [input, output];
+        let support = Support::of_map(&map, &layouts, &tensors).unwrap();
+        assert_eq!(support, Diagonals::materialise(&map, &layouts, &tensors).unwrap().support());
+        support.diagonals()
+    };
+    let apart = [(8, 64)];
+    let packed = [(2, 64), (2, 8), (2, 1)];
+    let whole = diagonals(layout(&apart, &[]), layout(&apart, &[]), vec![]);
+    assert_eq!(whole, 9 * 8, "offsets by channels");
+    let folded = diagonals(
+        layout(&apart, &[(2, 8), (2, 1)]),
+        layout(&packed, &[]),
+        digits(&[(2, 256), (2, 128)]),
+    );
+    assert_eq!(folded, 9 * 2, "each of four parts sums two channels");
+}
+
+#[test]
 fn an_output_that_a_map_does_not_reach_has_a_diagonal_of_zeros() {
     let layouts = [plain_layout(&[16], 16), plain_layout(&[48], 16)];
     // The values stand in the second of three ciphertexts, as in a concatenation.
@@ -282,6 +321,22 @@ fn impossible_maps_are_errors() {
         assert!(Diagonals::materialise(&map, layouts, &[]).is_err(), "{operator:?}");
         assert!(Support::of_map(&map, layouts, &[]).is_err(), "{operator:?}");
     }
+}
+
+#[test]
+fn more_copies_by_folds_than_anyone_lists_are_refused() {
+    let all = |slots| vec![Digit { extent: slots, stride: 1 }];
+    let layout = Layout { replicas: all(1 << 15), ..plain_layout(&[1], 1 << 15) };
+    let map = LinearMap {
+        operators: vec![],
+        scale: 1.0,
+        input: LayoutId(0),
+        output: LayoutId(1),
+        fold: all(1 << 15),
+    };
+    let layouts = [layout, plain_layout(&[1], 1 << 15)];
+    let refused = Support::of_map(&map, &layouts, &[]).unwrap_err().to_string();
+    assert_eq!(refused, "copies by folds would have 1073741824 entries, more than 4194304");
 }
 
 #[test]
