@@ -1,5 +1,4 @@
-//! The tables of the documents, made from the rows of `benches/results/`. Nothing in them is typed by hand. Above the soft
-//! cap: one function a table, all of them short, over the same few readers of rows.
+//! The tables of the documents, made from the rows of `benches/results/`. Nothing in them is typed by hand.
 
 use super::shown;
 use serde_json::Value;
@@ -82,12 +81,8 @@ fn machine_line(rows: &[Value], suffix: &str) -> String {
 
 /// Marker and table, for each table of docs/operations.md.
 pub fn service_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
-    let names = ["service_", "lenet1_", "fault_", "fuzz_requests", "transfer_"];
-    let others = ["lenet1_run", "lenet1_check"];
-    let own = |name: &str| {
-        let starts_with = |start: &&str| name.starts_with(start);
-        names.iter().any(starts_with) && !others.iter().any(starts_with)
-    };
+    let names = ["service_", "lenet1_service_", "lenet1_upload_", "fault_", "fuzz_requests", "transfer_"];
+    let own = |name: &str| names.iter().any(|start| name.starts_with(start));
     let own: Vec<Value> = rows.iter().filter(|r| r["name"].as_str().is_some_and(own)).cloned().collect();
     let machine = own.first().map_or(String::new(), |_| machine_line(&own, ""));
     vec![("service", plain(&own, &[""]) + &machine)]

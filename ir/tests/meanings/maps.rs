@@ -271,11 +271,8 @@ fn copies_between_elements_are_read_at_few_distances() {
     let packed = [(2, 64), (2, 8), (2, 1)];
     let whole = diagonals(layout(&apart, &[]), layout(&apart, &[]), vec![]);
     assert_eq!(whole, 9 * 8, "offsets by channels");
-    let folded = diagonals(
-        layout(&apart, &[(2, 8), (2, 1)]),
-        layout(&packed, &[]),
-        digits(&[(2, 256), (2, 128)]),
-    );
+    let folded =
+        diagonals(layout(&apart, &[(2, 8), (2, 1)]), layout(&packed, &[]), digits(&[(2, 256), (2, 128)]));
     assert_eq!(folded, 9 * 2, "each of four parts sums two channels");
 }
 
