@@ -116,12 +116,12 @@ impl Bench {
         let (x, y) = (ciphertext(1)?, ciphertext(3)?);
         let basis = limbs + special.len();
         let poly_bytes = 8 * context.n() * basis;
-        let key_bytes = key_bytes(&context, gadget);
+        let bytes = key_bytes(&context, gadget);
         let key = |step: usize| {
             let element = RotationStep(step as u32).element(context.degree());
             key(&context, KeyTarget::Galois(element), gadget, |digit| poly(basis, digit))
         };
-        let keys = (1..=POOL_BYTES.div_ceil(key_bytes).max(KEYS_MIN)).map(key).collect::<Result<_, _>>()?;
+        let keys = (1..=POOL_BYTES.div_ceil(bytes).max(KEYS_MIN)).map(key).collect::<Result<_, _>>()?;
         let plaintext = |k: usize| Plaintext::new(poly(basis, k as u64), special.len()).map(Arc::new);
         let plaintexts = (0..POOL_BYTES.div_ceil(poly_bytes).max(2)).map(plaintext);
         let plaintexts = plaintexts.collect::<Result<_, _>>().map_err(internal)?;
@@ -201,25 +201,21 @@ impl Bench {
     fn key_switches(&mut self) -> Result<(), Error> {
         let (c, x) = (&self.context, &self.x);
         let product = c.mul(x, &self.y).map_err(internal)?;
-        let key_bytes = key_bytes(c, self.gadget);
-        let relinearization = |start: usize| {
+        let bytes = key_bytes(c, self.gadget);
+        let made = |start: usize| {
             key(c, KeyTarget::Relinearization, self.gadget, |digit| {
                 let mut half = self.keys[0].b(0).clone();
                 half.limb_mut(0)[0] = digit + start as u64;
                 half
             })
         };
-        let pool = (0..POOL_BYTES.div_ceil(key_bytes).max(2)).map(relinearization);
+        let pool = (0..POOL_BYTES.div_ceil(bytes).max(2)).map(made);
         let pool = pool.collect::<Result<Vec<_>, _>>()?;
-        let relinearization = || &pool[self.next(1) % pool.len()];
+        let next = || &pool[self.next(1) % pool.len()];
         let rows = [
             ("rotate", Work::Rotate, self.time(|| c.rotate(x, self.key()))?),
             ("hoist", Work::Decompose, self.time(|| c.hoist(x, self.gadget))?),
-            (
-                "relinearize",
-                Work::Relinearize,
-                self.time(|| c.relinearize_rescale(&product, relinearization()))?,
-            ),
+            ("relinearize", Work::Relinearize, self.time(|| c.relinearize_rescale(&product, next()))?),
         ];
         for (name, work, ns) in rows {
             self.record(name, "key switches", self.once(work), ns);

@@ -1,7 +1,7 @@
 //! Stage 6, emission: the circuit, with eager rescaling.
 //!
 //! Does: emits the operations of every node in order. A linear map is one plan that rescales in its last mod-down;
-//! folds rotate and add one level lower, and the bias is added after the folds (before them every partial sum would
+//! folds and copies rotate and add one level lower, and the bias is added after them (before a fold every partial sum would
 //! receive it). A square relinearises and rescales in one step; polynomials are nested squares (see
 //! [`form`](crate::activation::form)) or sums of products with
 //! Chebyshev polynomials ([`series`](crate::activation::series)). Operands that stand too high are dropped where the

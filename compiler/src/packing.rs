@@ -37,7 +37,7 @@ const MAX_STATES: usize = 24;
 pub enum Choice {
     /// The client's input, or an operation that keeps the layout.
     Keep,
-    /// A linear map by diagonals and folds.
+    /// A linear map by diagonals and turns.
     Linear(Box<LinearChoice>),
 }
 
@@ -48,8 +48,8 @@ pub struct LinearChoice {
     pub kernel: Kernel,
     /// Its diagonals' split.
     pub split: Split,
-    /// Predicted time of the folds.
-    pub fold_ns: u64,
+    /// Predicted time of the turns: folds and copies.
+    pub turns_ns: u64,
 }
 
 /// The result: layout and choice of every tensor, by node.
@@ -77,7 +77,7 @@ pub struct Arranged {
 }
 
 impl Arranged {
-    /// Applications of Galois keys, hoisted ones and folds included.
+    /// Applications of Galois keys, hoisted ones and turns included.
     pub fn rotations(&self) -> usize {
         let of = |choice: &Choice| match choice {
             Choice::Keep => 0,
@@ -210,7 +210,7 @@ fn linear_states(
             let choice = linear_choice(target, &before[k].placed, node, operators, kernel, level)?;
             Ok(State {
                 placed: choice.kernel.result.clone(),
-                total: before[k].total + choice.split.priced_ns + choice.fold_ns,
+                total: before[k].total + choice.split.priced_ns + choice.turns_ns,
                 from: vec![k],
                 choice: Choice::Linear(Box::new(choice)),
             })
@@ -233,10 +233,10 @@ fn linear_choice(
     let split = rotation::split(&support, target.slots, target.cost, level, target.rotation);
     let below = Level(level.0 - 1);
     let turns = kernel.turns().count() as u64;
-    let folds = turns * u64::from(kernel.output.ciphertexts);
+    let rotations = turns * u64::from(kernel.output.ciphertexts);
     let keys = turns * target.cost.key_bytes(below);
-    let fold_ns = folds * target.cost.rotate(below) + target.cost.memory_price(keys);
-    Ok(LinearChoice { kernel, split, fold_ns })
+    let turns_ns = rotations * target.cost.rotate(below) + target.cost.memory_price(keys);
+    Ok(LinearChoice { kernel, split, turns_ns })
 }
 
 /// Whether a reader of the tensor multiplies its gaps so often that junk there could overflow.

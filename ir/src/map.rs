@@ -9,10 +9,12 @@
 //! spread over the slots `address(o) + f`, `f` in the span of `fold`, and rotate-and-add steps that follow in
 //! the circuit gather it. Among the candidates (input replica, fold offset) of one product the one with the
 //! smallest step in `[0, slots)` is taken (of equal steps the smallest fold offset); that rule makes the set of
-//! diagonals unique. Where input replicas lie between elements (a digit of theirs does not reach around the ciphertext), steps
-//! that keep to a digit's own place go first: a step is a *misfit* of a digit where, divided by its stride and rounded, it is no
-//! multiple of its extent, and steps with fewer misfits are taken before smaller ones (decision 0017). Of more than 1024 candidates
-//! the smallest step is taken all the same.
+//! diagonals unique.
+//!
+//! Copies between elements: a replica digit lies *between* where `extent · stride` is no multiple of the slots, and a step
+//! *misfits* it where `⌊(step + ⌊stride / 2⌋) / stride⌋` is no multiple of its extent: it leads from a place to another copy than the
+//! one in the digit's own place. Steps that misfit fewer digits are taken before smaller ones, unless replicas and folds
+//! add more than 1024 different numbers (modulo the slots) to a distance. Decision 0017.
 //!
 //! An output ciphertext in which the map has no entry (a concatenation fills the rest of it) has one diagonal of zeros, of
 //! input ciphertext 0 and step 0, so that every output of a plan is a sum of products.

@@ -6,7 +6,7 @@
 //! | kernel | output | diagonals | folds | gap |
 //! |---|---|---|---|---|
 //! | multiplexed | image, channels in gaps and blocks | offsets × channel distances | 0 | zero |
-//! | multiplexed, blocks folded by f | the same, f copies | 1/f of the distances of copies between | log f | zero |
+//! | multiplexed, blocks folded by f | the same, f copies | 1/f of the distances, if the input has copies between | log f | zero |
 //! | multiplexed, spaced | blocks apart, their copies between | as multiplexed | 0 | zero |
 //! | multiplexed, copied | copies in all gaps that no channel takes | as multiplexed | log of the copies, afterwards | zero |
 //! | folded vector, period p | vector, copies at every p | p | log(t/p) | zero |
@@ -30,7 +30,7 @@ pub struct Kernel {
     pub output: Layout,
     /// Partial-sum digits, gathered by rotate-and-add.
     pub fold: Vec<Digit>,
-    /// Digits of copies that the output lacks, laid into its clean gaps by rotate-and-add.
+    /// Digits of copies that the output lacks, laid into its clean gaps by rotate-and-add; there is no fold then.
     pub copied: Vec<Digit>,
     /// What stands in the slots afterwards.
     pub result: Placed,
@@ -42,7 +42,7 @@ impl Kernel {
         Kernel { output: result.layout.clone(), fold: vec![], copied: vec![], result }
     }
 
-    /// The rotations that follow the diagonals, each with the sum of what it turns: digits of two values.
+    /// The turns that follow the diagonals, in slots: each rotates what there is and adds it. Digits have two values.
     pub fn turns(&self) -> impl Iterator<Item = u32> {
         let slots = self.output.slots;
         let copied = self.copied.iter().map(move |digit| slots - digit.stride);
@@ -108,13 +108,18 @@ fn image_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Option
     let pixels = Pixels::of(&input.layout, grid)?.strided(image_stride(operators)?)?;
     let Pixels { stride, phases } = pixels;
     // An output that padding made larger than the grid stands elsewhere.
-    let fits = |pixels: u32, stride: u32, unit: u32, room: u32| {
-        let gap = 1u32 << (stride / unit).max(1).ilog2();
-        u64::from(pixels - 1) * u64::from(stride) + u64::from(gap) * u64::from(unit) <= u64::from(room)
+    let fits = |pixels: u32, stride: u32, unit: u32, slots: u32| {
+        let gap = u64::from(room(stride, unit)) * u64::from(unit);
+        u64::from(pixels - 1) * u64::from(stride) + gap <= u64::from(slots)
     };
     let inside = fits(height.div_ceil(phases[0]), stride[0], grid.pitch, grid.block)
         && fits(width.div_ceil(phases[1]), stride[1], 1, grid.pitch);
     inside.then_some((grid, pixels))
+}
+
+/// Places from one pixel to the next of an axis that channels and copies may take, the pixel's own among them: a power of two.
+fn room(stride: u32, unit: u32) -> u32 {
+    1 << (stride / unit).max(1).ilog2()
 }
 
 /// Useful numbers of row and column gaps: powers of two, nearly square, no more than the channels fill.
@@ -138,15 +143,13 @@ fn images(shape: [u32; 3], slots: u32, grid: Grid, pixels: Pixels) -> Vec<Kernel
         while full.layout.ciphertexts == 1 && fold * period <= slots {
             let mut output = bare.layout.clone();
             output.replicas = digits(&[(slots / fold / period, period)]);
-            let fold_digits = halves(slots, slots / fold);
-            out.push(Kernel { output, fold: fold_digits, copied: vec![], result: full.clone() });
+            let gathered = halves(slots, slots / fold);
+            out.push(Kernel { output, fold: gathered, copied: vec![], result: full.clone() });
             fold *= 2;
         }
-        let spaced = spaced(&full, grid);
-        for placed in [Some(&full), spaced.as_ref()].into_iter().flatten() {
-            out.extend(copied(placed, grid, pixels, gaps));
-        }
-        out.extend([Some(full), Some(bare), spaced].into_iter().flatten().map(Kernel::plain));
+        let whole: Vec<Placed> = spaced(&full, grid).into_iter().chain([full]).collect();
+        out.extend(whole.iter().filter_map(|placed| copied(placed, grid, pixels, gaps)));
+        out.extend(whole.into_iter().chain([bare]).map(Kernel::plain));
     }
     out
 }
@@ -164,16 +167,14 @@ fn spaced(full: &Placed, grid: Grid) -> Option<Placed> {
 
 /// The kernel that fills all gaps that no channel takes with copies.
 fn copied(full: &Placed, grid: Grid, pixels: Pixels, gaps: [u32; 2]) -> Option<Kernel> {
-    let free = |k: usize, unit: u32| 1u32 << (pixels.stride[k] / unit / gaps[k]).max(1).ilog2();
-    let rows = digits(&[(free(0, grid.pitch), grid.pitch * gaps[0])]);
-    let columns = digits(&[(free(1, 1), gaps[1])]);
-    let mut result = full.clone();
-    result.layout.replicas.extend(rows.iter().chain(&columns));
-    let halved = |d: &Digit| {
-        let halves = (0..d.extent.ilog2()).map(|k| Digit { extent: 2, stride: d.stride << k });
-        halves.collect::<Vec<_>>()
+    let axis = |k: usize, unit: u32| {
+        let free = room(pixels.stride[k], unit) / gaps[k];
+        digits(&[(free, unit * gaps[k])])
     };
-    let copied: Vec<Digit> = rows.iter().chain(&columns).flat_map(halved).collect();
+    let free = [axis(0, grid.pitch), axis(1, 1)].concat();
+    let mut result = full.clone();
+    result.layout.replicas.extend(&free);
+    let copied: Vec<Digit> = free.iter().flat_map(|d| halves(d.extent * d.stride, d.stride)).collect();
     (!copied.is_empty()).then(|| Kernel { output: full.layout.clone(), fold: vec![], copied, result })
 }
 

@@ -3,12 +3,15 @@
 //! 1. Every tensor has a level, a layout and a choice; the layout holds its shape and is sound.
 //! 2. Operands stand at the level where their reader starts, or above.
 //! 3. A linear map with operators, or a repack, has a kernel whose result is the tensor's layout; its products name
-//!    babies, giants and ciphertexts that exist.
+//!    babies, giants and ciphertexts that exist. Turns are digits of two values; copies are laid into clean gaps, of a kernel that folds
+//!    nothing, and make the result's copies of the output's.
 //! 4. Slotwise layers keep the places of their operands.
 
+use super::kernel::Kernel;
 use super::slotwise::same_places;
 use super::{Arranged, Choice, LinearChoice};
 use crate::graph::{Kind, NodeId};
+use cipherloom_ir::{Gap, Layout};
 
 impl Arranged {
     /// What the network breaks first, with the place.
@@ -38,7 +41,10 @@ impl Arranged {
             }
         }
         match (&self.packed.choices[id.0 as usize], &node.kind) {
-            (Choice::Linear(choice), _) if choice.kernel.result == *placed => check_split(choice),
+            (Choice::Linear(choice), _) if choice.kernel.result == *placed => {
+                check_turns(&choice.kernel)?;
+                check_split(choice)
+            }
             (Choice::Linear(_), _) => Err("its kernel yields another layout".into()),
             (Choice::Keep, Kind::Linear { operators, .. }) if !operators.is_empty() => {
                 Err("its linear map has no kernel".into())
@@ -49,6 +55,27 @@ impl Arranged {
             }
         }
     }
+}
+
+fn check_turns(kernel: &Kernel) -> Result<(), String> {
+    let Kernel { output, fold, copied, result } = kernel;
+    if let Some(digit) = fold.iter().chain(copied).find(|digit| digit.extent != 2) {
+        return Err(format!("a turn of {digit}"));
+    }
+    if copied.is_empty() {
+        return Ok(());
+    }
+    let copies = |layout: &Layout| {
+        let mut offsets = layout.replica_offsets();
+        offsets.sort_unstable();
+        offsets
+    };
+    let mut made = output.clone();
+    made.replicas.extend(copied);
+    if fold.is_empty() && output.gap == Gap::Zero && copies(&made) == copies(&result.layout) {
+        return Ok(());
+    }
+    Err("its copies are not those of its result".into())
 }
 
 fn check_split(choice: &LinearChoice) -> Result<(), String> {

@@ -469,7 +469,7 @@ fn linear_choice(
 ) -> Result<LinearChoice, CompileError> {
     let missing = || CompileError::Internal("packing chose a step without a plan".into());
     let planned = tables.plan_of(step).ok_or_else(missing)?;
-    let (best, fold_ns) = tables.best(step, cost, level).ok_or_else(missing)?;
+    let (best, turns_ns) = tables.best(step, cost, level).ok_or_else(missing)?;
     let split = planned.family.split(&planned.support, &best);
-    Ok(LinearChoice { kernel: tables.kernel(step).clone(), split, fold_ns })
+    Ok(LinearChoice { kernel: tables.kernel(step).clone(), split, turns_ns })
 }

@@ -64,10 +64,15 @@ fn activation_degrees_mean_their_polynomials() {
 #[test]
 fn batches_mean_their_graphs_image_by_image() {
     let mut text = String::from("run: cargo test -p cipherloom-compiler --test backend batches_mean\n");
-    for (name, batch) in [("tiny-square", 4), ("tiny-relu", 8), ("residual", 2), ("tiny-square", 64)] {
+    let cases =
+        [("tiny-square", 4), ("tiny-relu", 8), ("residual", 2), ("tiny-square", 64), ("alternating", 2)];
+    for (name, batch) in cases {
         let graph = nets::named(name);
-        let draft = if name == "residual" { Purpose::Draft } else { Purpose::Encrypted };
-        let options = CompileOptions { batch, purpose: draft, ..nets::options() };
+        let draft =
+            if ["residual", "alternating"].contains(&name) { Purpose::Draft } else { Purpose::Encrypted };
+        // As many slots for each image as its gaps need copies for.
+        let log_n = (name == "alternating").then_some(13);
+        let options = CompileOptions { batch, purpose: draft, log_n, ..nets::options() };
         let compiled = compile(&graph, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
         let lowered = match draft {
             Purpose::Encrypted => activation::lower(&graph, options.activation_degree).expect(name).0,

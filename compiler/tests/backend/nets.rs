@@ -173,6 +173,10 @@ fn window(kernel: u32, stride: u32, pad: u32) -> Window {
 pub(crate) fn named(name: &str) -> TensorGraph {
     let net = Net::new(name, &[1, 28, 28]);
     match name {
+        "alternating" => {
+            let net = Net::new(name, &[2, 16, 16]).conv(8, 3, 2, 1).square();
+            net.conv(8, 3, 1, 1).square().conv(8, 3, 1, 1).done()
+        }
         "lola" => net.conv(5, 2, 2, 0).square().flatten().dense(100).square().dense(10).done(),
         "mlp" => net.flatten().dense(128).square().dense(128).square().dense(10).done(),
         "cryptonets" => net.conv(5, 5, 2, 1).square().flatten().dense(100).square().dense(10).done(),

@@ -181,7 +181,7 @@ fn packing_text(graph: &TensorGraph, packed: &Packed) -> String {
 }
 
 fn rotation_text(graph: &TensorGraph, packed: &Packed, cost: &CostModel) -> String {
-    let total: u64 = choices(graph, packed).map(|(_, c)| c.split.time_ns + c.fold_ns).sum();
+    let total: u64 = choices(graph, packed).map(|(_, c)| c.split.time_ns + c.turns_ns).sum();
     let mut out = format!(
         "cost: {} us in linear maps, key of level 0 {} bytes\n",
         total / 1000,
@@ -190,7 +190,7 @@ fn rotation_text(graph: &TensorGraph, packed: &Packed, cost: &CostModel) -> Stri
     for (name, choice) in choices(graph, packed) {
         let split = &choice.split;
         let time = split.time_ns / 1000;
-        writeln!(out, "{name}: {:?} hoisted, {time} us, folds {} us", split.hoisting, choice.fold_ns / 1000)
+        writeln!(out, "{name}: {:?} hoisted, {time} us, folds {} us", split.hoisting, choice.turns_ns / 1000)
             .expect("strings take text");
         writeln!(out, "  babies {:?}\n  giants {:?}", split.babies, split.giants).expect("strings take text");
         for p in &split.products {

@@ -71,9 +71,6 @@ fn small(name: &str) -> TensorGraph {
         "wide" => net(&[8, 16, 16]).conv(16, 3, 1, 1).square().conv(4, 1, 1, 0).done(),
         "residual-block" => net(&[2, 8, 8]).conv(4, 3, 1, 1).relu().block(4, 1).done(),
         "residual-strided" => net(&[2, 8, 8]).conv(4, 3, 1, 1).relu().block(8, 2).done(),
-        "alternating" => {
-            net(&[2, 16, 16]).conv(8, 3, 2, 1).square().conv(8, 3, 1, 1).square().conv(8, 3, 1, 1).done()
-        }
         "gated" => net(&[2, 8, 8]).relu().gate().flatten().dense(4).done(),
         "gated-gaps" => net(&[3, 8, 8]).relu().gate().flatten().dense(4).done(),
         "input-twice" => net(&[2, 8, 8]).block(2, 1).done(),

@@ -7,7 +7,7 @@
 use super::rows::{RowNorms, SparseRows, matrix_rows};
 use super::shape::{MapError, bounded};
 use super::{LinearMap, Operator, Tensor};
-use crate::layout::{Digit, Layout, LayoutId, digit_span};
+use crate::layout::{Digit, Layout, LayoutId};
 use crate::op::Step;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -59,55 +59,44 @@ impl PlacedMap<'_> {
         self.output.check()?;
         Digit::check_all(self.fold, self.output.slots)?;
         self.output.check_batch(self.fold.iter())?;
-        let pairs = self.input.replicas.iter().chain(self.fold).map(|d| u64::from(d.extent)).product();
-        if pairs > PAIRS_MAX {
-            let operator = "copies by folds";
-            return Err(MapError::TooLarge { operator, found: pairs, limit: PAIRS_MAX });
-        }
-        Ok(Places::new(&self.input.replicas, self.fold, self.input.slots))
+        Places::new(&self.input.replicas, self.fold, self.input.slots)
+    }
+
+    /// Bound of the steps that [`PlacedMap::places`] takes, of a map that it does not refuse.
+    pub(crate) fn places_work(&self) -> u64 {
+        let digits = self.input.replicas.iter().chain(self.fold);
+        let candidates = digits.clone().fold(1u64, |n, d| n.saturating_mul(d.extent.into()));
+        let listed = candidates.min(self.input.slots.into());
+        let each = digits.map(|d| u64::from(d.extent)).sum::<u64>().saturating_mul(listed);
+        let fitted = listed.min(FITTED_CANDIDATES_MAX as u64);
+        each.saturating_add(u64::from(self.input.slots).saturating_mul(fitted + 1))
     }
 }
 
-/// The choice among (input replica, fold offset): fewest misfits, then smallest step, then smallest fold offset.
-///
-/// A step misfits copies that lie between elements where it leads to another of them than to the one in the place of its own:
-/// where, rounded to their distance, it is no multiple of their span. Copies that fill the ciphertext turn into each other by
-/// themselves, so that no step misfits them.
+/// The choice among (input replica, fold offset), by the rule in the header of [`crate::map`].
 pub(crate) struct Places {
     mask: u32,
     /// By distance (input slot − output slot): the step and the fold offset; empty if the step is the distance.
     table: Vec<(u32, u32)>,
 }
 
-/// Most candidates of one distance among which misfits decide: of more, the smallest step alone.
+/// Most candidates among which misfits decide.
 const FITTED_CANDIDATES_MAX: usize = 1 << 10;
-/// Most pairs of an input replica and a fold offset (a bound against hostile files).
-const PAIRS_MAX: u64 = 1 << 22;
+/// Most candidates that one digit may lead to before equal ones are struck out (a bound against hostile files).
+const LISTED_MAX: u64 = 1 << 22;
 
 impl Places {
-    fn new(replicas: &[Digit], folds: &[Digit], slots: u32) -> Places {
+    fn new(replicas: &[Digit], folds: &[Digit], slots: u32) -> Result<Places, MapError> {
         let mask = slots - 1;
-        let between: Vec<Digit> = replicas
-            .iter()
-            .filter(|d| d.extent > 1 && u64::from(d.extent) * u64::from(d.stride) % u64::from(slots) != 0)
-            .copied()
-            .collect();
-        let (replicas, folds) = (digit_span(replicas), digit_span(folds));
-        if replicas.len() == 1 && folds.len() == 1 {
-            return Places { mask, table: vec![] };
-        }
-        let fold = |f: u64| (f & u64::from(mask)) as u32;
-        let mut candidates: Vec<(u32, u32)> = replicas
-            .iter()
-            .flat_map(|r| folds.iter().map(move |f| (fold(*r).wrapping_sub(fold(*f)) & mask, fold(*f))))
-            .collect();
-        candidates.sort_unstable();
-        candidates.dedup_by_key(|c| c.0);
-        let table = match between.is_empty() || candidates.len() > FITTED_CANDIDATES_MAX {
-            true => smallest(&candidates, slots),
-            false => fitted(&candidates, slots, &between),
+        let candidates = candidates(replicas, folds, slots)?;
+        let table = match between(replicas, slots) {
+            _ if candidates.len() == 1 => vec![],
+            between if between.is_empty() || candidates.len() > FITTED_CANDIDATES_MAX => {
+                smallest(&candidates, slots)
+            }
+            between => fitted(&candidates, slots, &between),
         };
-        Places { mask, table }
+        Ok(Places { mask, table })
     }
 
     /// Slots of a ciphertext.
@@ -122,42 +111,60 @@ impl Places {
     }
 }
 
+/// What replicas and folds add to a distance, ascending, each with the smallest fold offset that does.
+fn candidates(replicas: &[Digit], folds: &[Digit], slots: u32) -> Result<Vec<(u32, u32)>, MapError> {
+    let mask = slots - 1;
+    let mut found = vec![(0, 0)];
+    let digits = replicas.iter().map(|d| (d, false)).chain(folds.iter().map(|d| (d, true)));
+    for (digit, is_fold) in digits {
+        let listed = found.len() as u64 * u64::from(digit.extent);
+        if listed > LISTED_MAX {
+            return Err(MapError::TooLarge { operator: "copies by folds", found: listed, limit: LISTED_MAX });
+        }
+        let moved = |(c, f): (u32, u32), by: u32| match is_fold {
+            true => (c.wrapping_sub(by) & mask, f + by),
+            false => (c.wrapping_add(by) & mask, f),
+        };
+        let values = (0..digit.extent).map(|v| v * digit.stride);
+        found = values.flat_map(|by| found.iter().map(move |known| moved(*known, by))).collect();
+        found.sort_unstable();
+        found.dedup_by_key(|candidate| candidate.0);
+    }
+    Ok(found)
+}
+
+/// The replica digits that do not reach around the ciphertext: their copies lie between elements.
+fn between(replicas: &[Digit], slots: u32) -> Vec<Digit> {
+    let reaches_around = |d: &Digit| (u64::from(d.extent) * u64::from(d.stride)).is_multiple_of(slots.into());
+    replicas.iter().filter(|d| d.extent > 1 && !reaches_around(d)).copied().collect()
+}
+
 /// By distance the smallest step that a candidate leads to, and its fold offset.
 fn smallest(candidates: &[(u32, u32)], slots: u32) -> Vec<(u32, u32)> {
     // Of distance b, candidate c gives step (b + c) mod slots: smallest for the first c ≥ slots − b, else c_0.
     let mut next = candidates.len();
-    (0..slots)
-        .map(|b| {
-            while next > 0 && u64::from(candidates[next - 1].0) + u64::from(b) >= u64::from(slots) {
-                next -= 1;
-            }
-            let (c, f) = *candidates.get(next).unwrap_or(&candidates[0]);
-            (b.wrapping_add(c) & (slots - 1), f)
-        })
-        .collect()
+    let first = |b: u32| {
+        while next > 0 && u64::from(candidates[next - 1].0) + u64::from(b) >= u64::from(slots) {
+            next -= 1;
+        }
+        let (c, f) = *candidates.get(next).unwrap_or(&candidates[0]);
+        (b.wrapping_add(c) & (slots - 1), f)
+    };
+    (0..slots).map(first).collect()
 }
 
-/// The same, where steps that misfit fewer of the copies `between` elements go first.
+/// The same, where steps with fewer misfits go first.
 fn fitted(candidates: &[(u32, u32)], slots: u32, between: &[Digit]) -> Vec<(u32, u32)> {
     let misfits = |step: u32| {
         let rounded = |d: &Digit| (u64::from(step) + u64::from(d.stride / 2)) / u64::from(d.stride);
-        between.iter().filter(|d| !rounded(d).is_multiple_of(u64::from(d.extent))).count()
+        between.iter().filter(|d| !rounded(d).is_multiple_of(d.extent.into())).count()
     };
-    let mut steps: Vec<u32> = (0..slots).collect();
-    steps.sort_by_cached_key(|step| misfits(*step));
-    let mut table: Vec<Option<(u32, u32)>> = vec![None; slots as usize];
-    let mut missing = slots;
-    for step in steps {
-        if missing == 0 {
-            break;
-        }
-        for (c, f) in candidates {
-            let place = &mut table[(step.wrapping_sub(*c) & (slots - 1)) as usize];
-            missing -= u32::from(place.is_none());
-            place.get_or_insert((step, *f));
-        }
-    }
-    table.into_iter().flatten().collect()
+    let misfits: Vec<usize> = (0..slots).map(misfits).collect();
+    let best = |b: u32| {
+        let led = candidates.iter().map(|(c, f)| (b.wrapping_add(*c) & (slots - 1), *f));
+        led.min_by_key(|(step, _)| (misfits[*step as usize], *step)).expect("the distance itself is one")
+    };
+    (0..slots).map(best).collect()
 }
 
 /// Name and place of one diagonal.

@@ -54,10 +54,10 @@ impl Support {
         if expected != found {
             return Err(MapError::Elements { operator: "output layout", expected, found });
         }
-        let places = map.places()?;
-        if charge(steps_left, work).is_none() {
+        if charge(steps_left, work.saturating_add(map.places_work())).is_none() {
             return Ok(None);
         }
+        let places = map.places()?;
         let relation = Relation::of(map.operators, &map.input.shape, &map.output.shape, tensors);
         let distances = relation.as_ref().and_then(|r| distances(r, map, steps_left));
         let steps = distances.and_then(|d| steps(d, &places, &map.output.replica_offsets(), steps_left));

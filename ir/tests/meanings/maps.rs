@@ -2,10 +2,11 @@
 
 use crate::random::Random;
 use cipherloom_ir::{
-    Diagonals, Digit, Gap, Layout, LayoutId, LinearMap, Operator, Step, Support, Tensor, TensorId, ViewAxis,
-    Window, digit_span,
+    Diagonal, Diagonals, Digit, Gap, Layout, LayoutId, LinearMap, Operator, PlacedMap, Step, Support, Tensor,
+    TensorId, ViewAxis, Window, digit_span,
 };
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 /// The definition of one operator, index by index.
 fn naive(operator: &Operator, x: &[f64], shape: &[u32], out: &[u32], tensors: &[Tensor]) -> Vec<f64> {
@@ -318,6 +319,84 @@ fn impossible_maps_are_errors() {
         assert!(Diagonals::materialise(&map, layouts, &[]).is_err(), "{operator:?}");
         assert!(Support::of_map(&map, layouts, &[]).is_err(), "{operator:?}");
     }
+}
+
+/// The rule in the header of `cipherloom_ir::map`, product by product: all (output, input, step, place).
+fn chosen_by_hand(map: &PlacedMap<'_>, tensors: &[Tensor]) -> BTreeSet<(u32, u32, u32, u32)> {
+    let slots = u64::from(map.input.slots);
+    let (replicas, folds) = (map.input.replica_offsets(), digit_span(map.fold));
+    let added: BTreeSet<u64> =
+        replicas.iter().flat_map(|r| folds.iter().map(move |f| (r + slots - f) % slots)).collect();
+    let between = |d: &&Digit| u64::from(d.extent) * u64::from(d.stride) % slots != 0;
+    let between: Vec<&Digit> = map.input.replicas.iter().filter(between).collect();
+    let misfits = |step: u64| {
+        let misfits = |d: &&&Digit| {
+            let stride = u64::from(d.stride);
+            (step + stride / 2) / stride % u64::from(d.extent) != 0
+        };
+        if added.len() > 1024 { 0 } else { between.iter().filter(misfits).count() }
+    };
+    let (rows, inputs) = (map.rows(tensors).unwrap(), map.input.addresses());
+    let mut all = BTreeSet::new();
+    for (row, output) in map.output.addresses().into_iter().enumerate() {
+        for (copy, i) in
+            map.output.replica_offsets().iter().flat_map(|c| rows.row(row).0.iter().map(move |i| (c, *i)))
+        {
+            let (slot, input) = ((output + copy) % slots, inputs[i as usize]);
+            let led = replicas
+                .iter()
+                .flat_map(|r| folds.iter().map(move |f| ((input + r + 2 * slots - slot - f) % slots, *f)));
+            let (_, step, fold) = led.map(|(step, f)| (misfits(step), step, f)).min().unwrap();
+            let names = [output / slots, input / slots, step, (slot + fold) % slots].map(|x| x as u32);
+            all.insert(names.into());
+        }
+    }
+    all
+}
+
+#[test]
+fn products_take_the_step_that_the_rule_names() {
+    let mut compared = 0;
+    for seed in 0..60 {
+        let mut random = Random(seed);
+        let shape = [random.pick(1, 3), random.pick(1, 4), random.pick(1, 4)];
+        let input = random.layout(&shape, 512, true);
+        let output = random.layout(&shape, 512, false);
+        let span = (output.addresses().iter().max().unwrap() + 1).next_power_of_two() as u32;
+        let fold = if span < 512 { vec![Digit { extent: 2, stride: 256 }] } else { vec![] };
+        let window = Window {
+            kernel: [3; 2],
+            stride: [1; 2],
+            dilation: [1; 2],
+            pad_before: [1; 2],
+            pad_after: [1; 2],
+        };
+        let weight = random.tensor(&[shape[0], shape[0], 3, 3]);
+        let operators = [Operator::Convolution { input: shape, window, groups: 1, weight: TensorId(0) }];
+        compared += compare(&operators, [&input, &output], &fold, &[weight]);
+    }
+    // 64 copies between, 32 folds: more than 1024 candidates.
+    let many =
+        |copies| Layout { replicas: vec![Digit { extent: copies, stride: 2 }], ..plain_layout(&[2], 4096) };
+    let fold = [Digit { extent: 32, stride: 128 }];
+    for copies in [32, 64] {
+        let input = Layout { axes: vec![vec![Digit { extent: 2, stride: 1 }]], ..many(copies) };
+        compared += compare(&[], [&input, &plain_layout(&[2], 4096)], &fold, &[]);
+    }
+    assert!(compared > 1000, "{compared} products");
+}
+
+/// Compares a map's diagonals with those chosen by hand; returns how many products there are.
+fn compare(operators: &[Operator], layouts: [&Layout; 2], fold: &[Digit], tensors: &[Tensor]) -> usize {
+    let map = PlacedMap { operators, scale: 1.0, input: layouts[0], output: layouts[1], fold };
+    let diagonals = Diagonals::of(&map, tensors).unwrap();
+    let named = |d: &Diagonal| {
+        let (output, input, step) = (d.output, d.input, d.step.0);
+        diagonals.entries(d).0.iter().map(move |place| (output, input, step, *place)).collect::<Vec<_>>()
+    };
+    let found: BTreeSet<_> = diagonals.iter().flat_map(named).collect();
+    assert_eq!(found, chosen_by_hand(&map, tensors), "{layouts:?}");
+    found.len()
 }
 
 #[test]

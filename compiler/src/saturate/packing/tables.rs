@@ -232,7 +232,7 @@ impl Tables {
         self.plans.get(&index)?.as_deref()
     }
 
-    /// The cheapest split of a step that starts at `level`, and the predicted time of its folds.
+    /// The cheapest split of a step that starts at `level`, and the predicted time of its turns.
     pub fn best(&self, index: StepIndex, cost: &CostModel, level: Level) -> Option<(Best, u64)> {
         let best = self.plan_of(index)?.family.best(cost, level, self.rotation);
         let kernel = self.kernel(index);

@@ -27,7 +27,7 @@ pub struct Map {
     pub extra_ns: u64,
 }
 
-/// One rotation of a fold, applied to several ciphertexts.
+/// One rotation of a fold or of copies, applied to several ciphertexts.
 #[derive(Clone, Debug)]
 pub struct Turn {
     /// Layer.
@@ -71,7 +71,7 @@ pub struct Network {
     pub slots: u32,
     /// Linear maps; those of sums are among them.
     pub maps: Vec<Map>,
-    /// Rotations of folds.
+    /// Rotations of folds and copies.
     pub turns: Vec<Turn>,
     /// Sums of two maps.
     pub sums: Vec<Sum>,

@@ -26,7 +26,7 @@ pub const RULES: [Law<Term, Tables>; 6] = [
         is_turn, twice),
     Law::new(["apart", "Sum(f, g)", "Apart(Map(f), Map(g))", "always"],
         is_sum, apart),
-    Law::new(["merge", "Sum(f, g)", "Merged(Map(f + g))", "f and g have one output layout, one level, no folds, no other readers; one pairing of diagonals for both"],
+    Law::new(["merge", "Sum(f, g)", "Merged(Map(f + g))", "f and g have one output layout, one level, no folds or copies, no other readers; one pairing of diagonals for both"],
         is_sum, merge),
 ];
 
