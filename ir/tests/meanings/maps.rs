@@ -332,7 +332,7 @@ fn chosen_by_hand(map: &PlacedMap<'_>, tensors: &[Tensor]) -> BTreeSet<(u32, u32
     let misfits = |step: u64| {
         let misfits = |d: &&&Digit| {
             let stride = u64::from(d.stride);
-            (step + stride / 2) / stride % u64::from(d.extent) != 0
+            !((step + stride / 2) / stride).is_multiple_of(u64::from(d.extent))
         };
         if added.len() > 1024 { 0 } else { between.iter().filter(misfits).count() }
     };
