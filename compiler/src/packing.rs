@@ -48,7 +48,7 @@ pub struct LinearChoice {
     pub kernel: Kernel,
     /// Its diagonals' split.
     pub split: Split,
-    /// Predicted time of the turns: folds and copies.
+    /// Predicted time of the turns (folds and copies), with the price of their keys.
     pub turns_ns: u64,
 }
 
@@ -231,11 +231,7 @@ fn linear_choice(
     let support =
         Support::of(&map, &target.graph.tensors).map_err(|e| CompileError::map("packing", &node.name, &e))?;
     let split = rotation::split(&support, target.slots, target.cost, level, target.rotation);
-    let below = Level(level.0 - 1);
-    let turns = kernel.turns().count() as u64;
-    let rotations = turns * u64::from(kernel.output.ciphertexts);
-    let keys = turns * target.cost.key_bytes(below);
-    let turns_ns = rotations * target.cost.rotate(below) + target.cost.memory_price(keys);
+    let turns_ns = kernel.turns_ns(target.cost, Level(level.0 - 1));
     Ok(LinearChoice { kernel, split, turns_ns })
 }
 

@@ -16,5 +16,8 @@ mod maps;
 #[path = "meanings/noisy.rs"]
 mod noisy;
 #[cfg(test)]
+#[path = "meanings/places.rs"]
+mod places;
+#[cfg(test)]
 #[path = "meanings/random.rs"]
 mod random;

@@ -250,6 +250,7 @@ fn find<'a>(rows: &'a [Value], name: &str) -> Option<&'a Value> {
     rows.iter().find(|row| row["name"] == name)
 }
 
+/// A field that every such row has.
 pub fn number(row: &Value, field: &str) -> f64 {
     row[field].as_f64().unwrap_or_else(|| panic!("{field} of {} is no number", row["name"]))
 }

@@ -1,6 +1,6 @@
 //! The tables of docs/bootstrapping.md, made from the rows of the precision study and of the bootstraps at full size.
 
-use super::benchmarks::origin;
+use super::benchmarks::{number, origin};
 use serde_json::Value;
 
 /// Marker and table, for each table of the document.
@@ -11,10 +11,6 @@ pub fn tables(rows: &[Value]) -> Vec<(&'static str, String)> {
         ("bootstrap measured", measured(rows)),
         ("resnet20", resnet20(rows)),
     ]
-}
-
-fn number(row: &Value, field: &str) -> f64 {
-    row[field].as_f64().unwrap_or_else(|| panic!("{field} of {} is no number", row["name"]))
 }
 
 /// What a row's name says: `study_cos_d31_x2_a3_r7_s50` or `study_exp_d15_x5_s2_r7_s50`.

@@ -21,6 +21,8 @@
 //! once: networks alternate between both kinds of layouts (decision 0017).
 
 use super::layouts::{Grid, Pixels, Placed, contiguous, copies, digits, multiplexed, period};
+use crate::cost::CostModel;
+use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Digit, Gap, Layout, Operator};
 
 /// One way to compute a linear map, still without diagonals.
@@ -47,6 +49,13 @@ impl Kernel {
         let slots = self.output.slots;
         let copied = self.copied.iter().map(move |digit| slots - digit.stride);
         self.fold.iter().map(|digit| digit.stride).chain(copied)
+    }
+
+    /// Predicted time of the turns at a level, with the price of their keys.
+    pub fn turns_ns(&self, cost: &CostModel, level: Level) -> u64 {
+        let turns = self.turns().count() as u64;
+        let rotations = turns * u64::from(self.output.ciphertexts);
+        rotations * cost.rotate(level) + cost.memory_price(turns * cost.key_bytes(level))
     }
 }
 

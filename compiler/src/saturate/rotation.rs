@@ -101,8 +101,8 @@ impl Rotated {
         let of = |id: NodeId| match &self.arranged.packed.choices[id.0 as usize] {
             Choice::Linear(choice) if !in_sum(id) => {
                 let steps = |turn| self.rotation.steps(id.0 as usize, turn).len();
-                let folds: usize = choice.kernel.turns().map(steps).sum();
-                choice.split.rotations() + folds * choice.kernel.output.ciphertexts as usize
+                let turns: usize = choice.kernel.turns().map(steps).sum();
+                choice.split.rotations() + turns * choice.kernel.output.ciphertexts as usize
             }
             _ => 0,
         };

@@ -16,7 +16,7 @@ use cipherloom_compiler::activation;
 use cipherloom_compiler::graph::TensorGraph;
 use cipherloom_compiler::graph::evaluate;
 use cipherloom_compiler::{CompileOptions, Compiled, Purpose, compile};
-use cipherloom_ir::Exact;
+use cipherloom_ir::{Exact, Node, Op};
 
 /// Compiles `graph` and compares the circuit's exact meaning with plain arithmetic on the lowered graph.
 fn check(graph: &TensorGraph, options: &CompileOptions) -> Compiled {
@@ -88,6 +88,11 @@ fn batches_mean_their_graphs_image_by_image() {
         let largest = expected.iter().fold(0f64, |m, x| m.max(x.abs()));
         for (e, f) in expected.iter().zip(&found) {
             assert!((e - f).abs() <= 1e-5 * largest, "{name}: {expected:?} {found:?}");
+        }
+        if name == "alternating" {
+            let slots = circuit.parameters.slots() as u32;
+            let back = |node: &Node| matches!(node.op, Op::Rotate(_, keyed) if keyed.step.0 > slots / 2);
+            assert!(circuit.nodes.iter().any(back), "{name}: copies are laid by turns to the right");
         }
         text += &figures(&format!("{name} x {batch}"), &compiled);
     }

@@ -2,11 +2,10 @@
 
 use crate::random::Random;
 use cipherloom_ir::{
-    Diagonal, Diagonals, Digit, Gap, Layout, LayoutId, LinearMap, Operator, PlacedMap, Step, Support, Tensor,
-    TensorId, ViewAxis, Window, digit_span,
+    Diagonals, Digit, Gap, Layout, LayoutId, LinearMap, Operator, Step, Support, Tensor, TensorId, ViewAxis,
+    Window, digit_span,
 };
 use proptest::prelude::*;
-use std::collections::BTreeSet;
 
 /// The definition of one operator, index by index.
 fn naive(operator: &Operator, x: &[f64], shape: &[u32], out: &[u32], tensors: &[Tensor]) -> Vec<f64> {
@@ -210,7 +209,7 @@ proptest! {
     }
 }
 
-fn plain_layout(shape: &[u32], slots: u32) -> Layout {
+pub(crate) fn plain_layout(shape: &[u32], slots: u32) -> Layout {
     let mut stride = 1;
     let mut axes: Vec<Vec<Digit>> = vec![];
     for extent in shape.iter().rev() {
@@ -239,42 +238,6 @@ fn a_folded_dense_layer_needs_few_diagonals() {
     let map = LinearMap { operators, scale: 1.0, input: LayoutId(0), output: LayoutId(1), fold };
     let support = Support::of_map(&map, &layouts, &tensors).unwrap();
     assert_eq!(support.0[&(0, 0)], (0..16).map(Step).collect::<Vec<_>>());
-}
-
-#[test]
-fn copies_between_elements_are_read_at_few_distances() {
-    // 8 channels of 4 x 4 pixels in 512 slots, pixels 2 apart on a grid of 8 x 8, each channel in its block: the gaps hold copies, or zeros.
-    let digits = |list: &[(u32, u32)]| -> Vec<Digit> {
-        list.iter().map(|&(extent, stride)| Digit { extent, stride }).collect()
-    };
-    let layout = |channels: &[(u32, u32)], replicas: &[(u32, u32)]| Layout {
-        shape: vec![8, 4, 4],
-        slots: 512,
-        ciphertexts: 1,
-        axes: vec![digits(channels), digits(&[(4, 16)]), digits(&[(4, 2)])],
-        replicas: digits(replicas),
-        gap: Gap::Zero,
-        batch: 1,
-    };
-    let window =
-        Window { kernel: [3; 2], stride: [1; 2], dilation: [1; 2], pad_before: [1; 2], pad_after: [1; 2] };
-    let convolution = Operator::Convolution { input: [8, 4, 4], window, groups: 1, weight: TensorId(0) };
-    let tensors = [Random(3).tensor(&[8, 8, 3, 3])];
-    let diagonals = |input: Layout, output: Layout, fold: Vec<Digit>| {
-        let operators = vec![convolution.clone()];
-        let map = LinearMap { operators, scale: 1.0, input: LayoutId(0), output: LayoutId(1), fold };
-        let layouts = [input, output];
-        let support = Support::of_map(&map, &layouts, &tensors).unwrap();
-        assert_eq!(support, Diagonals::materialise(&map, &layouts, &tensors).unwrap().support());
-        support.diagonals()
-    };
-    let apart = [(8, 64)];
-    let packed = [(2, 64), (2, 8), (2, 1)];
-    let whole = diagonals(layout(&apart, &[]), layout(&apart, &[]), vec![]);
-    assert_eq!(whole, 9 * 8, "offsets by channels");
-    let folded =
-        diagonals(layout(&apart, &[(2, 8), (2, 1)]), layout(&packed, &[]), digits(&[(2, 256), (2, 128)]));
-    assert_eq!(folded, 9 * 2, "each of four parts sums two channels");
 }
 
 #[test]
@@ -319,100 +282,6 @@ fn impossible_maps_are_errors() {
         assert!(Diagonals::materialise(&map, layouts, &[]).is_err(), "{operator:?}");
         assert!(Support::of_map(&map, layouts, &[]).is_err(), "{operator:?}");
     }
-}
-
-/// The rule in the header of `cipherloom_ir::map`, product by product: all (output, input, step, place).
-fn chosen_by_hand(map: &PlacedMap<'_>, tensors: &[Tensor]) -> BTreeSet<(u32, u32, u32, u32)> {
-    let slots = u64::from(map.input.slots);
-    let (replicas, folds) = (map.input.replica_offsets(), digit_span(map.fold));
-    let added: BTreeSet<u64> =
-        replicas.iter().flat_map(|r| folds.iter().map(move |f| (r + slots - f) % slots)).collect();
-    let between = |d: &&Digit| u64::from(d.extent) * u64::from(d.stride) % slots != 0;
-    let between: Vec<&Digit> = map.input.replicas.iter().filter(between).collect();
-    let misfits = |step: u64| {
-        let misfits = |d: &&&Digit| {
-            let stride = u64::from(d.stride);
-            !((step + stride / 2) / stride).is_multiple_of(u64::from(d.extent))
-        };
-        if added.len() > 1024 { 0 } else { between.iter().filter(misfits).count() }
-    };
-    let (rows, inputs) = (map.rows(tensors).unwrap(), map.input.addresses());
-    let mut all = BTreeSet::new();
-    for (row, output) in map.output.addresses().into_iter().enumerate() {
-        for (copy, i) in
-            map.output.replica_offsets().iter().flat_map(|c| rows.row(row).0.iter().map(move |i| (c, *i)))
-        {
-            let (slot, input) = ((output + copy) % slots, inputs[i as usize]);
-            let led = replicas
-                .iter()
-                .flat_map(|r| folds.iter().map(move |f| ((input + r + 2 * slots - slot - f) % slots, *f)));
-            let (_, step, fold) = led.map(|(step, f)| (misfits(step), step, f)).min().unwrap();
-            let names = [output / slots, input / slots, step, (slot + fold) % slots].map(|x| x as u32);
-            all.insert(names.into());
-        }
-    }
-    all
-}
-
-#[test]
-fn products_take_the_step_that_the_rule_names() {
-    let mut compared = 0;
-    for seed in 0..60 {
-        let mut random = Random(seed);
-        let shape = [random.pick(1, 3), random.pick(1, 4), random.pick(1, 4)];
-        let input = random.layout(&shape, 512, true);
-        let output = random.layout(&shape, 512, false);
-        let span = (output.addresses().iter().max().unwrap() + 1).next_power_of_two() as u32;
-        let fold = if span < 512 { vec![Digit { extent: 2, stride: 256 }] } else { vec![] };
-        let window = Window {
-            kernel: [3; 2],
-            stride: [1; 2],
-            dilation: [1; 2],
-            pad_before: [1; 2],
-            pad_after: [1; 2],
-        };
-        let weight = random.tensor(&[shape[0], shape[0], 3, 3]);
-        let operators = [Operator::Convolution { input: shape, window, groups: 1, weight: TensorId(0) }];
-        compared += compare(&operators, [&input, &output], &fold, &[weight]);
-    }
-    // 64 copies between, 32 folds: more than 1024 candidates.
-    let many =
-        |copies| Layout { replicas: vec![Digit { extent: copies, stride: 2 }], ..plain_layout(&[2], 4096) };
-    let fold = [Digit { extent: 32, stride: 128 }];
-    for copies in [32, 64] {
-        let input = Layout { axes: vec![vec![Digit { extent: 2, stride: 1 }]], ..many(copies) };
-        compared += compare(&[], [&input, &plain_layout(&[2], 4096)], &fold, &[]);
-    }
-    assert!(compared > 1000, "{compared} products");
-}
-
-/// Compares a map's diagonals with those chosen by hand; returns how many products there are.
-fn compare(operators: &[Operator], layouts: [&Layout; 2], fold: &[Digit], tensors: &[Tensor]) -> usize {
-    let map = PlacedMap { operators, scale: 1.0, input: layouts[0], output: layouts[1], fold };
-    let diagonals = Diagonals::of(&map, tensors).unwrap();
-    let named = |d: &Diagonal| {
-        let (output, input, step) = (d.output, d.input, d.step.0);
-        diagonals.entries(d).0.iter().map(move |place| (output, input, step, *place)).collect::<Vec<_>>()
-    };
-    let found: BTreeSet<_> = diagonals.iter().flat_map(named).collect();
-    assert_eq!(found, chosen_by_hand(&map, tensors), "{layouts:?}");
-    found.len()
-}
-
-#[test]
-fn more_copies_by_folds_than_anyone_lists_are_refused() {
-    let all = |slots| vec![Digit { extent: slots, stride: 1 }];
-    let layout = Layout { replicas: all(1 << 15), ..plain_layout(&[1], 1 << 15) };
-    let map = LinearMap {
-        operators: vec![],
-        scale: 1.0,
-        input: LayoutId(0),
-        output: LayoutId(1),
-        fold: all(1 << 15),
-    };
-    let layouts = [layout, plain_layout(&[1], 1 << 15)];
-    let refused = Support::of_map(&map, &layouts, &[]).unwrap_err().to_string();
-    assert_eq!(refused, "copies by folds would have 1073741824 entries, more than 4194304");
 }
 
 #[test]

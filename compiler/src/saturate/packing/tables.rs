@@ -235,11 +235,7 @@ impl Tables {
     /// The cheapest split of a step that starts at `level`, and the predicted time of its turns.
     pub fn best(&self, index: StepIndex, cost: &CostModel, level: Level) -> Option<(Best, u64)> {
         let best = self.plan_of(index)?.family.best(cost, level, self.rotation);
-        let kernel = self.kernel(index);
-        let below = Level(level.0 - 1);
-        let turns = kernel.turns().count() as u64;
-        let rotations = turns * u64::from(kernel.output.ciphertexts);
-        Some((best, rotations * cost.rotate(below) + cost.memory_price(turns * cost.key_bytes(below))))
+        Some((best, self.kernel(index).turns_ns(cost, Level(level.0 - 1))))
     }
 }
 
