@@ -135,7 +135,11 @@ pub fn pack(target: &Target<'_>) -> Result<Packed, CompileError> {
 
 fn input_state(target: &Target<'_>, id: NodeId) -> Result<State, CompileError> {
     let node = target.graph.node(id);
-    let placed = layouts::input(&node.shape, target.slots);
+    let image = match target.packing {
+        Packing::Multiplexed => node.shape.clone(),
+        _ => read_as(target.graph, id),
+    };
+    let placed = layouts::input(&node.shape, &image, target.slots);
     if placed.grid.is_some_and(|g| g.block > target.slots) {
         return Err(CompileError::Unsupported {
             stage: "packing",
@@ -145,6 +149,16 @@ fn input_state(target: &Target<'_>, id: NodeId) -> Result<State, CompileError> {
         });
     }
     Ok(State { placed, total: 0, from: vec![], choice: Choice::Keep })
+}
+
+/// The shape that the first reader of a tensor reads it as: an image where a convolution follows, its own shape else. Signals
+/// `[channels, length]` and volumes `[channels, depth, height, width]` are images to all convolutions.
+pub fn read_as(graph: &TensorGraph, id: NodeId) -> Vec<u32> {
+    let image = graph.consumers(id).into_iter().find_map(|reader| match &graph.node(reader).kind {
+        Kind::Linear { operators, .. } => kernel::image_read(operators),
+        _ => None,
+    });
+    image.map_or_else(|| graph.node(id).shape.clone(), Vec::from)
 }
 
 /// Tensors that get the one multiplexed layout: operands and results of two-operand nodes, tensors with several

@@ -138,6 +138,41 @@ impl Layout {
         self
     }
 
+    /// The same places for the same elements, in row-major order, of a tensor of another shape; `None` where no digits say so: an
+    /// axis that its digits do not fill ends inside a new one, or a digit falls across two axes.
+    pub fn reshaped(&self, shape: &[u32]) -> Option<Layout> {
+        let extent = |digits: &[Digit]| digits.iter().try_fold(1u32, |n, d| n.checked_mul(d.extent));
+        let first = |shape: &[u32]| shape.iter().position(|size| *size > 1).unwrap_or(0);
+        let elements = |shape: &[u32]| shape.iter().map(|size| u64::from(*size)).product::<u64>();
+        let filled = |axis: usize| extent(&self.axes[axis]) == Some(self.shape[axis]);
+        if elements(shape) != elements(&self.shape) || !(first(&self.shape) + 1..self.axes.len()).all(filled)
+        {
+            return None;
+        }
+        // The last digit is the least significant one.
+        let mut rest: Vec<Digit> = self.axes.concat();
+        let mut axes = vec![Vec::new(); shape.len()];
+        for axis in (first(shape) + 1..shape.len()).rev() {
+            let mut size = shape[axis];
+            while size > 1 {
+                let Digit { extent, stride } = rest.pop()?;
+                let part = extent.min(size);
+                if !extent.is_multiple_of(part) || !size.is_multiple_of(part) {
+                    return None;
+                }
+                if extent > part {
+                    rest.push(Digit { extent: extent / part, stride: stride.checked_mul(part)? });
+                }
+                if part > 1 {
+                    axes[axis].insert(0, Digit { extent: part, stride });
+                }
+                size /= part;
+            }
+        }
+        *axes.get_mut(first(shape))? = rest;
+        Some(Layout { shape: shape.to_vec(), axes, ..self.clone() })
+    }
+
     /// Number of elements of the tensor of one image.
     pub fn elements(&self) -> usize {
         self.shape.iter().map(|&d| d as usize).product()

@@ -62,6 +62,18 @@ impl Kernel {
 /// Largest total stride whose output stays on the grid of its input: strides in slots stay below 2^31.
 pub const STRIDE_MAX: u32 = 1 << 14;
 
+/// The image that operators read: `[channels, height, width]`.
+pub fn image_read(operators: &[Operator]) -> Option<[u32; 3]> {
+    operators.iter().find_map(|operator| match operator {
+        Operator::Convolution { input, .. } | Operator::AveragePool { input, .. } => Some(Some(*input)),
+        Operator::AxisScale { shape, .. } | Operator::View { input: shape, .. } => {
+            Some(shape.as_slice().try_into().ok())
+        }
+        Operator::ElementScale { .. } => None,
+        Operator::Dense { .. } => Some(None),
+    })?
+}
+
 /// Total stride of operators that keep the two image axes apart; `None` for others, and beyond [`STRIDE_MAX`].
 pub fn image_stride(operators: &[Operator]) -> Option<[u32; 2]> {
     let mut total = [1u32, 1];
@@ -86,10 +98,12 @@ pub fn image_stride(operators: &[Operator]) -> Option<[u32; 2]> {
     Some(total)
 }
 
-/// The one layout that the multiplexed packing gives to a map's output: all gaps filled first.
+/// The one layout that the multiplexed packing gives to a map's output: all gaps filled first. It knows images
+/// `[channels, height, width]` alone.
 pub fn fixed(input: &Placed, operators: &[Operator], shape: &[u32]) -> Kernel {
     let slots = input.layout.slots;
-    if let Some((grid, pixels)) = image_output(input, operators, shape) {
+    let image = (input.layout.shape.len() == 3).then(|| image_output(input, operators, shape));
+    if let Some((grid, pixels)) = image.flatten() {
         let gaps = gap_choices(pixels.stride, grid, shape[0]).into_iter().max().unwrap_or([1, 1]);
         return Kernel::plain(multiplexed([shape[0], shape[1], shape[2]], slots, grid, pixels, gaps));
     }
@@ -114,7 +128,11 @@ pub fn candidates(input: &Placed, operators: &[Operator], shape: &[u32]) -> Vec<
 fn image_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Option<(Grid, Pixels)> {
     let &[_, height, width] = shape else { return None };
     let grid = input.grid?;
-    let pixels = Pixels::of(&input.layout, grid)?.strided(image_stride(operators)?)?;
+    let pixels = match image_read(operators) {
+        Some(image) if image[..] != input.layout.shape => Pixels::of(&input.layout.reshaped(&image)?, grid),
+        _ => Pixels::of(&input.layout, grid),
+    };
+    let pixels = pixels?.strided(image_stride(operators)?)?;
     let Pixels { stride, phases } = pixels;
     // An output that padding made larger than the grid stands elsewhere.
     let fits = |pixels: u32, stride: u32, unit: u32, slots: u32| {
@@ -131,13 +149,15 @@ fn room(stride: u32, unit: u32) -> u32 {
     1 << (stride / unit).max(1).ilog2()
 }
 
-/// Useful numbers of row and column gaps: powers of two, nearly square, no more than the channels fill.
+/// Useful numbers of row and column gaps: powers of two, nearly square where both axes have gaps, no more than the channels
+/// fill.
 fn gap_choices(stride: [u32; 2], grid: Grid, channels: u32) -> Vec<[u32; 2]> {
     let powers = |limit: u32| (0..).map(|k| 1u32 << k).take_while(move |g| *g <= limit.max(1));
     let rows = stride[0] / grid.pitch;
+    let square = |r: u32, c: u32| rows < 2 || stride[1] < 2 || r.max(c) <= 2 * r.min(c);
     powers(rows)
         .flat_map(|r| powers(stride[1]).map(move |c| [r, c]))
-        .filter(|[r, c]| r * c <= channels.next_power_of_two() && r.max(c) <= &(2 * r.min(c)))
+        .filter(|[r, c]| r * c <= channels.next_power_of_two() && square(*r, *c))
         .collect()
 }
 

@@ -37,8 +37,20 @@ pub fn copies(slots: u32, period: u32) -> Vec<Digit> {
     digits(&[(slots / period.min(slots), period)])
 }
 
-/// Layout of the client's input: row-major images in blocks of their own, copied as often as they fit.
-pub fn input(shape: &[u32], slots: u32) -> Placed {
+/// The same elements as a tensor of another shape; itself where no layout says so.
+fn reshaped(placed: Placed, shape: &[u32]) -> Option<Placed> {
+    let layout = placed.layout.reshaped(shape)?;
+    Some(Placed { layout, ..placed })
+}
+
+/// Layout of the client's input where the network reads it as `image`: row-major images in blocks of their own, copied
+/// as often as they fit.
+pub fn input(shape: &[u32], image: &[u32], slots: u32) -> Placed {
+    let placed = as_read(image, slots);
+    if shape == image { placed } else { reshaped(placed, shape).unwrap_or_else(|| contiguous(shape, slots)) }
+}
+
+fn as_read(shape: &[u32], slots: u32) -> Placed {
     match *shape {
         [channels, height, width] => {
             let padded = width.next_power_of_two();
@@ -68,23 +80,28 @@ pub fn input(shape: &[u32], slots: u32) -> Placed {
     }
 }
 
-/// Layouts in which the client may encrypt, in families: kernels lead from each layout to others of its family only.
-/// An image that fits the slots has one family. Of a larger one pixels go to ciphertexts or blocks by their phases.
-pub fn inputs(shape: &[u32], slots: u32) -> Vec<Vec<Placed>> {
+/// Layouts in which the client may encrypt an input that the network reads as `image`, in families: kernels lead from each layout
+/// to others of its family only. An image that fits the slots has one family. Of a larger one pixels go to ciphertexts or blocks
+/// by their phases.
+pub fn inputs(shape: &[u32], image: &[u32], slots: u32) -> Vec<Vec<Placed>> {
     let fits = |placed: &Placed| placed.grid.is_none_or(|g| g.block <= slots);
-    let mut whole = vec![input(shape, slots), contiguous(shape, slots)];
+    let mut whole = vec![input(shape, image, slots), contiguous(shape, slots)];
     whole.retain(fits);
     whole.sort();
     whole.dedup();
-    let image = match *shape {
+    let image = match *image {
         [channels, height, width] if whole.is_empty() => [channels, height, width],
         _ => return vec![whole],
     };
     let mut phases = [1, 1];
     let mut families = Vec::new();
     while families.len() < FAMILIES_MAX && phases[0] < image[1] && phases[1] < image[2] {
-        let family = phased(image, slots, phases);
-        if family.iter().all(|p| p.grid.is_some_and(|g| g.block <= slots / BLOCKS_MIN)) {
+        let family: Vec<Placed> = phased(image, slots, phases)
+            .into_iter()
+            .filter_map(|placed| if shape == image { Some(placed) } else { reshaped(placed, shape) })
+            .collect();
+        if !family.is_empty() && family.iter().all(|p| p.grid.is_some_and(|g| g.block <= slots / BLOCKS_MIN))
+        {
             families.push(family);
         }
         let rows_next = image[1] * phases[1] >= image[2] * phases[0];
@@ -136,12 +153,14 @@ pub fn contiguous(shape: &[u32], slots: u32) -> Placed {
     let span = stride / first.next_power_of_two() * first;
     let ciphertexts = span.div_ceil(slots).max(1);
     let replicas = if ciphertexts == 1 { copies(slots, stride) } else { vec![] };
+    let grid = |height: u32, width: u32| {
+        let pitch = width.next_power_of_two();
+        Grid { pitch, block: pitch * height.next_power_of_two() }
+    };
     let grid = match *shape {
-        [_, height, width] => {
-            let pitch = width.next_power_of_two();
-            Some(Grid { pitch, block: pitch * height.next_power_of_two() })
-        }
-        _ => None,
+        [] | [_] => None,
+        [_, width] => Some(grid(1, width)),
+        [.., height, width] => Some(grid(height, width)),
     };
     Placed {
         layout: Layout {

@@ -19,7 +19,7 @@ use crate::cost::CostModel;
 use crate::error::CompileError;
 use crate::graph::{Kind, NodeId, TensorGraph, TensorNode};
 use crate::levels::{self, Levels};
-use crate::packing::{Arranged, Choice, LinearChoice, Packed, elementwise_ns, layouts};
+use crate::packing::{Arranged, Choice, LinearChoice, Packed, elementwise_ns, layouts, read_as};
 use crate::rotation::Policy;
 use candidates::{Ranking, is_scaling};
 use cipherloom_ir::scheme::Level;
@@ -144,7 +144,10 @@ impl Logical {
     /// The e-graph with candidate layouts, for each family of layouts of the input; the most promising first.
     fn ranked(&self, slots: u32, cost: &CostModel, top: Level) -> Result<Vec<Graph>, CompileError> {
         let sent = match &self.source.input {
-            Some(input) => layouts::inputs(&self.source.node(input.node).shape, slots),
+            Some(input) => {
+                let shape = &self.source.node(input.node).shape;
+                layouts::inputs(shape, &read_as(&self.source, input.node), slots)
+            }
             None => vec![vec![]],
         };
         let mut out: Vec<(u64, Graph)> = Vec::new();

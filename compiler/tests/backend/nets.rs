@@ -57,15 +57,23 @@ impl Net {
         self
     }
 
+    /// A square convolution; over columns alone where the image has one row, which a signal `[channels, length]` has.
     pub(crate) fn conv(mut self, maps: u32, kernel: u32, stride: u32, pad: u32) -> Net {
-        let input = [self.shape[0], self.shape[1], self.shape[2]];
-        let window = window(kernel, stride, pad);
-        let side = |n: u32| (n + 2 * pad - kernel) / stride + 1;
-        let fan = f64::from(input[0] * kernel * kernel);
-        let weight = self.tensor(&[maps, input[0], kernel, kernel], 1.5 / fan.sqrt());
+        let input = match self.shape[..] {
+            [channels, length] => [channels, 1, length],
+            _ => [self.shape[0], self.shape[1], self.shape[2]],
+        };
+        let mut window = window(kernel, stride, pad);
+        if input[1] == 1 {
+            (window.kernel[0], window.stride[0]) = (1, 1);
+            (window.pad_before[0], window.pad_after[0]) = (0, 0);
+        }
+        let [height, width] = window.output_size([input[1], input[2]]).expect("the window fits");
+        let fan = f64::from(input[0] * window.kernel[0] * kernel);
+        let weight = self.tensor(&[maps, input[0], window.kernel[0], kernel], 1.5 / fan.sqrt());
         let bias = Some(self.tensor(&[maps], 0.3));
         let operators = vec![Operator::Convolution { input, window, groups: 1, weight }];
-        self.push(Kind::Linear { operators, scale: 1.0, bias }, &[maps, side(input[1]), side(input[2])])
+        self.push(Kind::Linear { operators, scale: 1.0, bias }, &[maps, height, width])
     }
 
     pub(crate) fn pool(self) -> Net {

@@ -73,12 +73,13 @@ fn small(name: &str) -> TensorGraph {
         "residual-strided" => net(&[2, 8, 8]).conv(4, 3, 1, 1).relu().block(8, 2).done(),
         "gated" => net(&[2, 8, 8]).relu().gate().flatten().dense(4).done(),
         "gated-gaps" => net(&[3, 8, 8]).relu().gate().flatten().dense(4).done(),
+        "signal" => net(&[3, 50]).conv(8, 5, 2, 2).square().conv(16, 5, 2, 2).square().dense(4).done(),
         "input-twice" => net(&[2, 8, 8]).block(2, 1).done(),
         _ => nets::named(name),
     }
 }
 
-const CASES: [&str; 15] = [
+const CASES: [&str; 16] = [
     "dense",
     "two-dense",
     "bottleneck",
@@ -94,6 +95,7 @@ const CASES: [&str; 15] = [
     "input-twice",
     "gated",
     "gated-gaps",
+    "signal",
 ];
 
 #[test]

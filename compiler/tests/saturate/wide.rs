@@ -12,17 +12,28 @@ use proptest::prelude::*;
 proptest! {
     #[test]
     fn input_layouts_hold_every_pixel_once(channels in 1u32..4, height in 1u32..70, width in 1u32..70, log in 6u32..11) {
-        let shape = [channels, height, width];
-        let values: Vec<f64> = (0..channels * height * width).map(|k| f64::from(k + 1)).collect();
-        for placed in layouts::inputs(&shape, 1 << log).into_iter().flatten() {
-            placed.layout.check().expect("no two elements share a slot");
-            let packed = placed.layout.pack(&values);
-            prop_assert_eq!(&placed.layout.unpack(&packed), &values);
-            // Every slot that is no copy of an element is zero.
-            let filled = packed.iter().flatten().filter(|v| **v != 0.0).count();
-            prop_assert_eq!(filled, values.len() * placed.layout.replica_offsets().len());
+        let image = [channels, height, width];
+        let merged = [channels * height * width];
+        // The client's shape, and the image that the network reads it as.
+        for shape in [&image[..], &[1, channels, height, width], &[channels * height, width], &merged] {
+            holds_every_element_once(layouts::inputs(shape, &image, 1 << log))?;
         }
+        let signal = [channels * height, width];
+        holds_every_element_once(layouts::inputs(&signal, &[signal[0], 1, width], 1 << log))?;
     }
+}
+
+fn holds_every_element_once(families: Vec<Vec<layouts::Placed>>) -> Result<(), TestCaseError> {
+    for placed in families.into_iter().flatten() {
+        placed.layout.check().expect("no two elements share a slot");
+        let values: Vec<f64> = (0..placed.layout.elements()).map(|k| k as f64 + 1.0).collect();
+        let packed = placed.layout.pack(&values);
+        prop_assert_eq!(&placed.layout.unpack(&packed), &values);
+        // Every slot that is no copy of an element is zero.
+        let filled = packed.iter().flatten().filter(|v| **v != 0.0).count();
+        prop_assert_eq!(filled, values.len() * placed.layout.replica_offsets().len());
+    }
+    Ok(())
 }
 
 /// Compiles a draft and compares its exact meaning with plain arithmetic.

@@ -140,3 +140,30 @@ fn more_copies_by_folds_than_anyone_lists_are_refused() {
     let refused = Support::of_map(&map, &layouts, &[]).unwrap_err().to_string();
     assert_eq!(refused, "copies by folds would have 1073741824 entries, more than 4194304");
 }
+
+#[test]
+fn a_reshaped_layout_has_the_same_places() {
+    let shapes: [&[u32]; 7] = [&[24], &[4, 6], &[2, 3, 4], &[1, 4, 1, 6], &[6, 4], &[12, 2, 1], &[1, 24]];
+    let mut reshaped = 0;
+    for seed in 0..200 {
+        let mut random = Random(seed);
+        let layout = random.layout(shapes[seed as usize % shapes.len()], 128, true);
+        for shape in shapes {
+            let Some(found) = layout.reshaped(shape) else { continue };
+            assert_eq!(found.shape, shape);
+            found.check().expect("the layout holds its tensor");
+            assert_eq!(found.addresses(), layout.addresses(), "{layout:?} as {shape:?}");
+            reshaped += usize::from(layout.shape != shape);
+        }
+        assert_eq!(layout.reshaped(&[25]), None);
+        assert_eq!(layout.reshaped(&[]), None);
+    }
+    assert!(reshaped > 400, "{reshaped} layouts");
+    let strided = plain_layout(&[4, 6], 128).reshaped(&[2, 2, 6]).unwrap();
+    let digit = |extent, stride| vec![Digit { extent, stride }];
+    assert_eq!(strided.axes, [digit(2, 12), digit(2, 6), digit(6, 1)]);
+    // Five rows in digits of eight values end inside a new axis.
+    let padded =
+        Layout { axes: vec![digit(2, 8), digit(8, 1)], shape: vec![2, 5], ..plain_layout(&[10], 16) };
+    assert_eq!(padded.reshaped(&[10]), None);
+}
