@@ -22,7 +22,7 @@ use crate::options::Packing;
 use crate::rotation::{self, Policy, Split};
 use crate::saturate::packing::Statistics;
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Gap, Operator, PlacedMap, Support};
+use cipherloom_ir::{Gap, Operator, PlacedMap, Support, feature_map};
 use kernel::Kernel;
 use layouts::Placed;
 use rayon::prelude::*;
@@ -151,14 +151,14 @@ fn input_state(target: &Target<'_>, id: NodeId) -> Result<State, CompileError> {
     Ok(State { placed, total: 0, from: vec![], choice: Choice::Keep })
 }
 
-/// The shape that the first reader of a tensor reads it as: an image where a convolution follows, its own shape else. Signals
-/// `[channels, length]` and volumes `[channels, depth, height, width]` are images to all convolutions.
+/// The shape that the first reader of a tensor reads it as: a feature map where a convolution follows, its own shape else. To a
+/// convolution a signal `[channels, length]` is an image of one row.
 pub fn read_as(graph: &TensorGraph, id: NodeId) -> Vec<u32> {
-    let image = graph.consumers(id).into_iter().find_map(|reader| match &graph.node(reader).kind {
-        Kind::Linear { operators, .. } => kernel::image_read(operators),
+    let volume = graph.consumers(id).into_iter().find_map(|reader| match &graph.node(reader).kind {
+        Kind::Linear { operators, .. } => kernel::volume_read(operators),
         _ => None,
     });
-    image.map_or_else(|| graph.node(id).shape.clone(), Vec::from)
+    volume.map_or_else(|| graph.node(id).shape.clone(), feature_map)
 }
 
 /// Tensors that get the one multiplexed layout: operands and results of two-operand nodes, tensors with several

@@ -93,8 +93,8 @@ pub use layout::{Digit, Gap, Layout, LayoutError, LayoutId, MAX_LAYOUT_SLOTS, di
 pub use manifest::{Manifest, ManifestInput, ManifestOutput};
 pub use map::{
     Diagonal, Diagonals, LinearMap, MAX_ELEMENTS, MAX_ENTRIES, MapError, MapId, Operator, PlacedMap,
-    RowNorms, SparseRows, Support, Tensor, TensorId, ViewAxis, Window, matrix_rows, plain_values,
-    plain_values_with,
+    RowNorms, SparseRows, Support, Tensor, TensorId, ViewAxis, Window, feature_map, matrix_rows,
+    plain_values, plain_values_with,
 };
 pub use op::{
     Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Pairing, Plain, Product, Read, RealDiagonal,

@@ -23,6 +23,7 @@ mod diagonals;
 mod plain;
 mod rows;
 mod shape;
+mod stored;
 mod structure;
 mod support;
 
@@ -54,19 +55,31 @@ pub struct Tensor {
     pub values: Vec<f32>,
 }
 
-/// Sliding-window geometry over `[channels, height, width]`.
+/// Sliding-window geometry over `[channels, depth, height, width]`; every field has one entry for depth, height and width. An
+/// image has a depth of 1, a signal a height of 1 too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Window {
-    /// Kernel height and width.
-    pub kernel: [u32; 2],
-    /// Vertical and horizontal stride.
-    pub stride: [u32; 2],
-    /// Vertical and horizontal dilation.
-    pub dilation: [u32; 2],
-    /// Zero padding before the first row and column.
-    pub pad_before: [u32; 2],
-    /// Zero padding after the last row and column.
-    pub pad_after: [u32; 2],
+    /// Kernel sizes.
+    pub kernel: [u32; 3],
+    /// Strides.
+    pub stride: [u32; 3],
+    /// Dilations.
+    pub dilation: [u32; 3],
+    /// Zero padding before the first plane, row and column.
+    pub pad_before: [u32; 3],
+    /// Zero padding after the last plane, row and column.
+    pub pad_after: [u32; 3],
+}
+
+impl Window {
+    /// One element.
+    pub const POINT: Window =
+        Window { kernel: [1; 3], stride: [1; 3], dilation: [1; 3], pad_before: [0; 3], pad_after: [0; 3] };
+}
+
+/// Shape of a feature map `[channels, depth, height, width]` as a tensor's: a depth of 1 is left out.
+pub fn feature_map([channels, depth, height, width]: [u32; 4]) -> Vec<u32> {
+    if depth == 1 { vec![channels, height, width] } else { vec![channels, depth, height, width] }
 }
 
 /// One output axis of a [`Operator::View`]: it walks `input_axis` from `start` by `step`; positions outside
@@ -86,11 +99,13 @@ pub struct ViewAxis {
 
 /// A linear operator on one tensor (batch axis dropped).
 #[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(from = "stored::Stored", into = "stored::Stored")]
 pub enum Operator {
-    /// Cross-correlation, weight `[out_channels, in_channels / groups, kh, kw]`.
+    /// Cross-correlation, weight `[out_channels, in_channels / groups, kd, kh, kw]`, without `kd` where the window is flat
+    /// ([`Window::is_flat`]).
     Convolution {
-        /// Input `[channels, height, width]`.
-        input: [u32; 3],
+        /// Input `[channels, depth, height, width]`.
+        input: [u32; 4],
         /// Geometry.
         window: Window,
         /// Channel groups.
@@ -100,8 +115,8 @@ pub enum Operator {
     },
     /// Mean over windows; the divisor counts the padding or not.
     AveragePool {
-        /// Input `[channels, height, width]`.
-        input: [u32; 3],
+        /// Input `[channels, depth, height, width]`.
+        input: [u32; 4],
         /// Geometry.
         window: Window,
         /// Whether padded positions count in the divisor (ONNX `count_include_pad`).

@@ -63,9 +63,8 @@ fn filter(b: &mut CircuitBuilder, x: ValueId, gadget: Gadget, form: Form) -> Lin
     let (slots, top) = (b.circuit().slots() as u32, b.level(x));
     let taps: Vec<f32> = (0..5).map(|k| 0.3 - 0.1 * k as f32).collect();
     let weight = b.tensor(Tensor { name: "taps".into(), shape: vec![1, 1, 1, 5], values: taps });
-    let window =
-        Window { kernel: [1, 5], stride: [1, 1], dilation: [1, 1], pad_before: [0, 0], pad_after: [0, 4] };
-    let convolution = Operator::Convolution { input: [1, 1, slots], window, groups: 1, weight };
+    let window = Window { kernel: [1, 1, 5], pad_after: [0, 0, 4], ..Window::POINT };
+    let convolution = Operator::Convolution { input: [1, 1, 1, slots], window, groups: 1, weight };
     let image = Layout {
         shape: vec![1, 1, slots],
         axes: vec![vec![], vec![], vector(slots).axes[0].clone()],

@@ -171,21 +171,26 @@ fn map_text(circuit: &Circuit, map: &LinearMap) -> String {
 }
 
 fn operator_text(circuit: &Circuit, operator: &Operator) -> String {
-    let square = |[y, x]: [u32; 2]| format!("{y}×{x}");
-    let strided = |stride: [u32; 2]| match stride {
-        [1, 1] => String::new(),
-        [y, x] if y == x => format!(", stride {y}"),
-        other => format!(", stride {}", square(other)),
+    let sizes = |sizes: [u32; 3], flat: bool| match sizes {
+        [_, y, x] if flat => format!("{y}×{x}"),
+        [z, y, x] => format!("{z}×{y}×{x}"),
+    };
+    let strided = |stride: [u32; 3], flat: bool| match stride {
+        [1, 1, 1] => String::new(),
+        [z, y, x] if y == x && (flat || z == y) => format!(", stride {y}"),
+        other => format!(", stride {}", sizes(other, flat)),
     };
     match operator {
         Operator::Convolution { input, window, groups, weight } => {
             let maps = circuit.tensor(*weight).shape.first().copied().unwrap_or(0);
             let groups = if *groups == 1 { String::new() } else { format!(", {groups} groups") };
-            let (kernel, stride) = (square(window.kernel), strided(window.stride));
+            let flat = window.is_flat();
+            let (kernel, stride) = (sizes(window.kernel, flat), strided(window.stride, flat));
             format!("convolution {}→{maps}, {kernel}{stride}{groups}", input[0])
         }
         Operator::AveragePool { window, .. } => {
-            format!("average pool {}{}", square(window.kernel), strided(window.stride))
+            let flat = window.is_flat();
+            format!("average pool {}{}", sizes(window.kernel, flat), strided(window.stride, flat))
         }
         Operator::Dense { weight } => match circuit.tensor(*weight).shape.as_slice() {
             [rows, columns] => format!("dense {columns}→{rows}"),

@@ -71,15 +71,16 @@ pub(super) struct Draft {
     pub notes: Vec<String>,
 }
 
-/// Shape of a node for a tensor of an ONNX shape: the data are row-major and read as an image where that is possible. A
-/// batch of one is dropped, one spatial axis has a height of 1, and what stands before two spatial axes (batch, channels,
-/// depth) counts as channels.
+/// Shape of a node for a tensor of an ONNX shape: the data are row-major and read as a feature map where that is possible. A
+/// batch of one is dropped, one spatial axis has a height of 1, a depth of 1 is left out, and what stands before two or three
+/// spatial axes (batch, channels) counts as channels.
 pub(super) fn node_shape(shape: &[usize]) -> Vec<u32> {
     let dims: Vec<u32> = shape.iter().map(|d| size(*d)).collect();
     match dims[..] {
         [] => vec![1],
         [1, n] => vec![n],
         [1, channels, width] => vec![channels, 1, width],
+        [batch, channels, depth, height, width] if depth > 1 => vec![batch * channels, depth, height, width],
         [ref before @ .., height, width] if before.len() > 1 => {
             vec![before.iter().product(), height, width]
         }

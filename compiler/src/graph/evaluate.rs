@@ -101,9 +101,9 @@ pub fn operator(operator: &Operator, tensors: &[Tensor], x: &[f64]) -> Vec<f64> 
     let values = |id: &cipherloom_ir::TensorId| &tensors[id.0 as usize];
     match operator {
         Operator::Convolution { input, window, groups, weight } => {
-            convolution::of(input, window, *groups as usize, values(weight), x)
+            convolution::of(*input, window, *groups as usize, values(weight), x)
         }
-        Operator::AveragePool { input, window, count_padding } => pool(input, window, *count_padding, x),
+        Operator::AveragePool { input, window, count_padding } => pool(*input, window, *count_padding, x),
         Operator::Dense { weight } => {
             let row = |w: &[f32]| w.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum();
             values(weight).values.chunks_exact(x.len()).map(row).collect()
@@ -120,39 +120,34 @@ pub fn operator(operator: &Operator, tensors: &[Tensor], x: &[f64]) -> Vec<f64> 
     }
 }
 
-/// Rows and columns that a window leaves of an image.
-pub fn window_output(input: &[u32; 3], window: &Window) -> [usize; 2] {
-    [0, 1].map(|k| {
-        let padded = input[k + 1] + window.pad_before[k] + window.pad_after[k];
-        let span = (window.kernel[k] - 1) * window.dilation[k] + 1;
-        ((padded - span) / window.stride[k] + 1) as usize
-    })
-}
-
 /// Input index under tap `tap` of output index `out`, where it is inside.
 fn tap(window: &Window, k: usize, out: usize, tap: usize, extent: u32) -> Option<usize> {
     let position = out * window.stride[k] as usize + tap * window.dilation[k] as usize;
     position.checked_sub(window.pad_before[k] as usize).filter(|p| *p < extent as usize)
 }
 
-fn pool(input: &[u32; 3], window: &Window, count_padding: bool, x: &[f64]) -> Vec<f64> {
-    let [channels, rows, columns] = input.map(|d| d as usize);
-    let [out_rows, out_columns] = window_output(input, window);
-    let area = f64::from(window.kernel[0] * window.kernel[1]);
-    let mut y = Vec::with_capacity(channels * out_rows * out_columns);
-    for k in 0..channels * out_rows * out_columns {
-        let (c, r, channel) = (k % out_columns, k / out_columns % out_rows, k / out_columns / out_rows);
+fn pool(input: [u32; 4], window: &Window, count_padding: bool, x: &[f64]) -> Vec<f64> {
+    let [channels, planes, rows, columns] = input.map(|d| d as usize);
+    let out = convolution::output(input, window);
+    let volume: f64 = window.kernel.iter().map(|k| f64::from(*k)).product();
+    // Positions that are read, along each axis.
+    let read = |k: usize, o: usize| {
+        (0..window.kernel[k] as usize).filter_map(move |t| tap(window, k, o, t, input[k + 1]))
+    };
+    let mut y = Vec::with_capacity(channels * out.iter().product::<usize>());
+    for k in 0..channels * out.iter().product::<usize>() {
+        let (c, r) = (k % out[2], k / out[2] % out[1]);
+        let (p, channel) = (k / out[2] / out[1] % out[0], k / out[2] / out[1] / out[0]);
         let (mut sum, mut count) = (0.0, 0.0);
-        for dy in 0..window.kernel[0] as usize {
-            let Some(row) = tap(window, 0, r, dy, input[1]) else { continue };
-            for dx in 0..window.kernel[1] as usize {
-                if let Some(column) = tap(window, 1, c, dx, input[2]) {
-                    sum += x[(channel * rows + row) * columns + column];
+        for plane in read(0, p) {
+            for row in read(1, r) {
+                for column in read(2, c) {
+                    sum += x[((channel * planes + plane) * rows + row) * columns + column];
                     count += 1.0;
                 }
             }
         }
-        y.push(sum / if count_padding { area } else { count });
+        y.push(sum / if count_padding { volume } else { count });
     }
     y
 }

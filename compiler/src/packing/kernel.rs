@@ -20,10 +20,10 @@
 //! in reach of a few distances, and sums over an f-th of them. What a fold leaves is the same in all parts, so it cannot be folded again at
 //! once: networks alternate between both kinds of layouts (decision 0017).
 
-use super::layouts::{Grid, Pixels, Placed, contiguous, copies, digits, multiplexed, period};
+use super::layouts::{Grid, Pixels, Placed, contiguous, copies, digits, multiplexed, period, volume_of};
 use crate::cost::CostModel;
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Digit, Gap, Layout, Operator};
+use cipherloom_ir::{Digit, Gap, Layout, Operator, feature_map};
 
 /// One way to compute a linear map, still without diagonals.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,32 +62,34 @@ impl Kernel {
 /// Largest total stride whose output stays on the grid of its input: strides in slots stay below 2^31.
 pub const STRIDE_MAX: u32 = 1 << 14;
 
-/// The image that operators read: `[channels, height, width]`.
-pub fn image_read(operators: &[Operator]) -> Option<[u32; 3]> {
+/// The feature map that operators read: `[channels, depth, height, width]`.
+pub fn volume_read(operators: &[Operator]) -> Option<[u32; 4]> {
     operators.iter().find_map(|operator| match operator {
         Operator::Convolution { input, .. } | Operator::AveragePool { input, .. } => Some(Some(*input)),
-        Operator::AxisScale { shape, .. } | Operator::View { input: shape, .. } => {
-            Some(shape.as_slice().try_into().ok())
-        }
+        Operator::AxisScale { shape, .. } | Operator::View { input: shape, .. } => Some(volume_of(shape)),
         Operator::ElementScale { .. } => None,
         Operator::Dense { .. } => Some(None),
     })?
 }
 
-/// Total stride of operators that keep the two image axes apart; `None` for others, and beyond [`STRIDE_MAX`].
-pub fn image_stride(operators: &[Operator]) -> Option<[u32; 2]> {
-    let mut total = [1u32, 1];
+/// Total stride of operators that keep the axes of a feature map apart; `None` for others, and beyond [`STRIDE_MAX`].
+pub fn feature_stride(operators: &[Operator]) -> Option<[u32; 3]> {
+    let mut total = [1u32; 3];
     for operator in operators {
         let stride = match operator {
             Operator::Convolution { window, .. } | Operator::AveragePool { window, .. } => window.stride,
-            Operator::AxisScale { shape, .. } if shape.len() == 3 => [1, 1],
-            Operator::ElementScale { .. } => [1, 1],
-            Operator::View { input, axes } if input.len() == 3 && axes.len() == 3 => {
+            Operator::AxisScale { shape, .. } if volume_of(shape).is_some() => [1; 3],
+            Operator::ElementScale { .. } => [1; 3],
+            Operator::View { input, axes } if volume_of(input).is_some() && axes.len() == input.len() => {
                 let walked = |k: usize| axes[k].input_axis == Some(k as u32) && axes[k].step >= 1;
-                if !(walked(1) && walked(2)) {
+                if !(1..axes.len()).all(walked) {
                     return None;
                 }
-                [1, 2].map(|k| u32::try_from(axes[k].step).unwrap_or(u32::MAX))
+                let step = |k: usize| u32::try_from(axes[k].step).unwrap_or(u32::MAX);
+                match axes.len() {
+                    3 => [1, step(1), step(2)],
+                    _ => [step(1), step(2), step(3)],
+                }
             }
             _ => return None,
         };
@@ -98,14 +100,15 @@ pub fn image_stride(operators: &[Operator]) -> Option<[u32; 2]> {
     Some(total)
 }
 
-/// The one layout that the multiplexed packing gives to a map's output: all gaps filled first. It knows images
-/// `[channels, height, width]` alone.
+/// The one layout that the multiplexed packing gives to a map's output: all gaps filled first. What the
+/// operators read under another shape is a vector to it.
 pub fn fixed(input: &Placed, operators: &[Operator], shape: &[u32]) -> Kernel {
     let slots = input.layout.slots;
-    let image = (input.layout.shape.len() == 3).then(|| image_output(input, operators, shape));
-    if let Some((grid, pixels)) = image.flatten() {
-        let gaps = gap_choices(pixels.stride, grid, shape[0]).into_iter().max().unwrap_or([1, 1]);
-        return Kernel::plain(multiplexed([shape[0], shape[1], shape[2]], slots, grid, pixels, gaps));
+    let as_it_is = volume_read(operators).is_none_or(|read| feature_map(read) == input.layout.shape);
+    let found = as_it_is.then(|| feature_output(input, operators, shape));
+    if let Some((volume, grid, pixels)) = found.flatten() {
+        let gaps = gap_choices(pixels.stride, grid, volume[0]).into_iter().max().unwrap_or([1; 3]);
+        return Kernel::plain(multiplexed(volume, slots, grid, pixels, gaps));
     }
     vector(shape, slots, slots).unwrap_or_else(|| Kernel::plain(contiguous(shape, slots)))
 }
@@ -113,8 +116,8 @@ pub fn fixed(input: &Placed, operators: &[Operator], shape: &[u32]) -> Kernel {
 /// All kernels that the chooser weighs.
 pub fn candidates(input: &Placed, operators: &[Operator], shape: &[u32]) -> Vec<Kernel> {
     let slots = input.layout.slots;
-    let mut out = match image_output(input, operators, shape) {
-        Some((grid, pixels)) => images([shape[0], shape[1], shape[2]], slots, grid, pixels),
+    let mut out = match feature_output(input, operators, shape) {
+        Some((volume, grid, pixels)) => feature_maps(volume, slots, grid, pixels),
         None => vectors(shape, &input.layout),
     };
     if out.is_empty() {
@@ -125,23 +128,24 @@ pub fn candidates(input: &Placed, operators: &[Operator], shape: &[u32]) -> Vec<
     out
 }
 
-fn image_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Option<(Grid, Pixels)> {
-    let &[_, height, width] = shape else { return None };
+/// Shape, grid and pixels of a map's output that stands on the grid of its input; `None` where it is no feature map.
+fn feature_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Option<([u32; 4], Grid, Pixels)> {
+    let volume = volume_of(shape)?;
     let grid = input.grid?;
-    let pixels = match image_read(operators) {
-        Some(image) if image[..] != input.layout.shape => Pixels::of(&input.layout.reshaped(&image)?, grid),
+    let pixels = match volume_read(operators).map(feature_map) {
+        Some(read) if read != input.layout.shape => Pixels::of(&input.layout.reshaped(&read)?, grid),
         _ => Pixels::of(&input.layout, grid),
     };
-    let pixels = pixels?.strided(image_stride(operators)?)?;
-    let Pixels { stride, phases } = pixels;
+    let pixels = pixels?.strided(feature_stride(operators)?)?;
     // An output that padding made larger than the grid stands elsewhere.
-    let fits = |pixels: u32, stride: u32, unit: u32, slots: u32| {
-        let gap = u64::from(room(stride, unit)) * u64::from(unit);
-        u64::from(pixels - 1) * u64::from(stride) + gap <= u64::from(slots)
+    let units = grid.units();
+    let within = [grid.block, grid.plane, grid.pitch];
+    let fits = |k: usize| {
+        let (stride, last) = (pixels.stride[k], volume[k + 1].div_ceil(pixels.phases[k]) - 1);
+        let gap = u64::from(room(stride, units[k])) * u64::from(units[k]);
+        u64::from(last) * u64::from(stride) + gap <= u64::from(within[k])
     };
-    let inside = fits(height.div_ceil(phases[0]), stride[0], grid.pitch, grid.block)
-        && fits(width.div_ceil(phases[1]), stride[1], 1, grid.pitch);
-    inside.then_some((grid, pixels))
+    (0..3).all(fits).then_some((volume, grid, pixels))
 }
 
 /// Places from one pixel to the next of an axis that channels and copies may take, the pixel's own among them: a power of two.
@@ -149,22 +153,25 @@ fn room(stride: u32, unit: u32) -> u32 {
     1 << (stride / unit).max(1).ilog2()
 }
 
-/// Useful numbers of row and column gaps: powers of two, nearly square where both axes have gaps, no more than the channels
-/// fill.
-fn gap_choices(stride: [u32; 2], grid: Grid, channels: u32) -> Vec<[u32; 2]> {
-    let powers = |limit: u32| (0..).map(|k| 1u32 << k).take_while(move |g| *g <= limit.max(1));
-    let rows = stride[0] / grid.pitch;
-    let square = |r: u32, c: u32| rows < 2 || stride[1] < 2 || r.max(c) <= 2 * r.min(c);
-    powers(rows)
-        .flat_map(|r| powers(stride[1]).map(move |c| [r, c]))
-        .filter(|[r, c]| r * c <= channels.next_power_of_two() && square(*r, *c))
+/// Useful numbers of gaps: powers of two, no more than the channels fill, nearly equal along the axes that have gaps.
+fn gap_choices(stride: [u32; 3], grid: Grid, channels: u32) -> Vec<[u32; 3]> {
+    let units = grid.units();
+    let rooms = [0, 1, 2].map(|k| stride[k] / units[k]);
+    let powers = |k: usize| (0..).map(|e| 1u32 << e).take_while(move |g| *g <= rooms[k].max(1));
+    let even = |gaps: &[u32; 3]| {
+        let open = gaps.iter().zip(rooms).filter(|(_, room)| *room > 1).map(|(g, _)| *g);
+        open.clone().max().unwrap_or(1) <= 2 * open.min().unwrap_or(1)
+    };
+    powers(0)
+        .flat_map(|d| powers(1).flat_map(move |r| powers(2).map(move |c| [d, r, c])))
+        .filter(|gaps| gaps.iter().product::<u32>() <= channels.next_power_of_two() && even(gaps))
         .collect()
 }
 
-fn images(shape: [u32; 3], slots: u32, grid: Grid, pixels: Pixels) -> Vec<Kernel> {
+fn feature_maps(volume: [u32; 4], slots: u32, grid: Grid, pixels: Pixels) -> Vec<Kernel> {
     let mut out = Vec::new();
-    for gaps in gap_choices(pixels.stride, grid, shape[0]) {
-        let full = multiplexed(shape, slots, grid, pixels, gaps);
+    for gaps in gap_choices(pixels.stride, grid, volume[0]) {
+        let full = multiplexed(volume, slots, grid, pixels, gaps);
         let period = period(&full.layout);
         let mut bare = full.clone();
         bare.layout.replicas.clear();
@@ -195,12 +202,13 @@ fn spaced(full: &Placed, grid: Grid) -> Option<Placed> {
 }
 
 /// The kernel that fills all gaps that no channel takes with copies.
-fn copied(full: &Placed, grid: Grid, pixels: Pixels, gaps: [u32; 2]) -> Option<Kernel> {
-    let axis = |k: usize, unit: u32| {
-        let free = room(pixels.stride[k], unit) / gaps[k];
-        digits(&[(free, unit * gaps[k])])
+fn copied(full: &Placed, grid: Grid, pixels: Pixels, gaps: [u32; 3]) -> Option<Kernel> {
+    let units = grid.units();
+    let axis = |k: usize| {
+        let free = room(pixels.stride[k], units[k]) / gaps[k];
+        digits(&[(free, units[k] * gaps[k])])
     };
-    let free = [axis(0, grid.pitch), axis(1, 1)].concat();
+    let free = [axis(0), axis(1), axis(2)].concat();
     let mut result = full.clone();
     result.layout.replicas.extend(&free);
     let copied: Vec<Digit> = free.iter().flat_map(|d| halves(d.extent * d.stride, d.stride)).collect();

@@ -2,15 +2,43 @@
 //!
 //! Relies on `ir`'s layouts. Promises: every layout built here addresses each element once, and copies are exact.
 
-use cipherloom_ir::{Digit, Gap, Layout};
+use cipherloom_ir::{Digit, Gap, Layout, feature_map};
 
-/// The pixel grid that images of one network share: row pitch and slots of one image, both in slots.
+/// The pixel grid that feature maps of one network share, in slots. An image is a volume of one plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Grid {
-    /// Slots from one row of the input image to the next.
+    /// Slots from one row of the input to the next.
     pub pitch: u32,
-    /// Slots of one image, a power of two.
+    /// Slots from one plane of the input to the next.
+    pub plane: u32,
+    /// Slots of one channel, a power of two.
     pub block: u32,
+}
+
+impl Grid {
+    /// Rows and planes padded to powers of two where a block grows no larger by that.
+    fn of([depth, height, width]: [u32; 3]) -> Grid {
+        let block = |plane: u32| (depth * plane).next_power_of_two();
+        let smallest = |exact: u32, times: u32| {
+            let padded = exact.next_power_of_two();
+            if block(times * padded) == block(times * exact) { padded } else { exact }
+        };
+        let pitch = smallest(width, height);
+        let plane = smallest(height * pitch, 1);
+        Grid { pitch, plane, block: block(plane) }
+    }
+
+    /// Rows and planes padded to powers of two.
+    fn padded([depth, height, width]: [u32; 3]) -> Grid {
+        let pitch = width.next_power_of_two();
+        let plane = pitch * height.next_power_of_two();
+        Grid { pitch, plane, block: plane * depth.next_power_of_two() }
+    }
+
+    /// Slots from one plane, row and column to the next.
+    pub fn units(&self) -> [u32; 3] {
+        [self.plane, self.pitch, 1]
+    }
 }
 
 /// Most families of input layouts that are offered for an image larger than a ciphertext.
@@ -50,34 +78,42 @@ pub fn input(shape: &[u32], image: &[u32], slots: u32) -> Placed {
     if shape == image { placed } else { reshaped(placed, shape).unwrap_or_else(|| contiguous(shape, slots)) }
 }
 
-fn as_read(shape: &[u32], slots: u32) -> Placed {
+/// A feature map's shape as channels, depth, height and width; `None` for other shapes.
+pub fn volume_of(shape: &[u32]) -> Option<[u32; 4]> {
     match *shape {
-        [channels, height, width] => {
-            let padded = width.next_power_of_two();
-            let block = |pitch: u32| (height * pitch).next_power_of_two();
-            let pitch = if block(padded) == block(width) { padded } else { width };
-            let grid = Grid { pitch, block: block(pitch) };
-            let inside = channels.next_power_of_two().min((slots / grid.block).max(1));
-            let ciphertexts = channels.div_ceil(inside);
-            let axes = vec![
-                digits(&[(ciphertexts, slots), (inside, grid.block)]),
-                digits(&[(height, pitch)]),
-                digits(&[(width, 1)]),
-            ];
-            let replicas = copies(slots, inside * grid.block);
-            let layout = Layout {
-                shape: shape.to_vec(),
-                slots,
-                ciphertexts,
-                axes,
-                replicas,
-                gap: Gap::Zero,
-                batch: 1,
-            };
-            Placed { layout, grid: Some(grid) }
-        }
-        _ => contiguous(shape, slots),
+        [channels, height, width] => Some([channels, 1, height, width]),
+        [channels, depth, height, width] if depth > 1 => Some([channels, depth, height, width]),
+        _ => None,
     }
+}
+
+fn as_read(shape: &[u32], slots: u32) -> Placed {
+    let Some(volume @ [channels, depth, height, width]) = volume_of(shape) else {
+        return contiguous(shape, slots);
+    };
+    let grid = Grid::of([depth, height, width]);
+    let inside = channels.next_power_of_two().min((slots / grid.block).max(1));
+    let ciphertexts = channels.div_ceil(inside);
+    let [plane, pitch, column] = grid.units();
+    let axes = feature_axes(
+        volume,
+        [
+            digits(&[(ciphertexts, slots), (inside, grid.block)]),
+            digits(&[(depth, plane)]),
+            digits(&[(height, pitch)]),
+            digits(&[(width, column)]),
+        ],
+    );
+    let replicas = copies(slots, inside * grid.block);
+    let layout =
+        Layout { shape: shape.to_vec(), slots, ciphertexts, axes, replicas, gap: Gap::Zero, batch: 1 };
+    Placed { layout, grid: Some(grid) }
+}
+
+/// The axes of a feature map's layout: a depth of 1 is left out.
+fn feature_axes(volume: [u32; 4], axes: [Vec<Digit>; 4]) -> Vec<Vec<Digit>> {
+    let skipped = if volume[1] == 1 { 1 } else { 4 };
+    axes.into_iter().enumerate().filter(|(k, _)| *k != skipped).map(|(_, axis)| axis).collect()
 }
 
 /// Layouts in which the client may encrypt an input that the network reads as `image`, in families: kernels lead from each layout
@@ -89,14 +125,15 @@ pub fn inputs(shape: &[u32], image: &[u32], slots: u32) -> Vec<Vec<Placed>> {
     whole.retain(fits);
     whole.sort();
     whole.dedup();
-    let image = match *image {
-        [channels, height, width] if whole.is_empty() => [channels, height, width],
+    let volume = match volume_of(image) {
+        Some(volume) if whole.is_empty() => volume,
         _ => return vec![whole],
     };
-    let mut phases = [1, 1];
+    let sizes = [volume[1], volume[2], volume[3]];
+    let mut phases = [1u32; 3];
     let mut families = Vec::new();
-    while families.len() < FAMILIES_MAX && phases[0] < image[1] && phases[1] < image[2] {
-        let family: Vec<Placed> = phased(image, slots, phases)
+    while families.len() < FAMILIES_MAX && (0..3).all(|k| sizes[k] == 1 || phases[k] < sizes[k]) {
+        let family: Vec<Placed> = phased(volume, slots, phases)
             .into_iter()
             .filter_map(|placed| if shape == image { Some(placed) } else { reshaped(placed, shape) })
             .collect();
@@ -104,31 +141,44 @@ pub fn inputs(shape: &[u32], image: &[u32], slots: u32) -> Vec<Vec<Placed>> {
         {
             families.push(family);
         }
-        let rows_next = image[1] * phases[1] >= image[2] * phases[0];
-        phases[usize::from(!rows_next)] *= 2;
+        // The longest axis is dealt out next, the first of equal ones.
+        let longer = |a: usize, b: usize| {
+            let [left, right] =
+                [(a, b), (b, a)].map(|(k, other)| u64::from(sizes[k]) * u64::from(phases[other]));
+            left >= right
+        };
+        let next = (1..3).fold(0, |best, k| if longer(best, k) { best } else { k });
+        phases[next] *= 2;
     }
     families
 }
 
-/// An image by phases: every phase of every channel in a ciphertext of its own, filled with copies, or as many of them
+/// A feature map by phases: every phase of every channel in a ciphertext of its own, filled with copies, or as many of them
 /// in the blocks of one ciphertext as fit.
-fn phased([channels, height, width]: [u32; 3], slots: u32, phases: [u32; 2]) -> Vec<Placed> {
-    let [rows, columns] = [height.div_ceil(phases[0]), width.div_ceil(phases[1])];
+fn phased(volume: [u32; 4], slots: u32, phases: [u32; 3]) -> Vec<Placed> {
+    let [channels, depth, height, width] = volume;
+    let [planes, rows, columns] =
+        [depth.div_ceil(phases[0]), height.div_ceil(phases[1]), width.div_ceil(phases[2])];
     let pitch = columns.next_power_of_two();
-    let grid = Grid { pitch, block: (rows * pitch).next_power_of_two() };
+    let plane = if planes == 1 { (rows * pitch).next_power_of_two() } else { rows * pitch };
+    let grid = Grid { pitch, plane, block: (planes * plane).next_power_of_two() };
     let placed = |unit: u32, ciphertexts: u32, replicas: Vec<Digit>| {
-        let axes = vec![
-            digits(&[(channels, unit * phases[0] * phases[1])]),
-            digits(&[(rows, pitch), (phases[0], unit * phases[1])]),
-            digits(&[(columns, 1), (phases[1], unit)]),
-        ];
-        let shape = vec![channels, height, width];
+        let axes = feature_axes(
+            volume,
+            [
+                digits(&[(channels, unit * phases[0] * phases[1] * phases[2])]),
+                digits(&[(planes, plane), (phases[0], unit * phases[1] * phases[2])]),
+                digits(&[(rows, pitch), (phases[1], unit * phases[2])]),
+                digits(&[(columns, 1), (phases[2], unit)]),
+            ],
+        );
+        let shape = feature_map(volume);
         Placed {
             layout: Layout { shape, slots, ciphertexts, axes, replicas, gap: Gap::Zero, batch: 1 },
             grid: Some(grid),
         }
     };
-    let images = channels * phases[0] * phases[1];
+    let images = channels * phases[0] * phases[1] * phases[2];
     let apart = placed(slots, images, copies(slots, grid.block));
     let inside = slots / grid.block.min(slots);
     let mut out = vec![apart];
@@ -153,14 +203,10 @@ pub fn contiguous(shape: &[u32], slots: u32) -> Placed {
     let span = stride / first.next_power_of_two() * first;
     let ciphertexts = span.div_ceil(slots).max(1);
     let replicas = if ciphertexts == 1 { copies(slots, stride) } else { vec![] };
-    let grid = |height: u32, width: u32| {
-        let pitch = width.next_power_of_two();
-        Grid { pitch, block: pitch * height.next_power_of_two() }
-    };
-    let grid = match *shape {
-        [] | [_] => None,
-        [_, width] => Some(grid(1, width)),
-        [.., height, width] => Some(grid(height, width)),
+    let grid = match (volume_of(shape), shape) {
+        (Some([_, depth, height, width]), _) => Some(Grid::padded([depth, height, width])),
+        (None, [_, width]) => Some(Grid::padded([1, 1, *width])),
+        _ => None,
     };
     Placed {
         layout: Layout {
@@ -176,19 +222,23 @@ pub fn contiguous(shape: &[u32], slots: u32) -> Placed {
     }
 }
 
-/// Where the pixels of an image stand on its grid.
+/// Where the pixels of a feature map stand on its grid: depth, height and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pixels {
-    /// Slots from one pixel to the next of the same phase, rows and columns.
-    pub stride: [u32; 2],
-    /// Phases of rows and columns: pixel (y, x) stands in ciphertext (y mod phases, x mod phases), on a grid of its own.
-    pub phases: [u32; 2],
+    /// Slots from one pixel to the next of the same phase.
+    pub stride: [u32; 3],
+    /// Phases of each axis: pixel (z, y, x) stands in ciphertext (z mod phases, y mod phases, x mod phases), on a grid of its own.
+    pub phases: [u32; 3],
 }
 
 impl Pixels {
     /// Reads them from a layout that stands on `grid`; `None` for other layouts.
     pub fn of(layout: &Layout, grid: Grid) -> Option<Pixels> {
-        let [_, rows, columns] = layout.axes.as_slice() else { return None };
+        let axes: [&[Digit]; 3] = match layout.axes.as_slice() {
+            [_, rows, columns] => [&[], rows, columns],
+            [_, planes, rows, columns] => [planes, rows, columns],
+            _ => return None,
+        };
         let read = |digits: &[Digit], unit: u32| match digits {
             [] => Some((unit, 1)),
             [phase] if phase.stride >= grid.block => Some((unit, phase.extent)),
@@ -196,43 +246,58 @@ impl Pixels {
             [pixel, phase] if phase.stride >= grid.block => Some((pixel.stride, phase.extent)),
             _ => None,
         };
-        let ((y, py), (x, px)) = (read(rows, grid.pitch)?, read(columns, 1)?);
-        Some(Pixels { stride: [y, x], phases: [py, px] })
+        let (mut stride, mut phases) = ([0; 3], [0; 3]);
+        for (k, unit) in grid.units().into_iter().enumerate() {
+            (stride[k], phases[k]) = read(axes[k], unit)?;
+        }
+        Some(Pixels { stride, phases })
     }
 
     /// The pixels that remain after a stride: phases are dropped first, then gaps open. `None` where neither divides
     /// the other.
-    pub fn strided(self, by: [u32; 2]) -> Option<Pixels> {
-        let axis = |k: usize| {
-            let (stride, phases, by) = (self.stride[k], self.phases[k], by[k]);
-            match (phases % by, by % phases) {
-                (0, _) => Some((stride, phases / by)),
-                (_, 0) => Some((stride * (by / phases), 1)),
-                _ => None,
-            }
-        };
-        let ((y, py), (x, px)) = (axis(0)?, axis(1)?);
-        Some(Pixels { stride: [y, x], phases: [py, px] })
+    pub fn strided(mut self, by: [u32; 3]) -> Option<Pixels> {
+        for ((stride, phases), by) in self.stride.iter_mut().zip(&mut self.phases).zip(by) {
+            (*stride, *phases) = match (*phases % by, by % *phases) {
+                (0, _) => (*stride, *phases / by),
+                (_, 0) => (*stride * (by / *phases), 1),
+                _ => return None,
+            };
+        }
+        Some(self)
     }
 }
 
 /// A feature map: channels in the gaps between pixels, then in blocks, then in further ciphertexts; phases in
-/// ciphertexts. `gaps` says how many row and column gaps are used.
-pub fn multiplexed(shape: [u32; 3], slots: u32, grid: Grid, pixels: Pixels, gaps: [u32; 2]) -> Placed {
-    let [channels, height, width] = shape;
-    let Pixels { stride, phases: [rows, columns] } = pixels;
-    let blocks = channels.div_ceil(gaps[0] * gaps[1]);
+/// ciphertexts. `gaps` says how many gaps of depth, rows and columns are used.
+pub fn multiplexed(volume: [u32; 4], slots: u32, grid: Grid, pixels: Pixels, gaps: [u32; 3]) -> Placed {
+    let [channels, depth, height, width] = volume;
+    let Pixels { stride, phases } = pixels;
+    let blocks = channels.div_ceil(gaps.iter().product());
     let inside = blocks.next_power_of_two().min((slots / grid.block).max(1));
     let groups = blocks.div_ceil(inside);
-    let axes = vec![
-        digits(&[(groups, slots), (inside, grid.block), (gaps[0], grid.pitch), (gaps[1], 1)]),
-        digits(&[(height.div_ceil(rows), stride[0]), (rows, slots * groups * columns)]),
-        digits(&[(width.div_ceil(columns), stride[1]), (columns, slots * groups)]),
-    ];
+    let [plane, pitch, column] = grid.units();
+    let axes = feature_axes(
+        volume,
+        [
+            digits(&[
+                (groups, slots),
+                (inside, grid.block),
+                (gaps[0], plane),
+                (gaps[1], pitch),
+                (gaps[2], column),
+            ]),
+            digits(&[
+                (depth.div_ceil(phases[0]), stride[0]),
+                (phases[0], slots * groups * phases[1] * phases[2]),
+            ]),
+            digits(&[(height.div_ceil(phases[1]), stride[1]), (phases[1], slots * groups * phases[2])]),
+            digits(&[(width.div_ceil(phases[2]), stride[2]), (phases[2], slots * groups)]),
+        ],
+    );
     let replicas = copies(slots, inside * grid.block);
-    let ciphertexts = groups * rows * columns;
+    let ciphertexts = groups * phases.iter().product::<u32>();
     let layout =
-        Layout { shape: shape.to_vec(), slots, ciphertexts, axes, replicas, gap: Gap::Zero, batch: 1 };
+        Layout { shape: feature_map(volume), slots, ciphertexts, axes, replicas, gap: Gap::Zero, batch: 1 };
     Placed { layout, grid: Some(grid) }
 }
 

@@ -57,30 +57,48 @@ impl Net {
         self
     }
 
-    /// A square convolution; over columns alone where the image has one row, which a signal `[channels, length]` has.
+    /// A convolution with a kernel of one size along all axes; a signal `[channels, length]` has columns alone, a volume a depth.
     pub(crate) fn conv(mut self, maps: u32, kernel: u32, stride: u32, pad: u32) -> Net {
-        let input = match self.shape[..] {
-            [channels, length] => [channels, 1, length],
-            _ => [self.shape[0], self.shape[1], self.shape[2]],
-        };
-        let mut window = window(kernel, stride, pad);
-        if input[1] == 1 {
-            (window.kernel[0], window.stride[0]) = (1, 1);
-            (window.pad_before[0], window.pad_after[0]) = (0, 0);
-        }
-        let [height, width] = window.output_size([input[1], input[2]]).expect("the window fits");
-        let fan = f64::from(input[0] * window.kernel[0] * kernel);
-        let weight = self.tensor(&[maps, input[0], window.kernel[0], kernel], 1.5 / fan.sqrt());
+        let input = self.volume();
+        let window = self.window([kernel, stride, pad]);
+        let mut shape = vec![maps, input[0]];
+        shape.extend(&window.kernel[usize::from(window.is_flat())..]);
+        let fan: u32 = shape[1..].iter().product();
+        let weight = self.tensor(&shape, 1.5 / f64::from(fan).sqrt());
         let bias = Some(self.tensor(&[maps], 0.3));
         let operators = vec![Operator::Convolution { input, window, groups: 1, weight }];
-        self.push(Kind::Linear { operators, scale: 1.0, bias }, &[maps, height, width])
+        self.windowed(operators, bias)
     }
 
     pub(crate) fn pool(self) -> Net {
-        let input = [self.shape[0], self.shape[1], self.shape[2]];
-        let window = window(2, 2, 0);
+        let (input, window) = (self.volume(), self.window([2, 2, 0]));
         let operators = vec![Operator::AveragePool { input, window, count_padding: false }];
-        self.push(Kind::Linear { operators, scale: 1.0, bias: None }, &[input[0], input[1] / 2, input[2] / 2])
+        self.windowed(operators, None)
+    }
+
+    fn volume(&self) -> [u32; 4] {
+        match self.shape[..] {
+            [channels, length] => [channels, 1, 1, length],
+            [channels, height, width] => [channels, 1, height, width],
+            [channels, depth, height, width] => [channels, depth, height, width],
+            _ => panic!("{:?} is no feature map", self.shape),
+        }
+    }
+
+    /// A window of a kernel, a stride and a padding along all axes that the shape has.
+    fn window(&self, [kernel, stride, pad]: [u32; 3]) -> Window {
+        let mut window = Window::POINT;
+        let axes = 4 - self.shape.len()..3;
+        for k in if self.shape.get(1) == Some(&1) { 2..3 } else { axes } {
+            (window.kernel[k], window.stride[k]) = (kernel, stride);
+            (window.pad_before[k], window.pad_after[k]) = (pad, pad);
+        }
+        window
+    }
+
+    fn windowed(self, operators: Vec<Operator>, bias: Option<TensorId>) -> Net {
+        let shape = operators[0].output_shape(&self.shape, &self.graph.tensors).expect("the window fits");
+        self.push(Kind::Linear { operators, scale: 1.0, bias }, &shape)
     }
 
     pub(crate) fn flatten(self) -> Net {
@@ -165,16 +183,6 @@ impl Net {
 
 fn node(kind: Kind, name: &str, shape: &[u32]) -> TensorNode {
     TensorNode { kind, name: name.into(), shape: shape.to_vec(), range: None, density: None }
-}
-
-fn window(kernel: u32, stride: u32, pad: u32) -> Window {
-    Window {
-        kernel: [kernel; 2],
-        stride: [stride; 2],
-        dilation: [1; 2],
-        pad_before: [pad; 2],
-        pad_after: [pad; 2],
-    }
 }
 
 /// A network by name: the shapes of the shipped models, and small ones.

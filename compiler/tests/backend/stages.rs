@@ -107,7 +107,7 @@ fn operator_text(operator: &Operator) -> String {
     match operator {
         Operator::Convolution { window, weight, .. } => {
             let [kernel, stride, pad] =
-                [window.kernel, window.stride, window.pad_before].map(|[y, x]| format!("{y}x{x}"));
+                [window.kernel, window.stride, window.pad_before].map(|[_, y, x]| format!("{y}x{x}"));
             format!("convolution {kernel} stride {stride} pad {pad} by t{}", weight.0)
         }
         Operator::Dense { weight } => format!("dense by t{}", weight.0),

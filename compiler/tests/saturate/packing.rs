@@ -6,7 +6,7 @@ use cipherloom_compiler::compose::{Merge, compose};
 use cipherloom_compiler::cost::CostModel;
 use cipherloom_compiler::graph::{TensorGraph, evaluate};
 use cipherloom_compiler::levels::Levels;
-use cipherloom_compiler::packing::kernel::image_stride;
+use cipherloom_compiler::packing::kernel::feature_stride;
 use cipherloom_compiler::packing::{Arranged, Target, pack};
 use cipherloom_compiler::rotation::Policy;
 use cipherloom_compiler::saturate::packing::{Logical, Statistics, demand, laws};
@@ -74,12 +74,13 @@ fn small(name: &str) -> TensorGraph {
         "gated" => net(&[2, 8, 8]).relu().gate().flatten().dense(4).done(),
         "gated-gaps" => net(&[3, 8, 8]).relu().gate().flatten().dense(4).done(),
         "signal" => net(&[3, 50]).conv(8, 5, 2, 2).square().conv(16, 5, 2, 2).square().dense(4).done(),
+        "volume" => net(&[2, 6, 8, 8]).conv(4, 3, 1, 1).square().conv(8, 3, 2, 1).square().dense(4).done(),
         "input-twice" => net(&[2, 8, 8]).block(2, 1).done(),
         _ => nets::named(name),
     }
 }
 
-const CASES: [&str; 16] = [
+const CASES: [&str; 17] = [
     "dense",
     "two-dense",
     "bottleneck",
@@ -96,6 +97,7 @@ const CASES: [&str; 16] = [
     "gated",
     "gated-gaps",
     "signal",
+    "volume",
 ];
 
 #[test]
@@ -156,11 +158,11 @@ fn strides_beyond_a_grid_are_no_strides_of_images() {
         };
         Operator::View { input: vec![1, 8, 8], axes: [0, 1, 2].map(axis).to_vec() }
     };
-    assert_eq!(image_stride(&[slice(2), slice(4)]), Some([8, 1]));
+    assert_eq!(feature_stride(&[slice(2), slice(4)]), Some([1, 8, 1]));
     for step in [1 << 15, 1 << 31, 1 << 32, i64::MAX] {
-        assert_eq!(image_stride(&[slice(step)]), None, "{step}");
+        assert_eq!(feature_stride(&[slice(step)]), None, "{step}");
     }
-    assert_eq!(image_stride(&[slice(1 << 10), slice(1 << 10)]), None);
+    assert_eq!(feature_stride(&[slice(1 << 10), slice(1 << 10)]), None);
 }
 
 #[test]

@@ -20,6 +20,8 @@ proptest! {
         }
         let signal = [channels * height, width];
         holds_every_element_once(layouts::inputs(&signal, &[signal[0], 1, width], 1 << log))?;
+        let volume = [1, channels + 2, height / 4 + 1, width / 4 + 1];
+        holds_every_element_once(layouts::inputs(&volume, &volume, 1 << log))?;
     }
 }
 

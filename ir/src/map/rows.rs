@@ -172,15 +172,14 @@ fn operator_rows(
     };
     match operator {
         Operator::Convolution { input, window, groups, weight } => {
-            let sizes =
-                [output[0], output[1], output[2], input[0] / groups, window.kernel[0], window.kernel[1]];
-            bounded(operator.kind(), &sizes.map(u64::from))?;
-            Ok(convolution(*input, output, (window, *groups), tensor(tensors, *weight)?))
+            let entries = output.iter().chain(&window.kernel).copied().chain([input[0] / groups]);
+            bounded(operator.kind(), &entries.map(u64::from).collect::<Vec<_>>())?;
+            Ok(convolution(*input, output[0], (window, *groups), tensor(tensors, *weight)?))
         }
         Operator::AveragePool { input, window, count_padding } => {
-            let sizes = [output[0], output[1], output[2], window.kernel[0], window.kernel[1]];
-            bounded(operator.kind(), &sizes.map(u64::from))?;
-            Ok(average_pool(*input, output, window, *count_padding))
+            let entries = output.iter().chain(&window.kernel).copied();
+            bounded(operator.kind(), &entries.map(u64::from).collect::<Vec<_>>())?;
+            Ok(average_pool(*input, window, *count_padding))
         }
         Operator::Dense { weight } => {
             let weight = tensor(tensors, *weight)?;
@@ -209,31 +208,45 @@ fn operator_rows(
     }
 }
 
-/// For each output index of one axis, the (kernel position, input index) pairs inside the input.
-fn taps(window: &Window, axis: usize, size: u32, outputs: u32) -> Vec<Vec<(u32, u32)>> {
-    let inside = |o: u32| move |k: u32| window.source(axis, o, k, size).map(|i| (k, i));
-    (0..outputs).map(|o| (0..window.kernel[axis]).filter_map(inside(o)).collect()).collect()
+/// (kernel position, input position) pairs.
+type Taps = Vec<(u32, u32)>;
+
+/// For each output position, row-major over depth, height and width, the taps inside the input. Positions are row-major too.
+fn taps(window: &Window, input: [u32; 4]) -> Vec<Taps> {
+    let outputs = window.output_size([input[1], input[2], input[3]]).unwrap_or([0; 3]);
+    let axis = |a: usize| -> Vec<Taps> {
+        let inside = |o: u32| move |k: u32| window.source(a, o, k, input[a + 1]).map(|i| (k, i));
+        (0..outputs[a]).map(|o| (0..window.kernel[a]).filter_map(inside(o)).collect()).collect()
+    };
+    // Behind every position of an axis, those of the next.
+    let then = |before: Vec<Taps>, a: usize| -> Vec<Taps> {
+        let (kernel, size, own) = (window.kernel[a], input[a + 1], axis(a));
+        let joined = |(k, i): &(u32, u32), next: &Taps| -> Taps {
+            next.iter().map(|(kn, inext)| (k * kernel + kn, i * size + inext)).collect()
+        };
+        let pair = |first: &Taps, next: &Taps| first.iter().flat_map(|tap| joined(tap, next)).collect();
+        before.iter().flat_map(|first| own.iter().map(move |next| pair(first, next))).collect()
+    };
+    then(then(axis(0), 1), 2)
 }
 
 fn convolution(
-    input: [u32; 3],
-    output: &[u32],
+    input: [u32; 4],
+    out_channels: u32,
     (window, groups): (&Window, u32),
     weight: &Tensor,
 ) -> SparseRows {
-    let [channels, height, width] = input;
-    let (ys, xs) = (taps(window, 0, height, output[1]), taps(window, 1, width, output[2]));
-    let (own, per_group) = (channels / groups, output[0] / groups);
-    let [kh, kw] = window.kernel;
-    let row_lengths: Vec<usize> =
-        ys.iter().flat_map(|y| xs.iter().map(move |x| y.len() * x.len() * own as usize)).collect();
-    let map_entries: usize = row_lengths.iter().sum();
-    let mut starts = Vec::with_capacity(row_lengths.len() * output[0] as usize + 1);
+    let [channels, depth, height, width] = input;
+    let (positions, area) = (depth * height * width, window.kernel.iter().product::<u32>());
+    let taps = taps(window, input);
+    let (own, per_group) = (channels / groups, out_channels / groups);
+    let map_entries: usize = taps.iter().map(|taps| taps.len() * own as usize).sum();
+    let mut starts = Vec::with_capacity(taps.len() * out_channels as usize + 1);
     starts.push(0);
     let mut end = 0;
-    for _ in 0..output[0] {
-        starts.extend(row_lengths.iter().map(|n| {
-            end += n;
+    for _ in 0..out_channels {
+        starts.extend(taps.iter().map(|taps| {
+            end += taps.len() * own as usize;
             end
         }));
     }
@@ -242,17 +255,14 @@ fn convolution(
     let fill = |(oc, (indices, weights)): (usize, (&mut [u32], &mut [f64]))| {
         let oc = oc as u32;
         let mut at = 0;
-        for (y, x) in ys.iter().flat_map(|y| xs.iter().map(move |x| (y, x))) {
+        for taps in &taps {
             for c in 0..own {
-                let channel = oc / per_group * own + c;
-                for (ky, iy) in y {
-                    let kernel_row = ((oc * own + c) * kh + ky) * kw;
-                    let input_row = (channel * height + iy) * width;
-                    for (kx, ix) in x {
-                        indices[at] = input_row + ix;
-                        weights[at] = f64::from(weight.values[(kernel_row + kx) as usize]);
-                        at += 1;
-                    }
+                let first = (oc / per_group * own + c) * positions;
+                let kernel = ((oc * own + c) * area) as usize;
+                for (k, i) in taps {
+                    indices[at] = first + i;
+                    weights[at] = f64::from(weight.values[kernel + *k as usize]);
+                    at += 1;
                 }
             }
         }
@@ -264,26 +274,21 @@ fn convolution(
             .enumerate()
             .for_each(fill);
     }
-    SparseRows { columns: (channels * height * width) as usize, starts, indices, weights }
+    SparseRows { columns: (channels * positions) as usize, starts, indices, weights }
 }
 
-fn average_pool(input: [u32; 3], output: &[u32], window: &Window, count_padding: bool) -> SparseRows {
-    let [channels, height, width] = input;
-    let (ys, xs) = (taps(window, 0, height, output[1]), taps(window, 1, width, output[2]));
-    let whole = f64::from(window.kernel[0]) * f64::from(window.kernel[1]);
+fn average_pool(input: [u32; 4], window: &Window, count_padding: bool) -> SparseRows {
+    let [channels, depth, height, width] = input;
+    let positions = depth * height * width;
+    let whole: f64 = window.kernel.iter().map(|k| f64::from(*k)).product();
+    let taps = taps(window, input);
     let rows = (0..channels).flat_map(|c| {
-        let xs = &xs;
-        ys.iter().flat_map(move |y| {
-            xs.iter().map(move |x| {
-                let divisor = if count_padding { whole } else { (y.len() * x.len()) as f64 };
-                let at = |iy: u32, ix: u32| (c * height + iy) * width + ix;
-                y.iter()
-                    .flat_map(|(_, iy)| x.iter().map(move |(_, ix)| (at(*iy, *ix), 1.0 / divisor)))
-                    .collect()
-            })
+        taps.iter().map(move |taps| {
+            let divisor = if count_padding { whole } else { taps.len() as f64 };
+            taps.iter().map(|(_, i)| (c * positions + i, 1.0 / divisor)).collect()
         })
     });
-    SparseRows::from_rows((channels * height * width) as usize, rows)
+    SparseRows::from_rows((channels * positions) as usize, rows)
 }
 
 /// Input element of each output element of a view; `None` where it reads zero.

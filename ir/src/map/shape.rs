@@ -3,7 +3,7 @@
 //! Relies on nothing but the descriptors. Promises: every size that later stages allocate by is checked here,
 //! with exact arithmetic, so that no descriptor read from a file overflows or panics.
 
-use super::{Operator, Tensor, TensorId, Window};
+use super::{Operator, Tensor, TensorId, Window, feature_map};
 use crate::layout::LayoutError;
 use thiserror::Error;
 
@@ -120,8 +120,16 @@ pub(crate) fn tensor(tensors: &[Tensor], id: TensorId) -> Result<&Tensor, MapErr
 }
 
 impl Window {
-    /// Output height and width over an input of `size`, or why there are none.
-    pub fn output_size(&self, size: [u32; 2]) -> Result<[u32; 2], MapError> {
+    /// Whether it stays within planes: along the depth it is a point.
+    pub fn is_flat(&self) -> bool {
+        let along = |a: usize| {
+            [self.kernel[a], self.stride[a], self.dilation[a], self.pad_before[a], self.pad_after[a]]
+        };
+        along(0) == [1, 1, 1, 0, 0]
+    }
+
+    /// Output depth, height and width over an input of `size`, or why there are none.
+    pub fn output_size(&self, size: [u32; 3]) -> Result<[u32; 3], MapError> {
         let axis = |a: usize| {
             let (k, s, d) = (self.kernel[a], self.stride[a], self.dilation[a]);
             let padded = u64::from(size[a]) + u64::from(self.pad_before[a]) + u64::from(self.pad_after[a]);
@@ -133,7 +141,7 @@ impl Window {
             }
             Ok(((padded - reach) / u64::from(s)) as u32 + 1)
         };
-        Ok([axis(0)?, axis(1)?])
+        Ok([axis(0)?, axis(1)?, axis(2)?])
     }
 
     /// Input index that output `o` reads through kernel position `k` on `axis`, if inside `size`.
@@ -169,13 +177,13 @@ impl Operator {
             Operator::Convolution { input: shape, window, groups, weight } => {
                 reads(shape)?;
                 let out = convolution_channels(*shape, window, *groups, tensor(tensors, *weight)?)?;
-                let [h, w] = window.output_size([shape[1], shape[2]])?;
-                vec![out, h, w]
+                let [d, h, w] = window.output_size([shape[1], shape[2], shape[3]])?;
+                feature_map([out, d, h, w])
             }
             Operator::AveragePool { input: shape, window, .. } => {
                 reads(shape)?;
-                let [h, w] = window.output_size([shape[1], shape[2]])?;
-                vec![shape[0], h, w]
+                let [d, h, w] = window.output_size([shape[1], shape[2], shape[3]])?;
+                feature_map([shape[0], d, h, w])
             }
             Operator::Dense { weight } => {
                 let weight = filled(tensor(tensors, *weight)?, kind)?;
@@ -221,7 +229,7 @@ impl Operator {
 
 /// Output channels of a convolution whose weight fits its input.
 fn convolution_channels(
-    shape: [u32; 3],
+    shape: [u32; 4],
     window: &Window,
     groups: u32,
     weight: &Tensor,
@@ -232,11 +240,14 @@ fn convolution_channels(
         let reason = format!("{groups} groups over {} channels", shape[0]);
         return Err(MapError::Geometry { operator: kind, reason });
     }
-    let [kh, kw] = window.kernel;
     let inputs = shape[0] / groups;
+    let kernel = if window.is_flat() { &window.kernel[1..] } else { &window.kernel };
     match weight.shape[..] {
-        [out, i, h, w] if i == inputs && h == kh && w == kw && out.is_multiple_of(groups) => Ok(out),
-        _ => Err(weight_shape(weight, kind, format!("[a multiple of {groups}, {inputs}, {kh}, {kw}]"))),
+        [out, i, ref k @ ..] if i == inputs && k == kernel && out.is_multiple_of(groups) => Ok(out),
+        _ => {
+            let kernel = kernel.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            Err(weight_shape(weight, kind, format!("[a multiple of {groups}, {inputs}, {kernel}]")))
+        }
     }
 }
 

@@ -77,16 +77,16 @@ impl Relation {
             }
             Operator::Convolution { input, window, groups, weight } => {
                 let out = tensors.get(weight.0 as usize)?.shape[0];
-                let [h, w] = window.output_size([input[1], input[2]]).ok()?;
-                let mut factors = spatial(window, *input, [h, w]);
+                let [d, h, w] = window.output_size([input[1], input[2], input[3]]).ok()?;
+                let mut factors = spatial(window, *input, [d, h, w]);
                 factors.extend(channels(input[0], out, *groups));
-                (input.to_vec(), vec![out, h, w], factors)
+                (input.to_vec(), vec![out, d, h, w], factors)
             }
             Operator::AveragePool { input, window, .. } => {
-                let [h, w] = window.output_size([input[1], input[2]]).ok()?;
-                let mut factors = spatial(window, *input, [h, w]);
+                let [d, h, w] = window.output_size([input[1], input[2], input[3]]).ok()?;
+                let mut factors = spatial(window, *input, [d, h, w]);
                 factors.extend(channels(input[0], input[0], input[0]));
-                (input.to_vec(), vec![input[0], h, w], factors)
+                (input.to_vec(), vec![input[0], d, h, w], factors)
             }
         };
         if squeezed(&reads) != self.shape {
@@ -153,14 +153,14 @@ fn channels(inputs: u32, outputs: u32, groups: u32) -> Vec<Factor> {
     vec![Factor { input: Some(0), output: Some(0), pairs }]
 }
 
-fn spatial(window: &Window, input: [u32; 3], output: [u32; 2]) -> Vec<Factor> {
+fn spatial(window: &Window, input: [u32; 4], output: [u32; 3]) -> Vec<Factor> {
     let axis = |a: usize| {
         let taps = |o: u32| {
             (0..window.kernel[a]).filter_map(move |k| Some((window.source(a, o, k, input[a + 1])?, o)))
         };
         Factor { input: Some(a + 1), output: Some(a + 1), pairs: (0..output[a]).flat_map(taps).collect() }
     };
-    vec![axis(0), axis(1)]
+    (0..3).map(axis).collect()
 }
 
 fn is_reshape(input: &[u32], axes: &[ViewAxis]) -> bool {

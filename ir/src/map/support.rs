@@ -110,12 +110,18 @@ fn pairs_of(operator: &Operator, output: &[u32], composed: bool) -> u64 {
         Operator::AveragePool { input, window, .. } => (input, window, 1),
         _ => return output.iter().map(|d| u64::from(*d)).sum(),
     };
+    let channels = output.first().copied().unwrap_or(1);
     let product = |a: u32, b: u32| u64::from(a) * u64::from(b);
+    // A depth of 1 is left out.
+    let output = |a: usize| match output {
+        [_, height, width] => [1, *height, *width][a],
+        _ => output.get(a + 1).copied().unwrap_or(1),
+    };
     let axis = |a: usize| {
-        let out = output.get(a + 1).copied().unwrap_or(1);
+        let out = output(a);
         product(out, window.kernel[a]) + if composed { product(out, input[a + 1]) } else { 0 }
     };
-    product(output.first().copied().unwrap_or(1), own) + axis(0) + axis(1)
+    product(channels, own) + axis(0) + axis(1) + axis(2)
 }
 
 /// A set of residues modulo the slot count.

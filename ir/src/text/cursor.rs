@@ -139,12 +139,17 @@ impl<'a> Cursor<'a> {
 
     /// Two numbers with an `x` between, like `3x3`.
     pub(super) fn pair(&mut self) -> Result<[u32; 2], TextProblem> {
-        let first = self.number()?;
+        Ok([self.number_before_x()?, self.number()?])
+    }
+
+    /// A number and the `x` behind it.
+    pub(super) fn number_before_x(&mut self) -> Result<u32, TextProblem> {
+        let number = self.number()?;
         match self.rest.strip_prefix('x') {
             Some(after) => self.rest = after,
             None => return Err(self.expected("'x'")),
         }
-        Ok([first, self.number()?])
+        Ok(number)
     }
 
     /// A quoted string.

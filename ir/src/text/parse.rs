@@ -265,13 +265,13 @@ fn operator(c: &mut Cursor<'_>) -> Result<Operator, TextProblem> {
     let start = c.clone();
     match c.take_word() {
         "convolution" => {
-            let (input, window) = (c.array("three sizes", Cursor::number)?, window(c)?);
+            let (input, window) = windowed(c)?;
             c.expect("groups")?;
             let groups = c.number()?;
             Ok(Operator::Convolution { input, window, groups, weight: tensor_id(c, "weight")? })
         }
         "average_pool" => {
-            let (input, window) = (c.array("three sizes", Cursor::number)?, window(c)?);
+            let (input, window) = windowed(c)?;
             c.expect("padding")?;
             let count_padding =
                 c.choice("counted or uncounted", &[("counted", true), ("uncounted", false)])?;
@@ -311,13 +311,25 @@ fn view_axis(c: &mut Cursor<'_>) -> Result<ViewAxis, TextProblem> {
     Ok(ViewAxis { extent, input_axis, start, step: c.signed()? })
 }
 
-fn window(c: &mut Cursor<'_>) -> Result<Window, TextProblem> {
-    let mut pair = |what| {
-        c.expect(what)?;
-        c.pair()
+/// What a window slides over, and the window: sizes of an image have no depth.
+fn windowed(c: &mut Cursor<'_>) -> Result<([u32; 4], Window), TextProblem> {
+    let error = c.expected("three or four sizes");
+    let (input, volume) = match c.bracketed(Cursor::number)?[..] {
+        [channels, height, width] => ([channels, 1, height, width], false),
+        [channels, depth, height, width] => ([channels, depth, height, width], true),
+        _ => return Err(error),
     };
-    let (kernel, stride, dilation) = (pair("kernel")?, pair("stride")?, pair("dilation")?);
-    Ok(Window { kernel, stride, dilation, pad_before: pair("pad")?, pad_after: c.pair()? })
+    let mut sizes = |what: &str, flat| {
+        if !what.is_empty() {
+            c.expect(what)?;
+        }
+        let depth = if volume { c.number_before_x()? } else { flat };
+        let [height, width] = c.pair()?;
+        Ok([depth, height, width])
+    };
+    let (kernel, stride, dilation) = (sizes("kernel", 1)?, sizes("stride", 1)?, sizes("dilation", 1)?);
+    let window = Window { kernel, stride, dilation, pad_before: sizes("pad", 0)?, pad_after: sizes("", 0)? };
+    Ok((input, window))
 }
 
 fn range(c: &mut Cursor<'_>) -> Result<[f64; 2], TextProblem> {

@@ -125,11 +125,11 @@ fn map(f: &mut fmt::Formatter<'_>, k: usize, map: &LinearMap) -> fmt::Result {
 fn operator(f: &mut fmt::Formatter<'_>, operator: &Operator) -> fmt::Result {
     match operator {
         Operator::Convolution { input, window: w, groups, weight } => {
-            writeln!(f, "  convolution {input:?} {} groups {groups} weight t{}", window(w), weight.0)
+            writeln!(f, "  convolution {} groups {groups} weight t{}", windowed(*input, w), weight.0)
         }
         Operator::AveragePool { input, window: w, count_padding } => {
             let counted = if *count_padding { "counted" } else { "uncounted" };
-            writeln!(f, "  average_pool {input:?} {} padding {counted}", window(w))
+            writeln!(f, "  average_pool {} padding {counted}", windowed(*input, w))
         }
         Operator::Dense { weight } => writeln!(f, "  dense weight t{}", weight.0),
         Operator::View { input, axes } => {
@@ -147,15 +147,18 @@ fn operator(f: &mut fmt::Formatter<'_>, operator: &Operator) -> fmt::Result {
     }
 }
 
-fn window(w: &Window) -> String {
-    let pair = |p: [u32; 2]| format!("{}x{}", p[0], p[1]);
+/// What a window slides over, and the window: sizes of an image have no depth.
+fn windowed(input @ [channels, depth, height, width]: [u32; 4], w: &Window) -> String {
+    let flat = depth == 1 && w.is_flat();
+    let sizes = |[z, y, x]: [u32; 3]| if flat { format!("{y}x{x}") } else { format!("{z}x{y}x{x}") };
+    let shape = if flat { format!("{:?}", [channels, height, width]) } else { format!("{input:?}") };
     format!(
-        "kernel {} stride {} dilation {} pad {} {}",
-        pair(w.kernel),
-        pair(w.stride),
-        pair(w.dilation),
-        pair(w.pad_before),
-        pair(w.pad_after)
+        "{shape} kernel {} stride {} dilation {} pad {} {}",
+        sizes(w.kernel),
+        sizes(w.stride),
+        sizes(w.dilation),
+        sizes(w.pad_before),
+        sizes(w.pad_after)
     )
 }
 

@@ -280,9 +280,8 @@ fn large_maps_cost_their_size_once() {
         batch: 1,
     };
     let (input, output) = (b.layout(line(1 << 14)), b.layout(line((1 << 14) - (1 << 11) + 1)));
-    let (kernel, one) = ([1, 1 << 11], [1, 1]);
-    let window = Window { kernel, stride: one, dilation: one, pad_before: [0, 0], pad_after: [0, 0] };
-    let pool = Operator::AveragePool { input: [1, 1, 1 << 14], window, count_padding: false };
+    let window = Window { kernel: [1, 1, 1 << 11], ..Window::POINT };
+    let pool = Operator::AveragePool { input: [1, 1, 1, 1 << 14], window, count_padding: false };
     let map = b.map(LinearMap { operators: vec![pool], scale: 1.0, input, output, fold: vec![] });
     let x = b.input(crate::samples::input_spec("x", input)).unwrap()[0];
     let still = vec![KeyedStep { step: Step(0), key: None }];

@@ -54,7 +54,7 @@ fn tensor(name: &str, shape: &[u32]) -> Tensor {
 }
 
 fn unit_window() -> Window {
-    Window { kernel: [2, 2], stride: [2, 2], dilation: [1, 1], pad_before: [0, 0], pad_after: [0, 0] }
+    Window { kernel: [1, 2, 2], stride: [1, 2, 2], ..Window::POINT }
 }
 
 /// Maps with every kind of operator, all from the image (16 elements) to a vector of 4.
@@ -64,8 +64,8 @@ pub fn all_operators(builder: &mut CircuitBuilder, input: LayoutId, output: Layo
     let scale = builder.tensor(tensor("norm.scale", &[4]));
     let element = builder.tensor(tensor("mask", &[4]));
     let lists = [
-        vec![Operator::Convolution { input: [1, 4, 4], window: unit_window(), groups: 1, weight: conv }],
-        vec![Operator::AveragePool { input: [1, 4, 4], window: unit_window(), count_padding: true }],
+        vec![Operator::Convolution { input: [1, 1, 4, 4], window: unit_window(), groups: 1, weight: conv }],
+        vec![Operator::AveragePool { input: [1, 1, 4, 4], window: unit_window(), count_padding: true }],
         vec![
             Operator::Dense { weight: dense },
             Operator::AxisScale { shape: vec![4], axis: 0, factor: scale },
@@ -98,12 +98,12 @@ fn build_sample() -> Result<Circuit, LawError> {
         b.map(LinearMap { operators: vec![], scale: 1.0, input: vector, output: wide, fold: vec![] });
     b.origin("conv/1");
     // Row o of the image with its right neighbours, and with the row two below: diagonals 0, 1, 2 and 0, 8.
-    let window = Window { stride: [4, 1], ..unit_window() };
+    let window = Window { stride: [1, 4, 1], ..unit_window() };
     let taps = b.tensor(tensor("taps", &[1, 1, 1, 3]));
-    let row = Window { kernel: [1, 3], pad_after: [0, 2], ..window };
-    let row = Operator::Convolution { input: [1, 4, 4], window: row, groups: 1, weight: taps };
-    let below = Window { kernel: [2, 1], dilation: [2, 1], ..window };
-    let below = Operator::AveragePool { input: [1, 4, 4], window: below, count_padding: true };
+    let row = Window { kernel: [1, 1, 3], pad_after: [0, 0, 2], ..window };
+    let row = Operator::Convolution { input: [1, 1, 4, 4], window: row, groups: 1, weight: taps };
+    let below = Window { kernel: [1, 2, 1], dilation: [1, 2, 1], ..window };
+    let below = Operator::AveragePool { input: [1, 1, 4, 4], window: below, count_padding: true };
     let [row, below] = [row, below].map(|operator| {
         let fold = vec![digit(2, 256)];
         b.map(LinearMap { operators: vec![operator], scale: 0.5, input: image, output: vector, fold })

@@ -85,10 +85,13 @@ fn plan(
 }
 
 /// One random map as a plan, in a circuit of its own; with the map.
-pub fn one_plan(seed: u64) -> Option<(Circuit, LinearMap, Random, [u32; 3])> {
+pub fn one_plan(seed: u64) -> Option<(Circuit, LinearMap, Random, Vec<u32>)> {
     let mut random = Random(seed);
-    let shape = [random.pick(1, 4), random.pick(1, 6), random.pick(1, 6)];
-    let (operators, tensors) = random.operators(shape);
+    let shape = match random.chance(3) {
+        true => vec![random.pick(1, 3), random.pick(1, 3), random.pick(1, 4), random.pick(1, 4)],
+        false => vec![random.pick(1, 4), random.pick(1, 6), random.pick(1, 6)],
+    };
+    let (operators, tensors) = random.operators(&shape);
     let now = operators.iter().fold(shape.to_vec(), |now, o| o.output_shape(&now, &tensors).unwrap());
     let log_n = random.pick(8, 10);
     let mut builder = CircuitBuilder::new("one", parameters(log_n)).unwrap();

@@ -15,7 +15,7 @@ fn naive(operator: &Operator, x: &[f64], shape: &[u32], out: &[u32], tensors: &[
             window_sum(*input, out, window, |oc, ic, k| {
                 let per_in = input[0] / groups;
                 let same = oc / (out[0] / groups) == ic / per_in;
-                let at = (oc * per_in + ic % per_in) * window.kernel[0] * window.kernel[1] + k;
+                let at = (oc * per_in + ic % per_in) * window.kernel.iter().product::<u32>() + k;
                 if same { value(weight, at as usize) } else { 0.0 }
             })(x)
         }
@@ -24,7 +24,7 @@ fn naive(operator: &Operator, x: &[f64], shape: &[u32], out: &[u32], tensors: &[
             let sums = window_sum(*input, out, window, same)(x);
             let ones = vec![1.0; x.len()];
             let counts = window_sum(*input, out, window, same)(&ones);
-            let whole = f64::from(window.kernel[0] * window.kernel[1]);
+            let whole = f64::from(window.kernel.iter().product::<u32>());
             let mean =
                 |(s, n): (&f64, f64)| if n == 0.0 { 0.0 } else { s / if *count_padding { whole } else { n } };
             sums.iter().zip(counts).map(mean).collect()
@@ -63,31 +63,34 @@ fn naive(operator: &Operator, x: &[f64], shape: &[u32], out: &[u32], tensors: &[
     }
 }
 
-/// `y[oc,oy,ox] = Σ weight(oc, ic, k) · x[ic, …]` over windows.
+/// `y[oc,oz,oy,ox] = Σ weight(oc, ic, k) · x[ic, …]` over windows.
 fn window_sum<'a>(
-    [c, h, w]: [u32; 3],
+    [c, d, h, w]: [u32; 4],
     out: &'a [u32],
     window: &'a Window,
     weight: impl Fn(u32, u32, u32) -> f64 + 'a,
 ) -> impl Fn(&[f64]) -> Vec<f64> + 'a {
     move |x| {
         let mut y = vec![];
-        for (oc, oy, ox) in
-            (0..out[0]).flat_map(|a| (0..out[1]).flat_map(move |b| (0..out[2]).map(move |d| (a, b, d))))
-        {
+        let [out_depth, out_height, out_width] = match *out {
+            [_, height, width] => [1, height, width],
+            _ => [out[1], out[2], out[3]],
+        };
+        let [kd, kh, kw] = window.kernel;
+        for o in 0..out[0] * out_depth * out_height * out_width {
+            let (ox, oy, oz) = (o % out_width, o / out_width % out_height, o / out_width / out_height);
+            let (oz, oc) = (oz % out_depth, oz / out_depth);
             let mut sum = 0.0;
-            for ic in 0..c {
-                for (ky, kx) in (0..window.kernel[0]).flat_map(|a| (0..window.kernel[1]).map(move |b| (a, b)))
-                {
-                    let at = |o: u32, k: u32, a: usize| {
-                        i64::from(o * window.stride[a] + k * window.dilation[a])
-                            - i64::from(window.pad_before[a])
-                    };
-                    let (iy, ix) = (at(oy, ky, 0), at(ox, kx, 1));
-                    if iy >= 0 && ix >= 0 && iy < i64::from(h) && ix < i64::from(w) {
-                        let from = (ic * h + iy as u32) * w + ix as u32;
-                        sum += weight(oc, ic, ky * window.kernel[1] + kx) * x[from as usize];
-                    }
+            for k in 0..c * kd * kh * kw {
+                let (kx, ky, kz, ic) = (k % kw, k / kw % kh, k / kw / kh % kd, k / kw / kh / kd);
+                let at = |o: u32, k: u32, a: usize| {
+                    i64::from(o * window.stride[a] + k * window.dilation[a]) - i64::from(window.pad_before[a])
+                };
+                let (iz, iy, ix) = (at(oz, kz, 0), at(oy, ky, 1), at(ox, kx, 2));
+                let inside = |i: i64, size: u32| (0..i64::from(size)).contains(&i);
+                if inside(iz, d) && inside(iy, h) && inside(ix, w) {
+                    let from = ((ic * d + iz as u32) * h + iy as u32) * w + ix as u32;
+                    sum += weight(oc, ic, (kz * kh + ky) * kw + kx) * x[from as usize];
                 }
             }
             y.push(sum);
@@ -119,8 +122,11 @@ fn close(a: &[f64], b: &[f64]) -> bool {
 
 fn check(seed: u64) {
     let mut random = Random(seed);
-    let shape = [random.pick(1, 4), random.pick(1, 6), random.pick(1, 6)];
-    let (operators, tensors) = random.operators(shape);
+    let shape = match random.chance(3) {
+        true => vec![random.pick(1, 3), random.pick(1, 4), random.pick(1, 4), random.pick(1, 4)],
+        false => vec![random.pick(1, 4), random.pick(1, 6), random.pick(1, 6)],
+    };
+    let (operators, tensors) = random.operators(&shape);
     let x: Vec<f64> = (0..shape.iter().product()).map(|_| random.real()).collect();
     let (mut y, mut now) = (x.clone(), shape.to_vec());
     for operator in &operators {
@@ -256,16 +262,15 @@ fn an_output_that_a_map_does_not_reach_has_a_diagonal_of_zeros() {
 #[test]
 fn impossible_maps_are_errors() {
     let layout = plain_layout(&[1, 4, 4], 16);
-    let window =
-        Window { kernel: [5, 5], stride: [1, 1], dilation: [1, 1], pad_before: [0, 0], pad_after: [0, 0] };
+    let window = Window { kernel: [1, 5, 5], ..Window::POINT };
     let pool = |window, input| Operator::AveragePool { input, window, count_padding: true };
     let view = |axis| Operator::View { input: vec![16], axes: vec![axis] };
     let walk = ViewAxis { extent: 16, input_axis: Some(3), start: 0, step: 1 };
     let bad = [
-        pool(window, [1, 4, 4]),
-        pool(Window { kernel: [1, 1], stride: [0, 1], ..window }, [1, 4, 4]),
-        pool(Window { kernel: [1, 1], ..window }, [2, 4, 4]),
-        pool(Window { kernel: [1, 1], pad_before: [u32::MAX; 2], ..window }, [1, 4, 4]),
+        pool(window, [1, 1, 4, 4]),
+        pool(Window { kernel: [1; 3], stride: [1, 0, 1], ..window }, [1, 1, 4, 4]),
+        pool(Window { kernel: [1; 3], ..window }, [2, 1, 4, 4]),
+        pool(Window { kernel: [1; 3], pad_before: [u32::MAX; 3], ..window }, [1, 1, 4, 4]),
         Operator::Dense { weight: TensorId(9) },
         view(walk),
         view(ViewAxis { extent: u32::MAX, input_axis: Some(0), start: i64::MIN, step: i64::MAX }),

@@ -31,9 +31,8 @@ fn diagonals(stride: u32, pitch: u32, copied: bool, folded: bool) -> usize {
         true => (layout(&[(2, block), (2, pitch), (2, 1)], &[]), digits(&[(2, 4 * block), (2, 2 * block)])),
         false => (layout(&[(8, block)], &[]), vec![]),
     };
-    let window =
-        Window { kernel: [3; 2], stride: [1; 2], dilation: [1; 2], pad_before: [1; 2], pad_after: [1; 2] };
-    let operators = [Operator::Convolution { input: [8, 4, 4], window, groups: 1, weight: TensorId(0) }];
+    let window = Window { kernel: [1, 3, 3], pad_before: [0, 1, 1], pad_after: [0, 1, 1], ..Window::POINT };
+    let operators = [Operator::Convolution { input: [8, 1, 4, 4], window, groups: 1, weight: TensorId(0) }];
     let tensors = [Random(3).tensor(&[8, 8, 3, 3])];
     let map = PlacedMap { operators: &operators, scale: 1.0, input: &input, output: &output, fold: &fold };
     let support = Support::of(&map, &tensors).unwrap();
@@ -91,15 +90,15 @@ fn products_take_the_step_that_the_rule_names() {
         let output = random.layout(&shape, 512, false);
         let span = (output.addresses().iter().max().unwrap() + 1).next_power_of_two() as u32;
         let fold = if span < 512 { vec![Digit { extent: 2, stride: 256 }] } else { vec![] };
-        let window = Window {
-            kernel: [3; 2],
-            stride: [1; 2],
-            dilation: [1; 2],
-            pad_before: [1; 2],
-            pad_after: [1; 2],
-        };
+        let window =
+            Window { kernel: [1, 3, 3], pad_before: [0, 1, 1], pad_after: [0, 1, 1], ..Window::POINT };
         let weight = random.tensor(&[shape[0], shape[0], 3, 3]);
-        let operators = [Operator::Convolution { input: shape, window, groups: 1, weight: TensorId(0) }];
+        let operators = [Operator::Convolution {
+            input: [shape[0], 1, shape[1], shape[2]],
+            window,
+            groups: 1,
+            weight: TensorId(0),
+        }];
         compared += compare(&operators, [&input, &output], &fold, &[weight]);
     }
     // 32 copies between by 32 folds are as many candidates as misfits decide among; 64 are more.

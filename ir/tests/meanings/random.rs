@@ -81,24 +81,28 @@ impl Random {
         Layout { shape: shape.to_vec(), slots, ciphertexts, axes, replicas, gap: Gap::Zero, batch: 1 }
     }
 
-    fn window(&mut self, h: u32, w: u32) -> Window {
+    /// Flat where there is no depth, as often as not.
+    fn window(&mut self, [d, h, w]: [u32; 3]) -> Window {
         let mut axis = |size: u32| {
             let (k, d) = (self.pick(1, 3.min(size)), self.pick(1, 2));
             let d = if d * (k - 1) < size { d } else { 1 };
             (k, self.pick(1, 2), d, self.pick(0, 2), self.pick(0, 2))
         };
-        let (y, x) = (axis(h), axis(w));
+        let (mut z, y, x) = (axis(d), axis(h), axis(w));
+        if d == 1 && self.chance(2) {
+            z = (1, 1, 1, 0, 0);
+        }
         Window {
-            kernel: [y.0, x.0],
-            stride: [y.1, x.1],
-            dilation: [y.2, x.2],
-            pad_before: [y.3, x.3],
-            pad_after: [y.4, x.4],
+            kernel: [z.0, y.0, x.0],
+            stride: [z.1, y.1, x.1],
+            dilation: [z.2, y.2, x.2],
+            pad_before: [z.3, y.3, x.3],
+            pad_after: [z.4, y.4, x.4],
         }
     }
 
-    /// One or two operators over `[c, h, w]`, with their weights.
-    pub fn operators(&mut self, shape: [u32; 3]) -> (Vec<Operator>, Vec<Tensor>) {
+    /// One to three operators over `[c, h, w]` or `[c, d, h, w]`, with their weights.
+    pub fn operators(&mut self, shape: &[u32]) -> (Vec<Operator>, Vec<Tensor>) {
         let (mut operators, mut tensors) = (vec![], vec![]);
         let mut now = shape.to_vec();
         for _ in 0..self.pick(1, 3) {
@@ -115,18 +119,22 @@ impl Random {
             TensorId(tensors.len() as u32 - 1)
         };
         let elements: u32 = now.iter().product();
+        let volume = match *now {
+            [c, h, w] => Some([c, 1, h, w]),
+            [c, d, h, w] => Some([c, d, h, w]),
+            _ => None,
+        };
         match (self.pick(0, 6), now) {
-            (0 | 1, &[c, h, w]) => {
+            (0..=2, _) if let Some(input @ [c, d, h, w]) = volume => {
+                let window = self.window([d, h, w]);
+                if self.chance(3) {
+                    return Operator::AveragePool { input, window, count_padding: self.chance(2) };
+                }
                 let groups = if self.chance(3) { c } else { 1 };
-                let window = self.window(h, w);
-                let [kh, kw] = window.kernel;
-                let out = groups * self.pick(1, 3);
-                let weight = add(self.tensor(&[out, c / groups, kh, kw]));
-                Operator::Convolution { input: [c, h, w], window, groups, weight }
-            }
-            (2, &[c, h, w]) => {
-                let window = self.window(h, w);
-                Operator::AveragePool { input: [c, h, w], window, count_padding: self.chance(2) }
+                let mut shape = vec![groups * self.pick(1, 3), c / groups];
+                shape.extend(&window.kernel[usize::from(window.is_flat())..]);
+                let weight = add(self.tensor(&shape));
+                Operator::Convolution { input, window, groups, weight }
             }
             (3, &[c, h, w]) => {
                 // Transpose, crop and pad at once.

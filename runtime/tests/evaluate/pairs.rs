@@ -114,7 +114,7 @@ fn circuit(random: &mut Random) -> Option<Circuit> {
     let mut b = builder();
     let slots = b.circuit().slots() as u32;
     let shape = [random.pick(1, 4), random.pick(1, 6), random.pick(1, 6)];
-    let (operators, tensors) = random.operators(shape);
+    let (operators, tensors) = random.operators(&shape);
     let now = operators.iter().fold(shape.to_vec(), |now, o| o.output_shape(&now, &tensors).unwrap());
     for (k, tensor) in tensors.into_iter().enumerate() {
         assert_eq!(b.tensor(tensor).0 as usize, k, "random tensors differ");

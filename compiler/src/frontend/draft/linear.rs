@@ -8,7 +8,7 @@
 use super::{Draft, DraftKind, TensorRef, node_shape, reading, size};
 use crate::graph::Kind;
 use crate::graph::evaluate;
-use cipherloom_ir::{Operator, TensorId, ViewAxis};
+use cipherloom_ir::{Operator, TensorId, ViewAxis, feature_map};
 
 /// Parts of a linear node.
 #[derive(Clone)]
@@ -264,25 +264,37 @@ fn composed(first: &Operator, second: &Operator) -> Option<Operator> {
             complete.then(|| Operator::View { input: input.clone(), axes })
         }
         Operator::Convolution { input: padded, window, groups, weight } => {
-            let [channels, rows, columns] = axes[..] else { return None };
-            if input.len() != 3 {
+            let extents: Vec<u32> = axes.iter().map(|a| a.extent).collect();
+            let plain = |(k, a): (usize, &ViewAxis)| a.input_axis == Some(k as u32) && a.step == 1;
+            let aligned = input.len() == axes.len() && axes.iter().enumerate().all(plain);
+            if !aligned || extents != feature_map(*padded) {
                 return None;
             }
-            let plain = |a: &ViewAxis, k: u32| a.input_axis == Some(k) && a.step == 1;
-            let whole = channels.start == 0 && channels.extent == input[0];
-            let aligned = plain(&channels, 0) && plain(&rows, 1) && plain(&columns, 2);
-            let outward = [(rows, 1), (columns, 2)].map(|(a, k): (ViewAxis, usize)| {
-                let before = u32::try_from(-a.start).ok()?;
-                Some((before, a.extent.checked_sub(before + input[k])?))
-            });
-            let [Some((top, bottom)), Some((left, right))] = outward else { return None };
-            if !(whole && aligned) || *padded != [channels.extent, rows.extent, columns.extent] {
-                return None;
-            }
+            let flat = window.is_flat();
             let mut window = *window;
-            window.pad_before = [window.pad_before[0] + top, window.pad_before[1] + left];
-            window.pad_after = [window.pad_after[0] + bottom, window.pad_after[1] + right];
-            let input = [input[0], input[1], input[2]];
+            // An image has no axis for its depth.
+            let first = 4 - axes.len();
+            for (k, a) in axes.iter().enumerate() {
+                let before = u32::try_from(-a.start).ok()?;
+                let after = a.extent.checked_sub(before + input[k])?;
+                match (k + first).checked_sub(1).filter(|_| k > 0) {
+                    Some(axis) => {
+                        window.pad_before[axis] += before;
+                        window.pad_after[axis] += after;
+                    }
+                    None if (before, after) == (0, 0) => {}
+                    None => return None,
+                }
+            }
+            let input = match input[..] {
+                [channels, height, width] => [channels, 1, height, width],
+                [channels, depth, height, width] => [channels, depth, height, width],
+                _ => return None,
+            };
+            // The weight of a flat window has no axis for the depth.
+            if window.is_flat() != flat {
+                return None;
+            }
             Some(Operator::Convolution { input, window, groups: *groups, weight: *weight })
         }
         _ => None,

@@ -20,10 +20,6 @@ pub(super) const MAX_POSITIONS: usize = 1 << 20;
 /// What one output position reads.
 pub(super) type Row = Vec<(usize, f64)>;
 
-/// The window of a 1x1 convolution.
-pub(super) const ONE: Window =
-    Window { kernel: [1; 2], stride: [1; 2], dilation: [1; 2], pad_before: [0; 2], pad_after: [0; 2] };
-
 /// Rows that copy the listed input positions; `None` leaves zero.
 pub(super) fn copies(positions: &[Option<usize>]) -> Vec<Row> {
     positions.iter().map(|p| p.iter().map(|p| (*p, 1.0)).collect()).collect()
@@ -86,8 +82,12 @@ fn over_columns(draft: &mut Draft, x: &TensorRef, rows: usize, matrix: Vec<f64>)
         return draft.apply(x, Operator::Dense { weight }, vec![1, rows, 1]);
     }
     let weight = draft.weights(vec![size(rows), size(inner), 1, 1], narrow(matrix));
-    let input = [size(inner), 1, size(columns)];
-    draft.apply(x, Operator::Convolution { input, window: ONE, groups: 1, weight }, vec![1, rows, columns])
+    let input = [size(inner), 1, 1, size(columns)];
+    draft.apply(
+        x,
+        Operator::Convolution { input, window: Window::POINT, groups: 1, weight },
+        vec![1, rows, columns],
+    )
 }
 
 /// Start and step of rows that copy positions at equal distances; rows without any are padding outside.

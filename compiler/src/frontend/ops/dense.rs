@@ -2,7 +2,6 @@
 //!
 //! One row times a matrix is a dense map; several rows are a 1×1 convolution over the rows.
 
-use super::along::ONE;
 use super::view::{broadcast, permuted};
 use super::window::bounded_weight;
 use super::{EXPORT_AGAIN, Lowered, arithmetic};
@@ -11,7 +10,7 @@ use crate::frontend::draft::linear::narrow;
 use crate::frontend::draft::{TensorRef, size};
 use crate::frontend::error::{Refusal, refuse};
 use crate::frontend::reference::Constant;
-use cipherloom_ir::Operator;
+use cipherloom_ir::{Operator, Window};
 
 /// Swaps the axes of a matrix.
 fn transposed(matrix: &Constant) -> Constant {
@@ -73,8 +72,8 @@ fn over_columns(
     let (outputs, inner, columns) = (weight.shape[0], weight.shape[1], x.shape[2]);
     let shape = vec![size(outputs), size(inner), 1, 1];
     let weight = call.draft.named_weights(name, shape, narrow(weight.values));
-    let input = [size(inner), 1, size(columns)];
-    let operator = Operator::Convolution { input, window: ONE, groups: 1, weight };
+    let input = [size(inner), 1, 1, size(columns)];
+    let operator = Operator::Convolution { input, window: Window::POINT, groups: 1, weight };
     Ok(call.draft.apply(x, operator, vec![1, outputs, columns]))
 }
 
@@ -150,8 +149,8 @@ fn by_batch(call: &mut Call<'_>, x: &TensorRef, w: Constant, name: String) -> Re
         .flat_map(|m| (0..outputs).flat_map(move |o| (0..inner).map(move |i| m[i * outputs + o])));
     let shape = vec![size(count * outputs), size(inner), 1, 1];
     let weight = call.draft.named_weights(name, shape, narrow(values.collect()));
-    let input = [size(count * inner), 1, size(rows)];
-    let operator = Operator::Convolution { input, window: ONE, groups: size(count), weight };
+    let input = [size(count * inner), 1, 1, size(rows)];
+    let operator = Operator::Convolution { input, window: Window::POINT, groups: size(count), weight };
     let y = call.draft.apply(&turned, operator, vec![count, outputs, rows]);
     let shape = [&batch[..], &[rows, outputs]].concat();
     Ok(permuted(call.draft, &y, &[0, 2, 1])?.reshaped(shape))

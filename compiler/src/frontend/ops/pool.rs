@@ -1,7 +1,7 @@
 //! Average pools.
 //!
 //! A mean over a window is the product of means along its axes, divisors included; where the divisor is not the same for all
-//! windows of an image, or there are three spatial axes, the axes are taken one by one.
+//! windows of an image, the axes are taken one by one.
 
 use super::along::{Row, along};
 use super::reduce::mean_over;
@@ -25,31 +25,31 @@ pub(in crate::frontend) fn average(call: &mut Call<'_>) -> Lowered {
         return refuse("one of its windows holds padding only", EXPORT_AGAIN);
     }
     let mut y = x;
-    let along_first = if uniform(&geometry, includes) { 3 - rank..1 } else { 3 - rank..3 };
+    let along_first = if uniform(&geometry, includes) { 0..0 } else { 3 - rank..3 };
     for k in along_first {
         let rows = means(&geometry.axes[k], includes);
         y = along(call.draft, &y, k + rank - 1, &rows)?;
         geometry.axes[k] = Axis { extent: geometry.axes[k].outputs(), ..Axis::NONE };
     }
     let window = geometry.window();
-    if window.kernel == [1; 2] && window.stride == [1; 2] {
+    if window.kernel == [1; 3] && window.stride == [1; 3] {
         return Ok(Value::Tensor(y));
     }
     // The part of a window beyond the padding (ceil_mode) is never counted.
-    let padded = window.pad_before != [0; 2] || window.pad_after != [0; 2];
+    let padded = window.pad_before != [0; 3] || window.pad_after != [0; 3];
     let count_padding = !padded || includes && geometry.axes.iter().all(|a| a.overhang == 0);
-    let operator = Operator::AveragePool { input: geometry.image(), window, count_padding };
+    let operator = Operator::AveragePool { input: geometry.volume(), window, count_padding };
     let shape = geometry.output(geometry.channels);
     Ok(Value::Tensor(call.draft.apply(&y, operator, shape)))
 }
 
-/// Whether height and width are a pool with one rule for its divisors.
+/// Whether all axes are a pool with one rule for its divisors.
 fn uniform(geometry: &Geometry, includes: bool) -> bool {
-    let flat = &geometry.axes[1..];
-    let overhang = flat.iter().any(|a| a.overhang > 0);
-    let pads = flat.iter().any(|a| a.pads != [0; 2]);
+    let axes = &geometry.axes;
+    let overhang = axes.iter().any(|a| a.overhang > 0);
+    let pads = axes.iter().any(|a| a.pads != [0; 2]);
     let outside = |a: &Axis| a.pads[0] >= a.span() || a.pads[1] + a.overhang >= a.span();
-    !(includes && overhang && pads || flat.iter().any(outside))
+    !(includes && overhang && pads || axes.iter().any(outside))
 }
 
 /// The mean along one axis.

@@ -52,21 +52,19 @@ pub(super) fn mean_over(draft: &mut Draft, x: &TensorRef, axes: Range<usize>) ->
     let count = |part: &[usize]| size(part.iter().product());
     let (before, behind) = (count(&x.shape[..axes.start]), count(&x.shape[axes.end..]));
     let reduced = &x.shape[axes.clone()];
-    // Two last axes are the image's own; other runs are its columns, or rows of whatever stands behind.
-    let (input, kernel) = match reduced {
-        [height, width] if behind == 1 => {
-            let kernel = [size(*height), size(*width)];
-            ([before, kernel[0], kernel[1]], kernel)
-        }
-        _ if behind == 1 => ([before, 1, count(reduced)], [1, count(reduced)]),
-        _ => ([before, count(reduced), behind], [count(reduced), 1]),
+    // Two or three last axes are the image's own; other runs are its columns, or rows of whatever stands behind.
+    let (kernel, columns) = match *reduced {
+        [depth, height, width] if behind == 1 => ([depth, height, width].map(size), 1),
+        [height, width] if behind == 1 => ([1, size(height), size(width)], 1),
+        _ if behind == 1 => ([1, 1, count(reduced)], 1),
+        _ => ([1, count(reduced), 1], behind),
     };
+    let input = [before, kernel[0], kernel[1], kernel[2] * columns];
     let mut shape = x.shape.clone();
     shape[axes].fill(1);
-    if kernel == [1; 2] {
+    if kernel == [1; 3] {
         return x.reshaped(shape);
     }
-    let none = [0; 2];
-    let window = Window { kernel, stride: [1; 2], dilation: [1; 2], pad_before: none, pad_after: none };
+    let window = Window { kernel, ..Window::POINT };
     draft.apply(x, Operator::AveragePool { input, window, count_padding: true }, shape)
 }

@@ -110,14 +110,13 @@ pub(in crate::frontend) fn convolution(call: &mut Call<'_>) -> Lowered {
     let name = call.operand_name(1);
     let weight = call.draft.named_weights(name, dims, narrow(values));
     let window = Window {
-        kernel: [size(rows.taps), size(columns.taps)],
-        stride: [1; 2],
-        dilation: [1; 2],
-        pad_before: [rows.padding[0], columns.padding[0]],
-        pad_after: [rows.padding[1], columns.padding[1]],
+        kernel: [1, size(rows.taps), size(columns.taps)],
+        pad_before: [0, rows.padding[0], columns.padding[0]],
+        pad_after: [0, rows.padding[1], columns.padding[1]],
+        ..Window::POINT
     };
     let groups = size(geometry.batch * groups);
-    let operator = Operator::Convolution { input: geometry.image(), window, groups, weight };
+    let operator = Operator::Convolution { input: geometry.planes(), window, groups, weight };
     let y = call.draft.apply(&x, operator, vec![1, planes, rows.each, columns.each]);
     let y = interleaved(call, &y, [sh, sw], [&rows, &columns])?;
     Ok(Value::Tensor(biased(call, y.reshaped(shape), out_channels)?))

@@ -1,7 +1,7 @@
 //! Sliding windows: geometry from attributes (also for pools), and Conv.
 //!
-//! Kernels have two spatial axes and one image. One spatial axis is an image with a height of 1; of three, the depth becomes
-//! part of the channels; so does a batch, in groups of its own. Nothing moves for that: data are row-major.
+//! Kernels have three spatial axes: an image has a depth of 1, a signal a height of 1 too. A batch becomes part of the channels,
+//! in groups of its own. Nothing moves for that: data are row-major.
 
 use super::{EXPORT_AGAIN, Lowered, holds};
 use crate::frontend::call::{Call, Value};
@@ -9,7 +9,7 @@ use crate::frontend::draft::{TensorRef, linear::narrow, size};
 use crate::frontend::error::{Refusal, refuse};
 use cipherloom_ir::{Operator, Window};
 
-/// Largest weight that depth or a batch may make, in entries.
+/// Largest weight that a batch, or the depth of a transposed convolution, may make, in entries.
 const MAX_WEIGHT: usize = 1 << 24;
 
 /// Positions that all windows read along one axis, at most.
@@ -71,21 +71,26 @@ impl Geometry {
         [self.batch, channels].into_iter().chain(spatial).collect()
     }
 
-    /// The operand as an image: batch, channels and depth are its channels.
-    pub fn image(&self) -> [u32; 3] {
+    /// The operand as a volume: batch and channels are its channels.
+    pub fn volume(&self) -> [u32; 4] {
         let [depth, height, width] = self.axes.map(|a| a.extent);
-        [size(self.batch * self.channels) * depth, height, width]
+        [size(self.batch * self.channels), depth, height, width]
     }
 
-    /// Windows over height and width.
+    /// The operand as an image: the depth belongs to the channels too.
+    pub fn planes(&self) -> [u32; 4] {
+        let [channels, depth, height, width] = self.volume();
+        [channels * depth, 1, height, width]
+    }
+
+    /// The windows.
     pub fn window(&self) -> Window {
-        let pair = |f: fn(&Axis) -> u32| [f(&self.axes[1]), f(&self.axes[2])];
         Window {
-            kernel: pair(|a| a.kernel),
-            stride: pair(|a| a.stride),
-            dilation: pair(|a| a.dilation),
-            pad_before: pair(|a| a.pads[0]),
-            pad_after: pair(|a| a.pads[1] + a.overhang),
+            kernel: self.axes.map(|a| a.kernel),
+            stride: self.axes.map(|a| a.stride),
+            dilation: self.axes.map(|a| a.dilation),
+            pad_before: self.axes.map(|a| a.pads[0]),
+            pad_after: self.axes.map(|a| a.pads[1] + a.overhang),
         }
     }
 }
@@ -207,7 +212,7 @@ pub(super) fn groups(call: &Call<'_>, channels: &[usize]) -> Result<usize, Refus
     Ok(groups as usize)
 }
 
-/// Refuses a weight that depth or a batch makes too large.
+/// Refuses a weight that a batch, or a depth, makes too large.
 pub(super) fn bounded_weight(entries: &[usize]) -> Result<(), Refusal> {
     let total = entries.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
     match total.filter(|n| *n <= MAX_WEIGHT) {
@@ -240,38 +245,17 @@ pub(in crate::frontend) fn convolution(call: &mut Call<'_>) -> Lowered {
     }
     let geometry = geometry(call, &x, &kernel)?;
     holds(&geometry.output(out_channels))?;
-    let (window, depth) = (geometry.window(), geometry.axes[0]);
-    let (deep_in, deep_out) = (depth.extent as usize, depth.outputs() as usize);
-    let area = (window.kernel[0] * window.kernel[1]) as usize;
-    let whole = [geometry.batch * out_channels * deep_out, group_in * deep_in, area];
-    let values = if geometry.batch == 1 && geometry.rank < 3 {
-        weight.values
-    } else {
-        bounded_weight(&whole)?;
-        let mut values = vec![0.0; whole.iter().product()];
-        let mut plane = 0;
-        for (out, to) in (0..geometry.batch * out_channels).flat_map(|o| (0..deep_out).map(move |d| (o, d))) {
-            for tap in 0..depth.kernel {
-                let from = depth.position(to as u32, tap);
-                if !(0..deep_in as i64).contains(&from) {
-                    continue;
-                }
-                for i in 0..group_in {
-                    let source =
-                        ((out % out_channels * group_in + i) * depth.kernel as usize + tap as usize) * area;
-                    let target = (plane * group_in * deep_in + i * deep_in + from as usize) * area;
-                    values[target..target + area].copy_from_slice(&weight.values[source..source + area]);
-                }
-            }
-            plane += 1;
-        }
-        values
-    };
-    let shape = vec![size(whole[0]), size(whole[1]), window.kernel[0], window.kernel[1]];
+    let window = geometry.window();
+    // Every image of a batch has the same weights.
+    let own = [out_channels, group_in, window.kernel.iter().product::<u32>() as usize];
+    bounded_weight(&[geometry.batch, own[0], own[1], own[2]])?;
+    let values = weight.values.repeat(geometry.batch);
+    let mut shape = vec![size(geometry.batch * out_channels), size(group_in)];
+    shape.extend(&window.kernel[usize::from(window.is_flat())..]);
     let name = call.operand_name(1);
     let weight = call.draft.named_weights(name, shape, narrow(values));
     let groups = size(geometry.batch * groups);
-    let operator = Operator::Convolution { input: geometry.image(), window, groups, weight };
+    let operator = Operator::Convolution { input: geometry.volume(), window, groups, weight };
     let y = call.draft.apply(&x, operator, geometry.output(out_channels));
     Ok(Value::Tensor(biased(call, y, out_channels)?))
 }
