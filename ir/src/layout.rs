@@ -151,6 +151,7 @@ impl Layout {
         }
         // The last digit is the least significant one.
         let mut rest: Vec<Digit> = self.axes.concat();
+        rest.retain(|digit| digit.extent > 1);
         let mut axes = vec![Vec::new(); shape.len()];
         for axis in (first(shape) + 1..shape.len()).rev() {
             let mut size = shape[axis];

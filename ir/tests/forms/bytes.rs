@@ -1,6 +1,6 @@
 //! Files: they come back equal, and damaged, foreign or greedy ones are refused.
 
-use crate::samples::{from_choices, sample, verify};
+use crate::samples::{from_choices, sample, verify, volumes};
 use cipherloom_ir::container::{
     Container, ContainerError, ContainerReader, ContainerWriter, Kind, MAX_SECTIONS,
 };
@@ -31,6 +31,8 @@ fn files_come_back_equal() {
     let manifest = Manifest::of(&sample).unwrap();
     assert_eq!(manifest.circuit, sample.digest());
     assert_eq!(Manifest::from_bytes(&manifest.to_bytes()).unwrap(), manifest);
+    let volumes = volumes();
+    assert_eq!(Circuit::from_bytes(&volumes.to_bytes()).unwrap(), volumes);
 }
 
 #[test]

@@ -218,6 +218,29 @@ pub fn draft() -> Circuit {
     build().expect("the draft obeys the laws")
 }
 
+/// A draft whose table of maps has windows over volumes: 16 elements to a vector of 4.
+pub fn volumes() -> Circuit {
+    let build = || -> Result<Circuit, LawError> {
+        let mut b = CircuitBuilder::new("volumes", parameters())?;
+        let input = b.layout(image_layout().reshaped(&[1, 4, 2, 2]).expect("16 elements"));
+        let output = b.layout(vector_layout(4, Gap::Junk));
+        let weight = b.tensor(tensor("conv3.weight", &[1, 1, 2, 1, 2]));
+        let deep = Window { kernel: [2, 1, 2], stride: [2, 1, 1], ..Window::POINT };
+        // Flat, over two planes.
+        let flat = Window { kernel: [1, 2, 2], stride: [1, 2, 2], ..Window::POINT };
+        for operator in [
+            Operator::Convolution { input: [1, 4, 2, 2], window: deep, groups: 1, weight },
+            Operator::AveragePool { input: [2, 2, 2, 2], window: flat, count_padding: true },
+        ] {
+            b.map(LinearMap { operators: vec![operator], scale: 1.0, input, output, fold: vec![] });
+        }
+        let x = b.input(input_spec("volume", input))?;
+        b.output(sample_output("out", input, x, &[]))?;
+        Ok(b.finish())
+    };
+    build().expect("the draft obeys the laws")
+}
+
 /// A circuit from a list of choices: each pair of numbers picks an operation and its operands; what breaks a law
 /// is left out.
 pub fn from_choices(choices: &[(u8, u16)]) -> Circuit {

@@ -1,6 +1,6 @@
 //! Printing and parsing.
 
-use crate::samples::{draft, from_choices, sample};
+use crate::samples::{draft, from_choices, sample, volumes};
 use cipherloom_ir::*;
 use proptest::prelude::*;
 
@@ -21,6 +21,9 @@ fn parsing_inverts_printing() {
     let sample = sample();
     let text = sample.to_text();
     assert_eq!(Circuit::from_text(&text, &sample.tensors), Ok(sample));
+    let volumes = volumes();
+    insta::assert_snapshot!("volumes", volumes.to_text());
+    assert_eq!(Circuit::from_text(&volumes.to_text(), &volumes.tensors), Ok(volumes));
 }
 
 #[test]
