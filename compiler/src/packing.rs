@@ -139,8 +139,12 @@ fn input_state(target: &Target<'_>, id: NodeId) -> Result<State, CompileError> {
         Packing::Multiplexed => node.shape.clone(),
         _ => read_as(target.graph, id),
     };
-    let placed = layouts::input(&node.shape, &image, target.slots);
-    if placed.grid.is_some_and(|g| g.block > target.slots) {
+    let mut placed = layouts::input(&node.shape, &image, target.slots);
+    let beyond = placed.grid.is_some_and(|g| g.block > target.slots);
+    if beyond && layouts::volume_of(&image).is_some_and(|[_, depth, ..]| depth > 1) {
+        // Plane after plane, each of which may fit.
+        placed = Placed { grid: None, ..layouts::contiguous(&node.shape, target.slots) };
+    } else if beyond {
         return Err(CompileError::Unsupported {
             stage: "packing",
             tensor: node.name.clone(),

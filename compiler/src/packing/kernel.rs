@@ -131,7 +131,7 @@ pub fn candidates(input: &Placed, operators: &[Operator], shape: &[u32]) -> Vec<
 /// Shape, grid and pixels of a map's output that stands on the grid of its input; `None` where it is no feature map.
 fn feature_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Option<([u32; 4], Grid, Pixels)> {
     let volume = volume_of(shape)?;
-    let grid = input.grid?;
+    let grid = input.grid.filter(|grid| grid.block <= input.layout.slots)?;
     let pixels = match volume_read(operators).map(feature_map) {
         Some(read) if read != input.layout.shape => Pixels::of(&input.layout.reshaped(&read)?, grid),
         _ => Pixels::of(&input.layout, grid),
