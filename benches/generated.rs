@@ -1,4 +1,4 @@
-//! Twenty networks in the styles of exporters and model zoos: how far their circuits are from the files, and encrypted answers
+//! Twenty networks in the styles of exporters and model zoos, and two over recordings: how far their circuits are from the files, and encrypted answers
 //! from the circuits.
 //!
 //! `cargo bench --bench generated -- [NETWORK] [--record]`; rows `generated_NETWORK` go to `benches/results/generated.json`. A value is the
@@ -26,7 +26,7 @@ use serde_json::json;
 fn main() {
     let arguments = Arguments::parse();
     let mut rows = Vec::new();
-    for network in small::all() {
+    for network in small::all().into_iter().chain(small::recordings()) {
         let name = format!("generated_{}", network.name.replace('-', "_"));
         if !arguments.wants(&name) {
             continue;

@@ -1,4 +1,4 @@
-//! The shipped networks, end to end by the command: one process compiles, makes keys and encrypts, another one
+//! The shipped networks and the generated ones over recordings, end to end by the command: one process compiles, makes keys and encrypts, another one
 //! evaluates (its time and peak memory are the rows), a third decrypts.
 //!
 //! Rows `.._batch_image_s` are an image's share of an evaluation that classifies several, with what that gains over
@@ -15,7 +15,15 @@
 mod command;
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
+#[allow(dead_code, reason = "the writer of the tests writes more kinds of files")]
+#[path = "../compiler/tests/frontend/onnx.rs"]
+mod onnx;
+#[allow(dead_code, reason = "the small ones are for tests")]
+#[path = "../models/generate/small.rs"]
+mod small;
 
+use cipherloom::Model;
+use cipherloom::data::{Sample, Values};
 use command::command;
 use harness::{Arguments, Row, root};
 use serde_json::{Value, json};
@@ -38,6 +46,12 @@ fn main() {
         let wanted = [run, gib].map(|name| arguments.wants(&name));
         if wanted.contains(&true) {
             rows.extend(network(model, threads, repeat, 1));
+        }
+    }
+    for recording in small::recordings() {
+        let [run, gib] = ["run_s", "run_gib"].map(|what| format!("{}_{what}", recording.name));
+        if [run, gib].iter().any(|name| arguments.wants(name)) {
+            rows.extend(recorded(&recording));
         }
     }
     for (model, batch) in BATCHES {
@@ -63,61 +77,103 @@ fn batched(model: &str, name: String, batch: usize) -> Row {
     Row { name, value, unit: "s", threads: 1, more }
 }
 
-/// Time and memory of an evaluation of `batch` images.
+/// Time and memory of an evaluation of `batch` images of a shipped network, which it takes for their digits.
 fn network(model: &str, threads: usize, repeat: usize, batch: usize) -> Vec<Row> {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let at = |name: &str| folder.path().join(name).display().to_string();
     let onnx = root().join(format!("models/{model}.onnx")).display().to_string();
     let images = root().join("models/samples").display().to_string();
-    let (loom, manifest) = (at("m.loom"), at("m.manifest"));
-    let batch_text = batch.to_string();
-    let compiled = command(&["compile", &onnx, "-o", &loom, "--manifest", &manifest, "--batch", &batch_text]);
-    command(&["keygen", &manifest, "--secret", &at("secret"), "--keys", &at("keys")]);
-    let secret = at("secret");
-    command(&["encrypt", &manifest, "--secret", &secret, &images, "--index", "1", "-o", &at("in")]);
-    let run = command(&[
-        "run",
-        &loom,
-        "--keys",
-        &at("keys"),
-        &at("in"),
-        "-o",
-        &at("out"),
-        "--threads",
-        &threads.to_string(),
-        "--repeat",
-        &repeat.to_string(),
-    ]);
-    let answer = command(&["decrypt", &manifest, "--secret", &at("secret"), &at("out")]);
-    let number = |v: &Value, path: &str| {
-        v.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} in {v}"))
+    let case =
+        Case { name: model.replace('-', "_"), onnx, input: vec![images, "--index".into(), "1".into()] };
+    let (rows, classes) = case.measured(threads, repeat, batch);
+    let digits: Vec<u64> = (1..=batch as u64).collect();
+    assert_eq!(classes, digits, "{model} takes a sample for another digit");
+    rows
+}
+
+/// Time and memory of an evaluation of a random recording, whose class is that of the file.
+fn recorded(recording: &small::Network) -> Vec<Row> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (onnx, array) = (folder.path().join("model.onnx"), folder.path().join("recording.npy"));
+    std::fs::write(&onnx, recording.bytes()).expect("the folder is writable");
+    let elements: i64 = recording.input.iter().product();
+    let values: Vec<f32> = onnx::random(elements as usize, 1).into_iter().map(|v| v + 0.5).collect();
+    std::fs::write(&array, npy(&recording.input, &values)).expect("the folder is writable");
+    let scores =
+        Model::open(&onnx).unwrap().clear_scores(&Sample { values: Values::Floats(values) }).unwrap();
+    let wanted = (0..scores.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap();
+    let case = Case {
+        name: recording.name.clone(),
+        onnx: onnx.display().to_string(),
+        input: vec![array.display().to_string()],
     };
-    let more = json!({
-        "log_n": compiled["log_n"], "log_qp": compiled["log_qp"], "levels": compiled["levels"],
-        "rotations": compiled["rotations"], "rotation_keys": compiled["rotation_keys"],
-        "precision_bits_forecast": compiled["forecast"]["precision_bits"],
-        "forecast_s": compiled["forecast"]["seconds"], "compile_s": compiled["compile_seconds"],
-        "load_s": run["seconds"]["load"], "prepare_s": run["seconds"]["prepare"],
-        "key_bytes": file_bytes(&at("keys")), "loom_bytes": compiled["file_bytes"],
-        "upload_bytes": file_bytes(&at("in")), "download_bytes": file_bytes(&at("out")),
-    });
-    let answers = answer["images"].as_array().map_or(std::slice::from_ref(&answer), Vec::as_slice);
-    assert_eq!(answers.len(), batch);
-    for (digit, answer) in (1..).zip(answers) {
-        assert_eq!(answer["class"], digit, "{model} takes the sample for another digit");
-    }
-    let name = model.replace('-', "_");
-    let peak_gib = number(&run, "/peak_memory_bytes") / f64::from(1u32 << 30);
-    vec![
-        Row {
-            name: format!("{name}_run_s"),
-            value: number(&run, "/seconds/run"),
-            unit: "s",
+    let (rows, classes) = case.measured(1, 11, 1);
+    assert_eq!(classes, [wanted as u64], "{}: the class of the file", recording.name);
+    rows
+}
+
+/// A file of NumPy's format 1.0.
+fn npy(shape: &[i64], values: &[f32]) -> Vec<u8> {
+    let sizes: Vec<String> = shape.iter().map(i64::to_string).collect();
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({},), }}", sizes.join(", "));
+    let length = (header.len() + 11).next_multiple_of(64) - 10;
+    let mut out = b"\x93NUMPY\x01\x00".to_vec();
+    out.extend((length as u16).to_le_bytes());
+    out.extend(format!("{header:<width$}\n", width = length - 1).bytes());
+    out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    out
+}
+
+/// A model and the words that name its input.
+struct Case {
+    name: String,
+    onnx: String,
+    input: Vec<String>,
+}
+
+impl Case {
+    /// Rows of time and memory, and the classes of the answer.
+    fn measured(&self, threads: usize, repeat: usize, batch: usize) -> (Vec<Row>, Vec<u64>) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let (loom, manifest, secret) = (at("m.loom"), at("m.manifest"), at("secret"));
+        let [batch_text, threads_text, repeat_text] = [batch, threads, repeat].map(|n| n.to_string());
+        let words = ["compile", &self.onnx, "-o", &loom, "--manifest", &manifest, "--batch", &batch_text];
+        let compiled = command(&words);
+        command(&["keygen", &manifest, "--secret", &secret, "--keys", &at("keys")]);
+        let mut words = vec!["encrypt", &manifest, "--secret", &secret];
+        words.extend(self.input.iter().map(String::as_str));
+        let sent = at("in");
+        words.extend(["-o", &sent]);
+        command(&words);
+        let (keys, out) = (at("keys"), at("out"));
+        let mut words = vec!["run", &loom, "--keys", &keys, &sent, "-o", &out];
+        words.extend(["--threads", &threads_text, "--repeat", &repeat_text]);
+        let run = command(&words);
+        let answer = command(&["decrypt", &manifest, "--secret", &secret, &out]);
+        let number = |v: &Value, path: &str| {
+            v.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} in {v}"))
+        };
+        let more = json!({
+            "log_n": compiled["log_n"], "log_qp": compiled["log_qp"], "levels": compiled["levels"],
+            "rotations": compiled["rotations"], "rotation_keys": compiled["rotation_keys"],
+            "precision_bits_forecast": compiled["forecast"]["precision_bits"],
+            "forecast_s": compiled["forecast"]["seconds"], "compile_s": compiled["compile_seconds"],
+            "load_s": run["seconds"]["load"], "prepare_s": run["seconds"]["prepare"],
+            "key_bytes": file_bytes(&keys), "loom_bytes": compiled["file_bytes"],
+            "upload_bytes": file_bytes(&sent), "download_bytes": file_bytes(&out),
+        });
+        let answers = answer["images"].as_array().map_or(std::slice::from_ref(&answer), Vec::as_slice);
+        let classes = answers.iter().map(|answer| answer["class"].as_u64().unwrap()).collect();
+        let row = |what: &str, value: f64, unit: &'static str| Row {
+            name: format!("{}_{what}", self.name),
+            value,
+            unit,
             threads,
             more: more.clone(),
-        },
-        Row { name: format!("{name}_run_gib"), value: peak_gib, unit: "gib", threads, more },
-    ]
+        };
+        let peak_gib = number(&run, "/peak_memory_bytes") / f64::from(1u32 << 30);
+        let rows = vec![row("run_s", number(&run, "/seconds/run"), "s"), row("run_gib", peak_gib, "gib")];
+        (rows, classes)
+    }
 }
 
 fn file_bytes(path: &str) -> u64 {

@@ -47,6 +47,17 @@ fn twenty_styles_compile_and_run_encrypted() {
 }
 
 #[test]
+fn recordings_run_encrypted() {
+    for network in small::recordings() {
+        let verdict = judge(&network, Way::Encrypted(15)).unwrap_or_else(|e| panic!("{}: {e}", network.name));
+        println!("{}: {verdict:?}", network.name);
+        assert!(verdict.from_model <= LINEAR_MAX, "{}: {verdict:?}", network.name);
+        let found = verdict.from_circuit.expect("it was encrypted");
+        assert!(found <= ENCRYPTED_MAX, "{}: {found} of the span from the circuit", network.name);
+    }
+}
+
+#[test]
 fn a_sample_of_the_backend_tests_runs_encrypted() {
     let scratch = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance-encrypted");
     let Some(cases) = suite::cases(&scratch) else { return };
@@ -79,7 +90,7 @@ fn kept() -> impl Strategy<Value = Layer> {
     prop_oneof![(1..5i64, kernel, 1..3i64).prop_map(conv), Just(Layer::Norm)]
 }
 
-/// Any layer that an image of one or two spatial axes can go through.
+/// Any layer that an image of one to three spatial axes can go through.
 fn layer() -> impl Strategy<Value = Layer> {
     let functions = vec!["Relu", "Square", "Silu", "LeakyRelu", "Sigmoid", "HardSwish"];
     prop_oneof![
@@ -97,6 +108,7 @@ fn network() -> impl Strategy<Value = Network> {
     let input = prop_oneof![
         prop::collection::vec(1..9i64, 2..=2).prop_map(|s| vec![s[0] % 3 + 1, s[1] + 4]),
         prop::collection::vec(1..6i64, 3..=3).prop_map(|s| vec![s[0] % 3 + 1, s[1] + 3, s[2] + 3]),
+        prop::collection::vec(1..4i64, 4..=4).prop_map(|s| vec![s[0] % 2 + 1, s[1] + 1, s[2] + 1, s[3] + 1]),
     ];
     let dense = prop::option::of(1..6i64);
     (input, prop::collection::vec(layer(), 1..4), dense, any::<bool>()).prop_map(

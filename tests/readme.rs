@@ -15,13 +15,15 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 /// Row name, what it is with fields of the row in braces, and what the peers take for it on this class of machine (ANCHORS of 2026-11, one thread).
-const ROWS: [(&str, &str, &str); 16] = [
+const ROWS: [(&str, &str, &str); 18] = [
     ("lola_run_s", "lola (conv, two dense, squares), one image", "Orion 0.207 s, HElayers 0.345 s"),
     ("mlp_run_s", "mlp 784-128-128-10, one image", "Orion 0.286 s, HElayers 0.198 s"),
     ("cryptonets_run_s", "cryptonets, one image", "HElayers 0.94 s"),
     ("lenet_run_s", "lenet (32 and 64 maps, 512), one image", "Orion 2.2 s, HElayers 11.5 s"),
     ("lenet_run_gib", "peak memory of that", "Orion 10.4 GiB"),
     ("lenet5_relu_run_s", "lenet5 with ReLU, one image", ""),
+    ("ecg_run_s", "electrocardiogram, 12 leads x 1000, three strided convolutions with squares", ""),
+    ("volume_run_s", "volume of 28 x 28 x 28, two strided 3-D convolutions with squares", ""),
     (
         "resnet20_cifar10_run_s",
         "ResNet-20 for CIFAR-10, {bootstraps} bootstraps, one image",

@@ -70,6 +70,7 @@ pub fn compile_watched(
         Ok(compiled) => Ok(Watched { texts, compiled: Some(compiled) }),
         Err(Halt::Stopped) => Ok(Watched { texts, compiled: None }),
         Err(Halt::Failed(error)) => Err(error),
+        Err(Halt::Dearer) => Err(CompileError::Internal("the cheapest circuit was given up".into())),
     }
 }
 
@@ -94,9 +95,13 @@ fn walk(model: &TensorGraph, options: &CompileOptions, trail: &mut Trail<'_>) ->
     trail.graph(Stage::Activation, &lowered)?;
     match options.layouts() {
         Packing::Saturated => cheaper(&lowered, options, &notes, trail),
-        packing => compiled(&lowered, options, packing, &notes, trail),
+        packing => compiled(&lowered, options, (packing, u64::MAX), &notes, trail),
     }
 }
+
+/// The dynamic program's circuit is not emitted where its packing is priced at more than this many times the forecast of the
+/// saturated one: what follows packing may halve a price, but no more was seen.
+const DEARER: u64 = 4;
 
 /// The saturated circuit, with or without pairs of diagonals, unless the dynamic program's is forecast to be faster:
 /// candidates are ranked by trees, and networks whose compositions multiply are given up. Drafts have no forecast.
@@ -106,7 +111,8 @@ fn cheaper(
     notes: &Lowered,
     trail: &mut Trail<'_>,
 ) -> Result<Compiled, Halt> {
-    let saturated = compiled(graph, options, Packing::Saturated, notes, trail);
+    let unlimited = u64::MAX;
+    let saturated = compiled(graph, options, (Packing::Saturated, unlimited), notes, trail);
     match (options.purpose, &saturated) {
         // Deep networks take long to compile, and most of their time is bootstraps.
         (_, Ok(Compiled { circuit: Circuit { bootstrap: Some(_), .. }, .. }))
@@ -123,26 +129,41 @@ fn cheaper(
         _ => {}
     }
     let ms = |c: &Compiled| c.circuit.forecast.seconds * 1e3;
-    let mut best: Option<(Compiled, Trail<'_>, bool)> = None;
+    let ceiling_ns = match &saturated {
+        Ok(known) => (ms(known) * 1e6) as u64 * DEARER,
+        Err(_) => unlimited,
+    };
+    let (mut best, mut dearer): (Option<(Compiled, Trail<'_>, bool)>, bool) = (None, false);
     // Pairs of diagonals are a little less precise, which may take the next larger ring.
     for pairs in [options.pairs, false] {
         let (options, mut other) = (CompileOptions { pairs, ..options.clone() }, trail.again());
-        match compiled(graph, &options, Packing::DynamicProgram, notes, &mut other) {
+        match compiled(graph, &options, (Packing::DynamicProgram, ceiling_ns), notes, &mut other) {
             Ok(walked) if best.as_ref().is_none_or(|(b, ..)| ms(&walked) < ms(b)) => {
                 best = Some((walked, other, pairs));
             }
             Ok(_) | Err(Halt::Failed(_)) => {}
+            Err(Halt::Dearer) => {
+                dearer = true;
+                break;
+            }
             Err(Halt::Stopped) => {
                 *trail = other;
                 return Err(Halt::Stopped);
             }
         }
     }
-    let Some((mut walked, other, pairs)) = best else { return saturated };
     let mut saturated = saturated;
+    let Some((mut walked, other, pairs)) = best else {
+        if let (Ok(known), true) = (&mut saturated, dearer) {
+            let text =
+                format!("{:.2} ms, the dynamic program's circuit above {DEARER} times that", ms(known));
+            known.report.choices.insert(0, (Stage::Packing, text));
+        }
+        return saturated;
+    };
     if !pairs && options.pairs {
         let (apart, mut again) = (CompileOptions { pairs, ..options.clone() }, trail.again());
-        if let Ok(found) = compiled(graph, &apart, Packing::Saturated, notes, &mut again)
+        if let Ok(found) = compiled(graph, &apart, (Packing::Saturated, unlimited), notes, &mut again)
             && saturated.as_ref().map_or(true, |s| ms(&found) < ms(s))
         {
             saturated = Ok(found);
@@ -168,11 +189,11 @@ fn cheaper(
     }
 }
 
-/// The circuit by one of the packings.
+/// The circuit by one of the packings; none whose packing is priced above the ceiling.
 fn compiled(
     graph: &TensorGraph,
     options: &CompileOptions,
-    packing: Packing,
+    (packing, ceiling_ns): (Packing, u64),
     notes: &Lowered,
     trail: &mut Trail<'_>,
 ) -> Result<Compiled, Halt> {
@@ -192,7 +213,8 @@ fn compiled(
     trail.graph(Stage::Balance, &graph)?;
     let packer = Packer::new(&graph, packing, options)?;
     trail.left(Stage::Levels, || format!("{packer}cost: at least {} levels\n", packer.top().0))?;
-    let job = Job { graph: &graph, packer: &packer, packing, output_scales: &output_scales, options, notes };
+    let (graph, packer, output_scales) = (&graph, &packer, &output_scales[..]);
+    let job = Job { graph, packer, packing, ceiling_ns, output_scales, options, notes };
     match options.purpose {
         Purpose::Encrypted => job.encrypted(trail),
         Purpose::Draft => job.draft(trail),

@@ -30,6 +30,8 @@ pub(crate) enum Halt {
     Failed(CompileError),
     /// The stage was reached after which it was to stop.
     Stopped,
+    /// All that it arranged costs more than a circuit that is known.
+    Dearer,
 }
 
 impl<E: Into<CompileError>> From<E> for Halt {

@@ -1,6 +1,7 @@
 //! Writes one of the generated networks as an ONNX file.
 //!
-//! `cargo run --release -p cipherloom-compiler --example generate -- NAME FILE`; the names stand in `networks::ALL` and `deep::ALL`.
+//! `cargo run --release -p cipherloom-compiler --example generate -- NAME FILE`; the names stand in `networks::ALL`, `deep::ALL` and
+//! `small::recordings`.
 //! The same name gives the same bytes on every machine. Weights are random: these files are for measuring compilers.
 
 #[allow(dead_code, reason = "the writer of the tests writes more kinds of files")]
@@ -9,18 +10,25 @@ mod onnx;
 
 mod deep;
 mod networks;
+#[allow(dead_code, reason = "the small ones are for tests")]
+mod small;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [name, path] = words.as_slice() else { return refused("usage: generate NAME FILE") };
-    let all = || networks::ALL.iter().chain(&deep::ALL);
-    let Some((_, make)) = all().find(|(known, _)| known == name) else {
-        let names: Vec<&str> = all().map(|n| n.0).collect();
+    let mut all: Vec<(String, Vec<u8>)> = Vec::new();
+    for (known, make) in networks::ALL.iter().chain(&deep::ALL) {
+        let bytes = if known == name { make() } else { Vec::new() };
+        all.push(((*known).to_owned(), bytes));
+    }
+    all.extend(small::recordings().into_iter().map(|network| (network.name.clone(), network.bytes())));
+    let Some((_, bytes)) = all.iter().find(|(known, _)| known == name) else {
+        let names: Vec<&str> = all.iter().map(|n| n.0.as_str()).collect();
         return refused(&format!("no network `{name}`; there are {}", names.join(", ")));
     };
-    match std::fs::write(path, make()) {
+    match std::fs::write(path, bytes) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refused(&format!("{path}: {error}")),
     }

@@ -4,7 +4,7 @@
 
 use crate::onnx::{Dim, File, Node, random};
 
-/// A layer, on an image of one or two spatial axes, channels first.
+/// A layer, on an image of one to three spatial axes, channels first.
 #[derive(Clone, Debug)]
 pub enum Layer {
     /// Convolution with a bias that keeps the size but for its stride; kernels are odd.
@@ -77,6 +77,22 @@ fn dilated(maps: i64, dilation: i64) -> Layer {
 
 fn grouped(maps: i64, groups: i64) -> Layer {
     Conv { maps, kernel: 3, stride: 1, dilation: 1, groups }
+}
+
+/// Networks over recordings of the sizes that clinics have: twelve leads of an electrocardiogram, ten seconds at 100 Hz, and a
+/// volume of 28 voxels a side.
+pub fn recordings() -> Vec<Network> {
+    let net = |name: &str, input: &[i64], mut layers: Vec<Layer>, classes: i64| {
+        layers.extend([GlobalPool, Dense(classes)]);
+        Network { name: name.into(), input: input.to_vec(), channels_last: false, layers }
+    };
+    let square = Act("Square");
+    let signal = [strided(16, 7), strided(32, 5), strided(32, 5)];
+    let volume = [strided(8, 3), strided(16, 3)];
+    let squared = |convolutions: &[Layer]| -> Vec<Layer> {
+        convolutions.iter().flat_map(|layer| [layer.clone(), square.clone()]).collect()
+    };
+    vec![net("ecg", &[12, 1000], squared(&signal), 5), net("volume", &[1, 28, 28, 28], squared(&volume), 11)]
 }
 
 /// Twenty styles of networks.

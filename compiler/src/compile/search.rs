@@ -48,6 +48,8 @@ pub(super) struct Job<'a> {
     pub(super) graph: &'a TensorGraph,
     pub(super) packer: &'a Packer,
     pub(super) packing: Packing,
+    /// Packings of a higher price are given up.
+    pub(super) ceiling_ns: u64,
     pub(super) output_scales: &'a [f64],
     pub(super) options: &'a CompileOptions,
     pub(super) notes: &'a Lowered,
@@ -92,6 +94,10 @@ impl Job<'_> {
         mut list: Vec<(Frame, Arranged)>,
         trail: &mut Trail<'_>,
     ) -> Result<Result<Compiled, f64>, Halt> {
+        list.retain(|(_, arranged)| arranged.packed.priced_ns <= self.ceiling_ns);
+        if list.is_empty() {
+            return Err(Halt::Dearer);
+        }
         list.sort_by_key(|(frame, arranged)| (arranged.packed.priced_ns, frame.log_n, frame.top));
         let mut best_bits = f64::NEG_INFINITY;
         let mut fewest_keys: Option<u64> = None;
