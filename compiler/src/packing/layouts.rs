@@ -121,13 +121,15 @@ fn feature_axes(volume: [u32; 4], axes: [Vec<Digit>; 4]) -> Vec<Vec<Digit>> {
 /// by their phases.
 pub fn inputs(shape: &[u32], image: &[u32], slots: u32) -> Vec<Vec<Placed>> {
     let fits = |placed: &Placed| placed.grid.is_none_or(|g| g.block <= slots);
-    let mut whole = vec![input(shape, image, slots), contiguous(shape, slots)];
-    whole.retain(fits);
-    whole.sort();
-    whole.dedup();
     let volume = match volume_of(image) {
-        Some(volume) if whole.is_empty() => volume,
-        _ => return vec![whole],
+        Some(volume) if !fits(&as_read(image, slots)) => volume,
+        _ => {
+            let mut whole = vec![input(shape, image, slots), contiguous(shape, slots)];
+            whole.retain(fits);
+            whole.sort();
+            whole.dedup();
+            return vec![whole];
+        }
     };
     let sizes = [volume[1], volume[2], volume[3]];
     let mut phases = [1u32; 3];

@@ -215,6 +215,9 @@ impl Logical {
                         let values = u64::from(graph.analysis.layout(*layout).layout.ciphertexts);
                         values * slotwise_ns(&graph.analysis.node(*node).kind, cost, before)
                     }
+                    Term::Fresh(_, layout) => {
+                        cost.encryption(graph.analysis.layout(*layout).layout.ciphertexts, top)
+                    }
                     _ => 0,
                 })
             };

@@ -68,7 +68,8 @@ impl Ranking<'_> {
         match term {
             Term::Input(_) => {
                 for placed in graph.analysis.sent.clone() {
-                    offer(own, graph.analysis.add_layout(placed), 0);
+                    let ns = self.cost.encryption(placed.layout.ciphertexts, Level(self.top));
+                    offer(own, graph.analysis.add_layout(placed), ns);
                 }
             }
             Term::Linear(node, [x]) if !graph.analysis.operators(Some(*node)).is_empty() => {
