@@ -1,5 +1,5 @@
-//! Twenty networks in the styles of exporters and model zoos, and two over recordings: how far their circuits are from the files, and encrypted answers
-//! from the circuits.
+//! Twenty networks in the styles of exporters and model zoos, and two over recordings: how far their circuits are from the files,
+//! and encrypted answers from the circuits.
 //!
 //! `cargo bench --bench generated -- [NETWORK] [--record]`; rows `generated_NETWORK` go to `benches/results/generated.json`. A value is the
 //! circuit's largest distance from tract, in percent of the span of its scores.

@@ -1,5 +1,5 @@
-//! The shipped networks and the generated ones over recordings, end to end by the command: one process compiles, makes keys and encrypts, another one
-//! evaluates (its time and peak memory are the rows), a third decrypts.
+//! The shipped networks and the generated ones over recordings, end to end by the command: one process compiles, makes keys and
+//! encrypts, another one evaluates (its time and peak memory are the rows), a third decrypts.
 //!
 //! Rows `.._batch_image_s` are an image's share of an evaluation that classifies several, with what that gains over
 //! evaluations of one image in the same run.

@@ -22,8 +22,16 @@ const ROWS: [(&str, &str, &str); 18] = [
     ("lenet_run_s", "lenet (32 and 64 maps, 512), one image", "Orion 2.2 s, HElayers 11.5 s"),
     ("lenet_run_gib", "peak memory of that", "Orion 10.4 GiB"),
     ("lenet5_relu_run_s", "lenet5 with ReLU, one image", ""),
-    ("ecg_run_s", "a signal of 12 x 1000 (an electrocardiogram), generated network: three strided convolutions, squares", ""),
-    ("volume_run_s", "a volume of 28 x 28 x 28, generated network: two strided 3-D convolutions, squares", ""),
+    (
+        "ecg_run_s",
+        "a signal of 12 x 1000 (an electrocardiogram), generated network: three strided convolutions, squares",
+        "",
+    ),
+    (
+        "volume_run_s",
+        "a volume of 28 x 28 x 28, generated network: two strided 3-D convolutions, squares",
+        "",
+    ),
     (
         "resnet20_cifar10_run_s",
         "ResNet-20 for CIFAR-10, {bootstraps} bootstraps, one image",

@@ -130,7 +130,7 @@ fn cheaper(
     }
     let ms = |c: &Compiled| c.circuit.forecast.seconds * 1e3;
     let ceiling_ns = match &saturated {
-        Ok(known) => (ms(known) * 1e6) as u64 * DEARER,
+        Ok(known) => ((ms(known) * 1e6) as u64).saturating_mul(DEARER),
         Err(_) => unlimited,
     };
     let (mut best, mut dearer): (Option<(Compiled, Trail<'_>, bool)>, bool) = (None, false);

@@ -135,13 +135,13 @@ pub fn pack(target: &Target<'_>) -> Result<Packed, CompileError> {
 
 fn input_state(target: &Target<'_>, id: NodeId) -> Result<State, CompileError> {
     let node = target.graph.node(id);
-    let image = match target.packing {
+    let read = match target.packing {
         Packing::Multiplexed => node.shape.clone(),
         _ => read_as(target.graph, id),
     };
-    let mut placed = layouts::input(&node.shape, &image, target.slots);
+    let mut placed = layouts::input(&node.shape, &read, target.slots);
     let beyond = placed.grid.is_some_and(|g| g.block > target.slots);
-    if beyond && layouts::volume_of(&image).is_some_and(|[_, depth, ..]| depth > 1) {
+    if beyond && layouts::volume_of(&read).is_some_and(|[_, depth, ..]| depth > 1) {
         // Plane after plane, each of which may fit.
         placed = Placed { grid: None, ..layouts::contiguous(&node.shape, target.slots) };
     } else if beyond {

@@ -15,20 +15,24 @@ mod small;
 
 use std::process::ExitCode;
 
+/// Writes a network's file.
+type Maker = Box<dyn Fn() -> Vec<u8>>;
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [name, path] = words.as_slice() else { return refused("usage: generate NAME FILE") };
-    let mut all: Vec<(String, Vec<u8>)> = Vec::new();
-    for (known, make) in networks::ALL.iter().chain(&deep::ALL) {
-        let bytes = if known == name { make() } else { Vec::new() };
-        all.push(((*known).to_owned(), bytes));
+    let mut all: Vec<(String, Maker)> = Vec::new();
+    for (known, make) in networks::ALL.into_iter().chain(deep::ALL) {
+        all.push((known.to_owned(), Box::new(make)));
     }
-    all.extend(small::recordings().into_iter().map(|network| (network.name.clone(), network.bytes())));
-    let Some((_, bytes)) = all.iter().find(|(known, _)| known == name) else {
+    for recording in small::recordings() {
+        all.push((recording.name.clone(), Box::new(move || recording.bytes())));
+    }
+    let Some((_, make)) = all.iter().find(|(known, _)| known == name) else {
         let names: Vec<&str> = all.iter().map(|n| n.0.as_str()).collect();
         return refused(&format!("no network `{name}`; there are {}", names.join(", ")));
     };
-    match std::fs::write(path, bytes) {
+    match std::fs::write(path, make()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refused(&format!("{path}: {error}")),
     }

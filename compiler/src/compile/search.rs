@@ -94,8 +94,9 @@ impl Job<'_> {
         mut list: Vec<(Frame, Arranged)>,
         trail: &mut Trail<'_>,
     ) -> Result<Result<Compiled, f64>, Halt> {
+        let arranged = list.len();
         list.retain(|(_, arranged)| arranged.packed.priced_ns <= self.ceiling_ns);
-        if list.is_empty() {
+        if list.is_empty() && arranged > 0 {
             return Err(Halt::Dearer);
         }
         list.sort_by_key(|(frame, arranged)| (arranged.packed.priced_ns, frame.log_n, frame.top));

@@ -5,7 +5,7 @@
 //!
 //! | kernel | output | diagonals | folds | gap |
 //! |---|---|---|---|---|
-//! | multiplexed | image, channels in gaps and blocks | offsets × channel distances | 0 | zero |
+//! | multiplexed | feature map, channels in gaps and blocks | offsets × channel distances | 0 | zero |
 //! | multiplexed, blocks folded by f | the same, f copies | 1/f of the distances, if the input has copies between | log f | zero |
 //! | multiplexed, spaced | blocks apart, their copies between | as multiplexed | 0 | zero |
 //! | multiplexed, copied | copies in all gaps that no channel takes | as multiplexed | log of the copies, afterwards | zero |
@@ -104,8 +104,7 @@ pub fn feature_stride(operators: &[Operator]) -> Option<[u32; 3]> {
 /// operators read under another shape is a vector to it.
 pub fn fixed(input: &Placed, operators: &[Operator], shape: &[u32]) -> Kernel {
     let slots = input.layout.slots;
-    let as_it_is = volume_read(operators).is_none_or(|read| feature_map(read) == input.layout.shape);
-    let found = as_it_is.then(|| feature_output(input, operators, shape));
+    let found = reads_as_it_is(input, operators).then(|| feature_output(input, operators, shape));
     if let Some((volume, grid, pixels)) = found.flatten() {
         let gaps = gap_choices(pixels.stride, grid, volume[0]).into_iter().max().unwrap_or([1; 3]);
         return Kernel::plain(multiplexed(volume, slots, grid, pixels, gaps));
@@ -116,16 +115,25 @@ pub fn fixed(input: &Placed, operators: &[Operator], shape: &[u32]) -> Kernel {
 /// All kernels that the chooser weighs.
 pub fn candidates(input: &Placed, operators: &[Operator], shape: &[u32]) -> Vec<Kernel> {
     let slots = input.layout.slots;
-    let mut out = match feature_output(input, operators, shape) {
+    let found = feature_output(input, operators, shape);
+    let mut out = match found {
         Some((volume, grid, pixels)) => feature_maps(volume, slots, grid, pixels),
-        None => vectors(shape, &input.layout),
+        None => vec![],
     };
+    if found.is_none() || !reads_as_it_is(input, operators) {
+        out.extend(vectors(shape, &input.layout));
+    }
     if out.is_empty() {
         out.push(Kernel::plain(contiguous(shape, slots)));
     }
     out.sort();
     out.dedup();
     out
+}
+
+/// Whether operators read the tensor in its own shape.
+fn reads_as_it_is(input: &Placed, operators: &[Operator]) -> bool {
+    volume_read(operators).is_none_or(|read| feature_map(read) == input.layout.shape)
 }
 
 /// Shape, grid and pixels of a map's output that stands on the grid of its input; `None` where it is no feature map.
@@ -136,7 +144,9 @@ fn feature_output(input: &Placed, operators: &[Operator], shape: &[u32]) -> Opti
         Some(read) if read != input.layout.shape => Pixels::of(&input.layout.reshaped(&read)?, grid),
         _ => Pixels::of(&input.layout, grid),
     };
-    let pixels = pixels?.strided(feature_stride(operators)?)?;
+    let mut pixels = pixels?.strided(feature_stride(operators)?)?;
+    // No more phases than pixels: of a tensor that is read in another shape, blocks of channels look like phases.
+    pixels.phases.iter_mut().zip(&volume[1..]).for_each(|(phases, size)| *phases = (*phases).min(*size));
     // An output that padding made larger than the grid stands elsewhere.
     let units = grid.units();
     let within = [grid.block, grid.plane, grid.pitch];

@@ -1,4 +1,4 @@
-//! Layouts that kernels produce: images on a grid of pixels and channels, and vectors.
+//! Layouts that kernels produce: feature maps on a grid of pixels and channels, and vectors.
 //!
 //! Relies on `ir`'s layouts. Promises: every layout built here addresses each element once, and copies are exact.
 
@@ -46,7 +46,7 @@ const FAMILIES_MAX: usize = 2;
 /// Phases of a large image that a ciphertext holds at least: fewer leave the first layers in hundreds of ciphertexts.
 const BLOCKS_MIN: u32 = 8;
 
-/// A layout and the grid it stands on, if it holds images.
+/// A layout and the grid it stands on, if it holds a feature map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Placed {
     /// Where the elements stand.
@@ -65,17 +65,17 @@ pub fn copies(slots: u32, period: u32) -> Vec<Digit> {
     digits(&[(slots / period.min(slots), period)])
 }
 
-/// The same elements as a tensor of another shape; itself where no layout says so.
+/// The same elements in the same places, as a tensor of another shape; `None` where no layout says so.
 fn reshaped(placed: Placed, shape: &[u32]) -> Option<Placed> {
     let layout = placed.layout.reshaped(shape)?;
     Some(Placed { layout, ..placed })
 }
 
-/// Layout of the client's input where the network reads it as `image`: row-major images in blocks of their own, copied
+/// Layout of the client's input where the network reads it as the shape `read`: row-major feature maps in blocks of their own, copied
 /// as often as they fit.
-pub fn input(shape: &[u32], image: &[u32], slots: u32) -> Placed {
-    let placed = as_read(image, slots);
-    if shape == image { placed } else { reshaped(placed, shape).unwrap_or_else(|| contiguous(shape, slots)) }
+pub fn input(shape: &[u32], read: &[u32], slots: u32) -> Placed {
+    let placed = in_blocks(read, slots);
+    if shape == read { placed } else { reshaped(placed, shape).unwrap_or_else(|| contiguous(shape, slots)) }
 }
 
 /// A feature map's shape as channels, depth, height and width; `None` for other shapes.
@@ -87,7 +87,7 @@ pub fn volume_of(shape: &[u32]) -> Option<[u32; 4]> {
     }
 }
 
-fn as_read(shape: &[u32], slots: u32) -> Placed {
+fn in_blocks(shape: &[u32], slots: u32) -> Placed {
     let Some(volume @ [channels, depth, height, width]) = volume_of(shape) else {
         return contiguous(shape, slots);
     };
@@ -112,19 +112,22 @@ fn as_read(shape: &[u32], slots: u32) -> Placed {
 
 /// The axes of a feature map's layout: a depth of 1 is left out.
 fn feature_axes(volume: [u32; 4], axes: [Vec<Digit>; 4]) -> Vec<Vec<Digit>> {
-    let skipped = if volume[1] == 1 { 1 } else { 4 };
-    axes.into_iter().enumerate().filter(|(k, _)| *k != skipped).map(|(_, axis)| axis).collect()
+    let mut axes = Vec::from(axes);
+    if volume[1] == 1 {
+        axes.remove(1);
+    }
+    axes
 }
 
-/// Layouts in which the client may encrypt an input that the network reads as `image`, in families: kernels lead from each layout
-/// to others of its family only. An image that fits the slots has one family. Of a larger one pixels go to ciphertexts or blocks
-/// by their phases.
-pub fn inputs(shape: &[u32], image: &[u32], slots: u32) -> Vec<Vec<Placed>> {
+/// Layouts in which the client may encrypt an input that the network reads as the shape `read`, in families: kernels lead from each
+/// layout to others of its family only. A feature map that fits the slots has one family. Of a larger one pixels go to
+/// ciphertexts or blocks by their phases.
+pub fn inputs(shape: &[u32], read: &[u32], slots: u32) -> Vec<Vec<Placed>> {
     let fits = |placed: &Placed| placed.grid.is_none_or(|g| g.block <= slots);
-    let volume = match volume_of(image) {
-        Some(volume) if !fits(&as_read(image, slots)) => volume,
+    let volume = match volume_of(read) {
+        Some(volume) if !fits(&in_blocks(read, slots)) => volume,
         _ => {
-            let mut whole = vec![input(shape, image, slots), contiguous(shape, slots)];
+            let mut whole = vec![input(shape, read, slots), contiguous(shape, slots)];
             whole.retain(fits);
             whole.sort();
             whole.dedup();
@@ -137,7 +140,7 @@ pub fn inputs(shape: &[u32], image: &[u32], slots: u32) -> Vec<Vec<Placed>> {
     while families.len() < FAMILIES_MAX && (0..3).all(|k| sizes[k] == 1 || phases[k] < sizes[k]) {
         let family: Vec<Placed> = phased(volume, slots, phases)
             .into_iter()
-            .filter_map(|placed| if shape == image { Some(placed) } else { reshaped(placed, shape) })
+            .filter_map(|placed| if shape == read { Some(placed) } else { reshaped(placed, shape) })
             .collect();
         if !family.is_empty() && family.iter().all(|p| p.grid.is_some_and(|g| g.block <= slots / BLOCKS_MIN))
         {
@@ -151,6 +154,10 @@ pub fn inputs(shape: &[u32], image: &[u32], slots: u32) -> Vec<Vec<Placed>> {
         };
         let next = (1..3).fold(0, |best, k| if longer(best, k) { best } else { k });
         phases[next] *= 2;
+    }
+    if families.is_empty() && shape != read {
+        // No digits of the client's shape say where phases are that do not divide an axis.
+        families.push(vec![Placed { grid: None, ..contiguous(shape, slots) }]);
     }
     families
 }

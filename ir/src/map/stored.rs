@@ -33,13 +33,13 @@ pub(super) struct Plane {
 impl Plane {
     /// An image and a window over it; `None` for a volume.
     fn of([channels, depth, height, width]: [u32; 4], window: &Window) -> Option<([u32; 3], Plane)> {
-        let flat = |[_, y, x]: [u32; 3]| [y, x];
+        let in_plane = |[_, y, x]: [u32; 3]| [y, x];
         let plane = Plane {
-            kernel: flat(window.kernel),
-            stride: flat(window.stride),
-            dilation: flat(window.dilation),
-            pad_before: flat(window.pad_before),
-            pad_after: flat(window.pad_after),
+            kernel: in_plane(window.kernel),
+            stride: in_plane(window.stride),
+            dilation: in_plane(window.dilation),
+            pad_before: in_plane(window.pad_before),
+            pad_after: in_plane(window.pad_after),
         };
         (depth == 1 && window.is_flat()).then_some(([channels, height, width], plane))
     }

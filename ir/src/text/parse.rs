@@ -313,22 +313,25 @@ fn view_axis(c: &mut Cursor<'_>) -> Result<ViewAxis, TextProblem> {
 
 /// What a window slides over, and the window: sizes of an image have no depth.
 fn windowed(c: &mut Cursor<'_>) -> Result<([u32; 4], Window), TextProblem> {
-    let error = c.expected("three or four sizes");
+    let start = c.clone();
     let (input, volume) = match c.bracketed(Cursor::number)?[..] {
         [channels, height, width] => ([channels, 1, height, width], false),
         [channels, depth, height, width] => ([channels, depth, height, width], true),
-        _ => return Err(error),
+        _ => return Err(start.expected("three or four sizes")),
     };
-    let mut sizes = |what: &str, flat| {
-        if !what.is_empty() {
-            c.expect(what)?;
-        }
+    let sizes = |c: &mut Cursor<'_>, flat| {
         let depth = if volume { c.number_before_x()? } else { flat };
         let [height, width] = c.pair()?;
         Ok([depth, height, width])
     };
-    let (kernel, stride, dilation) = (sizes("kernel", 1)?, sizes("stride", 1)?, sizes("dilation", 1)?);
-    let window = Window { kernel, stride, dilation, pad_before: sizes("pad", 0)?, pad_after: sizes("", 0)? };
+    c.expect("kernel")?;
+    let kernel = sizes(c, 1)?;
+    c.expect("stride")?;
+    let stride = sizes(c, 1)?;
+    c.expect("dilation")?;
+    let dilation = sizes(c, 1)?;
+    c.expect("pad")?;
+    let window = Window { kernel, stride, dilation, pad_before: sizes(c, 0)?, pad_after: sizes(c, 0)? };
     Ok((input, window))
 }
 

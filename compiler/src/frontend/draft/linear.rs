@@ -272,19 +272,16 @@ fn composed(first: &Operator, second: &Operator) -> Option<Operator> {
             }
             let flat = window.is_flat();
             let mut window = *window;
-            // An image has no axis for its depth.
-            let first = 4 - axes.len();
-            for (k, a) in axes.iter().enumerate() {
+            let (channels, spatial) = axes.split_first()?;
+            if channels.start != 0 || channels.extent != input[0] {
+                return None;
+            }
+            // Width, height, depth; an image has no axis for its depth.
+            for (k, (a, size)) in (0..3).rev().zip(spatial.iter().zip(&input[1..]).rev()) {
                 let before = u32::try_from(-a.start).ok()?;
-                let after = a.extent.checked_sub(before + input[k])?;
-                match (k + first).checked_sub(1).filter(|_| k > 0) {
-                    Some(axis) => {
-                        window.pad_before[axis] += before;
-                        window.pad_after[axis] += after;
-                    }
-                    None if (before, after) == (0, 0) => {}
-                    None => return None,
-                }
+                let after = a.extent.checked_sub(before.checked_add(*size)?)?;
+                window.pad_before[k] = window.pad_before[k].checked_add(before)?;
+                window.pad_after[k] = window.pad_after[k].checked_add(after)?;
             }
             let input = match input[..] {
                 [channels, height, width] => [channels, 1, height, width],

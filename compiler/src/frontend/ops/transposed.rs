@@ -2,7 +2,7 @@
 //!
 //! An output row at `stride · q + r` reads, for a fixed phase r, the same taps at the same distances from row q: each phase is
 //! an ordinary convolution of stride 1 over a part of the kernel. All phases together are one convolution with a channel
-//! for each, whose pixels are then interleaved by a view. Depth becomes part of the channels, as in Conv.
+//! for each, whose pixels are then interleaved by a view. Depth becomes part of the channels.
 
 use super::along::MAX_POSITIONS;
 use super::view::{permuted, walked};

@@ -218,8 +218,10 @@ pub(super) fn bounded_weight(entries: &[usize]) -> Result<(), Refusal> {
     match total.filter(|n| *n <= MAX_WEIGHT) {
         Some(_) => Ok(()),
         None => refuse(
-            format!("as a map between images its weight would have shape {entries:?}"),
-            format!("at most {MAX_WEIGHT} entries are taken; use a smaller depth or batch"),
+            format!("as a map between images its weight would have {entries:?} entries"),
+            format!(
+                "at most {MAX_WEIGHT} are taken; use a smaller batch, or a smaller depth where it is transposed"
+            ),
         ),
     }
 }
@@ -247,9 +249,13 @@ pub(in crate::frontend) fn convolution(call: &mut Call<'_>) -> Lowered {
     holds(&geometry.output(out_channels))?;
     let window = geometry.window();
     // Every image of a batch has the same weights.
-    let own = [out_channels, group_in, window.kernel.iter().product::<u32>() as usize];
-    bounded_weight(&[geometry.batch, own[0], own[1], own[2]])?;
-    let values = weight.values.repeat(geometry.batch);
+    let values = match geometry.batch {
+        1 => weight.values,
+        batch => {
+            bounded_weight(&[batch, weight.values.len()])?;
+            weight.values.repeat(batch)
+        }
+    };
     let mut shape = vec![size(geometry.batch * out_channels), size(group_in)];
     shape.extend(&window.kernel[usize::from(window.is_flat())..]);
     let name = call.operand_name(1);

@@ -1,6 +1,6 @@
 //! Convolutions in the clear: calibration and `check` evaluate billions of products.
 //!
-//! Sums run in the order of the weights: input channel, row, column of the kernel. Promises: the bits of [`by_definition`], whatever the
+//! Sums run in the order of the weights: input channel, plane, row, column of the kernel. Promises: the bits of [`by_definition`], whatever the
 //! window; memory of the order of the operands, where the definition is taken instead.
 
 use super::tap;
@@ -29,20 +29,29 @@ pub(super) fn of(input: [u32; 4], window: &Window, groups: usize, weight: &Tenso
         return of_image([channels, rows, columns], window, groups, weight, x);
     }
     let [depth, out_rows, out_columns] = output(input, window);
-    let taps = window.kernel[0];
     let (area, out_area) = ((rows * columns) as usize, out_rows * out_columns);
-    let maps = weight.shape[0] as usize;
+    let (maps, taps) = (weight.shape[0] as usize, window.kernel[0] as usize);
+    let slice = window.kernel[1..].iter().product::<u32>() as usize;
     let mut y = vec![0.0; maps * depth * out_area];
-    let mut under = vec![0.0; (channels * taps) as usize * area];
     for o in 0..depth {
-        for (k, plane) in under.chunks_exact_mut(area).enumerate() {
-            let (channel, t) = (k / taps as usize, k % taps as usize);
-            match tap(window, 0, o, t, planes) {
-                Some(p) => plane.copy_from_slice(&x[(channel * planes as usize + p) * area..][..area]),
-                None => plane.fill(0.0),
-            }
+        // The taps of the depth that read a plane, and the planes.
+        let inside: Vec<(usize, usize)> =
+            (0..taps).filter_map(|t| Some((t, tap(window, 0, o, t, planes)?))).collect();
+        if inside.is_empty() {
+            continue;
         }
-        let image = of_image([channels * taps, rows, columns], window, groups, weight, &under);
+        let under: Vec<f64> = (0..channels as usize)
+            .flat_map(|c| inside.iter().map(move |(_, p)| (c * planes as usize + p) * area))
+            .flat_map(|first| &x[first..first + area])
+            .copied()
+            .collect();
+        let read = weight.values.chunks_exact(taps * slice);
+        let values =
+            read.flat_map(|own| inside.iter().flat_map(move |(t, _)| &own[t * slice..(t + 1) * slice]));
+        let weight =
+            Tensor { name: String::new(), shape: weight.shape.clone(), values: values.copied().collect() };
+        let image = [channels * inside.len() as u32, rows, columns];
+        let image = of_image(image, window, groups, &weight, &under);
         for (map, values) in image.chunks_exact(out_area).enumerate() {
             y[(map * depth + o) * out_area..][..out_area].copy_from_slice(values);
         }
@@ -60,13 +69,13 @@ fn of_image(input: [u32; 3], window: &Window, groups: usize, weight: &Tensor, x:
 
 /// Rows and columns that a window leaves of an image.
 fn image_output([_, rows, columns]: [u32; 3], window: &Window) -> [usize; 2] {
-    let flat = Window { kernel: [1, window.kernel[1], window.kernel[2]], ..*window };
-    let [_, rows, columns] = output([1, 1, rows, columns], &flat);
+    let of_one_plane = Window { kernel: [1, window.kernel[1], window.kernel[2]], ..*window };
+    let [_, rows, columns] = output([1, 1, rows, columns], &of_one_plane);
     [rows, columns]
 }
 
-/// The part of a window's field that is about rows and columns.
-fn flat<T: Copy>([_, rows, columns]: [T; 3]) -> [T; 2] {
+/// What a window's field says of rows and columns.
+fn in_plane<T: Copy>([_, rows, columns]: [T; 3]) -> [T; 2] {
     [rows, columns]
 }
 
@@ -74,7 +83,7 @@ fn flat<T: Copy>([_, rows, columns]: [T; 3]) -> [T; 2] {
 fn by_definition(input: [u32; 3], window: &Window, groups: usize, weight: &Tensor, x: &[f64]) -> Vec<f64> {
     let [channels, rows, columns] = input.map(|d| d as usize);
     let [out_rows, out_columns] = image_output(input, window);
-    let [kernel_rows, kernel_columns] = flat(window.kernel).map(|d| d as usize);
+    let [kernel_rows, kernel_columns] = in_plane(window.kernel).map(|d| d as usize);
     let (group_in, out_channels) = (channels / groups, weight.shape[0] as usize);
     let mut y = Vec::with_capacity(out_channels * out_rows * out_columns);
     for k in 0..out_channels * out_rows * out_columns {
@@ -115,7 +124,7 @@ impl Planes<'_> {
         let extent = [out[0].checked_add(reach[0])?, out[1].checked_add(reach[1])?];
         let input = input.map(|d| d as usize);
         let phases =
-            flat(window.stride).map(|s| s as usize).into_iter().try_fold(input[0], usize::checked_mul)?;
+            in_plane(window.stride).map(|s| s as usize).into_iter().try_fold(input[0], usize::checked_mul)?;
         let words = extent[0].checked_mul(extent[1])?.checked_mul(phases)?;
         let operands = input[0] * (input[1] * input[2] + out[0] * out[1]);
         let fits = words / OVERHEAD_MAX <= operands && extent[1] / OVERHEAD_MAX <= out[1];
@@ -125,12 +134,12 @@ impl Planes<'_> {
     fn convolution(&self, groups: usize, weight: &Tensor, x: &[f64]) -> Vec<f64> {
         let Planes { input: [channels, ..], window, out, extent: [_, width], .. } = *self;
         let (group_in, out_channels) = (channels / groups, weight.shape[0] as usize);
-        let [kernel_rows, kernel_columns] = flat(window.kernel).map(|d| d as usize);
+        let [kernel_rows, kernel_columns] = in_plane(window.kernel).map(|d| d as usize);
         let image = self.dealt_out(x);
         let taps: Vec<usize> = (0..group_in * kernel_rows * kernel_columns)
             .map(|k| {
                 let at = [k / kernel_columns % kernel_rows, k % kernel_columns];
-                let [dy, dx] = [0, 1].map(|axis| at[axis] * flat(window.dilation)[axis] as usize);
+                let [dy, dx] = [0, 1].map(|axis| at[axis] * in_plane(window.dilation)[axis] as usize);
                 self.place(k / kernel_columns / kernel_rows, [dy, dx])
             })
             .collect();
@@ -149,7 +158,7 @@ impl Planes<'_> {
 
     /// Where a padded row and column of a channel stands.
     fn place(&self, channel: usize, at: [usize; 2]) -> usize {
-        let stride = flat(self.window.stride).map(|s| s as usize);
+        let stride = in_plane(self.window.stride).map(|s| s as usize);
         let phase = at[0] % stride[0] * stride[1] + at[1] % stride[1];
         let plane = channel * stride[0] * stride[1] + phase;
         (plane * self.extent[0] + at[0] / stride[0]) * self.extent[1] + at[1] / stride[1]
@@ -157,7 +166,8 @@ impl Planes<'_> {
 
     fn dealt_out(&self, x: &[f64]) -> Vec<f64> {
         let [_, rows, columns] = self.input;
-        let [pad, stride] = [self.window.pad_before, self.window.stride].map(|d| flat(d).map(|d| d as usize));
+        let [pad, stride] =
+            [self.window.pad_before, self.window.stride].map(|d| in_plane(d).map(|d| d as usize));
         let inside = |at: [usize; 2]| [0, 1].iter().all(|k| at[*k] / stride[*k] < self.extent[*k]);
         let mut planes = vec![0.0; self.words];
         for (k, value) in x.iter().enumerate() {
@@ -230,6 +240,50 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn volumes_are_summed_by_their_definition(
+            (groups, per_group, maps) in (1..3u32, 1..3u32, 1..3u32),
+            (size, kernel) in (prop::array::uniform3(1..6u32), prop::array::uniform3(1..4u32)),
+            (stride, dilation) in (prop::array::uniform3(1..4u32), prop::array::uniform3(1..3u32)),
+            pads in prop::array::uniform2(prop::array::uniform3(0..4u32)),
+        ) {
+            let window = Window { kernel, stride, dilation, pad_before: pads[0], pad_after: pads[1] };
+            let span = [0, 1, 2].map(|k| (kernel[k] - 1) * dilation[k] + 1);
+            prop_assume!((0..3).all(|k| span[k] <= size[k] + pads[0][k] + pads[1][k]));
+            let input = [groups * per_group, size[0], size[1], size[2]];
+            let shape = [&[groups * maps, per_group][..], &kernel].concat();
+            let values = |count: u32| (0..count).map(|k| (k * 37 % 101) as f32 / 50.0 - 1.0);
+            let weight = Tensor { name: "w".into(), values: values(shape.iter().product()).collect(), shape };
+            let x: Vec<f64> = values(input.iter().product()).map(f64::from).collect();
+            let out = output(input, &window).map(|d| d as u32);
+            let mut wanted = Vec::new();
+            for k in 0..groups * maps * out.iter().product::<u32>() {
+                let o = [k / out[2] / out[1] % out[0], k / out[2] % out[1], k % out[2]];
+                let map = k / out[2] / out[1] / out[0];
+                let mut sum = 0.0;
+                for t in 0..per_group * kernel.iter().product::<u32>() {
+                    let tap = [t / kernel[2] / kernel[1] % kernel[0], t / kernel[2] % kernel[1], t % kernel[2]];
+                    let own = t / kernel[2] / kernel[1] / kernel[0];
+                    let at = [0, 1, 2].map(|k| i64::from(o[k] * stride[k] + tap[k] * dilation[k]) - i64::from(pads[0][k]));
+                    if (0..3).all(|k| (0..i64::from(size[k])).contains(&at[k])) {
+                        let channel = i64::from(map / maps * per_group + own);
+                        let from = (0..3).fold(channel, |flat, k| flat * i64::from(size[k]) + at[k]);
+                        let w = weight.values[(map * per_group * kernel.iter().product::<u32>() + t) as usize];
+                        sum += f64::from(w) * x[from as usize];
+                    }
+                }
+                wanted.push(sum);
+            }
+            let found = of(input, &window, groups as usize, &weight, &x);
+            prop_assert_eq!(found.len(), wanted.len());
+            for (f, w) in found.iter().zip(&wanted) {
+                prop_assert!((f - w).abs() <= 1e-12, "{:?} {:?}", found, wanted);
+            }
+        }
+    }
+
     #[test]
     fn absurd_windows_take_no_memory() {
         let far = 1 << 24;
@@ -242,5 +296,10 @@ mod tests {
         };
         let weight = Tensor { name: "w".into(), shape: vec![1, 1, 2, 2], values: vec![1.0, 2.0, 3.0, 4.0] };
         assert_eq!(of([1; 4], &window, 1, &weight, &[0.5]), [2.0]);
+        // A million taps of the depth, one of which reads something.
+        let deep = Window { kernel: [1 << 20, 1, 1], pad_before: [(1 << 20) - 1, 0, 0], ..Window::POINT };
+        let weight =
+            Tensor { name: "w".into(), shape: vec![1, 1, 1 << 20, 1, 1], values: vec![3.0; 1 << 20] };
+        assert_eq!(of([1; 4], &deep, 1, &weight, &[0.5]), [1.5]);
     }
 }
