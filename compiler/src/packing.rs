@@ -22,7 +22,7 @@ use crate::options::Packing;
 use crate::rotation::{self, Policy, Split};
 use crate::saturate::packing::Statistics;
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Gap, Operator, PlacedMap, Support, feature_map};
+use cipherloom_ir::{Gap, Operator, PlacedMap, Support, feature_map, volume_of};
 use kernel::Kernel;
 use layouts::Placed;
 use rayon::prelude::*;
@@ -141,7 +141,7 @@ fn input_state(target: &Target<'_>, id: NodeId) -> Result<State, CompileError> {
     };
     let mut placed = layouts::input(&node.shape, &read, target.slots);
     let beyond = placed.grid.is_some_and(|g| g.block > target.slots);
-    if beyond && layouts::volume_of(&read).is_some_and(|[_, depth, ..]| depth > 1) {
+    if beyond && volume_of(&read).is_some_and(|[_, depth, ..]| depth > 1) {
         // Plane after plane, each of which may fit.
         placed = Placed { grid: None, ..layouts::contiguous(&node.shape, target.slots) };
     } else if beyond {

@@ -94,7 +94,7 @@ pub use manifest::{Manifest, ManifestInput, ManifestOutput};
 pub use map::{
     Diagonal, Diagonals, LinearMap, MAX_ELEMENTS, MAX_ENTRIES, MapError, MapId, Operator, PlacedMap,
     RowNorms, SparseRows, Support, Tensor, TensorId, ViewAxis, Window, feature_map, matrix_rows,
-    plain_values, plain_values_with,
+    plain_values, plain_values_with, volume_of,
 };
 pub use op::{
     Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Pairing, Plain, Product, Read, RealDiagonal,

@@ -97,6 +97,15 @@ pub struct ViewAxis {
     pub step: i64,
 }
 
+/// A tensor's shape as a feature map `[channels, depth, height, width]`, which [`feature_map`] undoes; `None` for other shapes.
+pub fn volume_of(shape: &[u32]) -> Option<[u32; 4]> {
+    match *shape {
+        [channels, height, width] => Some([channels, 1, height, width]),
+        [channels, depth, height, width] if depth > 1 => Some([channels, depth, height, width]),
+        _ => None,
+    }
+}
+
 /// A linear operator on one tensor (batch axis dropped).
 #[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(from = "stored::Stored", into = "stored::Stored")]

@@ -20,10 +20,10 @@
 //! in reach of a few distances, and sums over an f-th of them. What a fold leaves is the same in all parts, so it cannot be folded again at
 //! once: networks alternate between both kinds of layouts (decision 0017).
 
-use super::layouts::{Grid, Pixels, Placed, contiguous, copies, digits, multiplexed, period, volume_of};
+use super::layouts::{Grid, Pixels, Placed, contiguous, copies, digits, multiplexed, period};
 use crate::cost::CostModel;
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Digit, Gap, Layout, Operator, feature_map};
+use cipherloom_ir::{Digit, Gap, Layout, Operator, feature_map, volume_of};
 
 /// One way to compute a linear map, still without diagonals.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

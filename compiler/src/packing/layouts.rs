@@ -2,7 +2,7 @@
 //!
 //! Relies on `ir`'s layouts. Promises: every layout built here addresses each element once, and copies are exact.
 
-use cipherloom_ir::{Digit, Gap, Layout, feature_map};
+use cipherloom_ir::{Digit, Gap, Layout, feature_map, volume_of};
 
 /// The pixel grid that feature maps of one network share, in slots. An image is a volume of one plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,15 +76,6 @@ fn reshaped(placed: Placed, shape: &[u32]) -> Option<Placed> {
 pub fn input(shape: &[u32], read: &[u32], slots: u32) -> Placed {
     let placed = in_blocks(read, slots);
     if shape == read { placed } else { reshaped(placed, shape).unwrap_or_else(|| contiguous(shape, slots)) }
-}
-
-/// A feature map's shape as channels, depth, height and width; `None` for other shapes.
-pub fn volume_of(shape: &[u32]) -> Option<[u32; 4]> {
-    match *shape {
-        [channels, height, width] => Some([channels, 1, height, width]),
-        [channels, depth, height, width] if depth > 1 => Some([channels, depth, height, width]),
-        _ => None,
-    }
 }
 
 fn in_blocks(shape: &[u32], slots: u32) -> Placed {

@@ -5,7 +5,7 @@ use cipherloom_compiler::cost::Profile;
 use cipherloom_compiler::graph::{
     Density, Function, GraphInput, GraphOutput, Kind, NodeId, TensorGraph, TensorNode,
 };
-use cipherloom_ir::{Activation, Operator, Preprocessing, Tensor, TensorId, ViewAxis, Window};
+use cipherloom_ir::{Activation, Operator, Preprocessing, Tensor, TensorId, ViewAxis, Window, volume_of};
 
 /// Costs in round figures, so that no snapshot changes when the default profile is measured again.
 pub(crate) fn profile() -> Profile {
@@ -79,9 +79,7 @@ impl Net {
     fn volume(&self) -> [u32; 4] {
         match self.shape[..] {
             [channels, length] => [channels, 1, 1, length],
-            [channels, height, width] => [channels, 1, height, width],
-            [channels, depth, height, width] => [channels, depth, height, width],
-            _ => panic!("{:?} is no feature map", self.shape),
+            _ => volume_of(&self.shape).expect("a feature map"),
         }
     }
 

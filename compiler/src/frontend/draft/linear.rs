@@ -8,7 +8,7 @@
 use super::{Draft, DraftKind, TensorRef, node_shape, reading, size};
 use crate::graph::Kind;
 use crate::graph::evaluate;
-use cipherloom_ir::{Operator, TensorId, ViewAxis, feature_map};
+use cipherloom_ir::{Operator, TensorId, ViewAxis, feature_map, volume_of};
 
 /// Parts of a linear node.
 #[derive(Clone)]
@@ -283,11 +283,7 @@ fn composed(first: &Operator, second: &Operator) -> Option<Operator> {
                 window.pad_before[k] = window.pad_before[k].checked_add(before)?;
                 window.pad_after[k] = window.pad_after[k].checked_add(after)?;
             }
-            let input = match input[..] {
-                [channels, height, width] => [channels, 1, height, width],
-                [channels, depth, height, width] => [channels, depth, height, width],
-                _ => return None,
-            };
+            let input = volume_of(input)?;
             // The weight of a flat window has no axis for the depth.
             if window.is_flat() != flat {
                 return None;
