@@ -15,6 +15,8 @@
 mod command;
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
+#[path = "../tests/command/npy.rs"]
+mod npy;
 #[allow(dead_code, reason = "the writer of the tests writes more kinds of files")]
 #[path = "../compiler/tests/frontend/onnx.rs"]
 mod onnx;
@@ -96,7 +98,10 @@ fn recorded(recording: &small::Network) -> Vec<Row> {
     std::fs::write(&onnx, recording.bytes()).expect("the folder is writable");
     let elements: i64 = recording.input.iter().product();
     let values: Vec<f32> = onnx::random(elements as usize, 1).into_iter().map(|v| v + 0.5).collect();
-    std::fs::write(&array, npy(&recording.input, &values)).expect("the folder is writable");
+    let sizes: Vec<String> = recording.input.iter().map(i64::to_string).collect();
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let file = npy::npy("<f4", &format!("({})", sizes.join(", ")), &bytes);
+    std::fs::write(&array, file).expect("the folder is writable");
     let scores =
         Model::open(&onnx).unwrap().clear_scores(&Sample { values: Values::Floats(values) }).unwrap();
     let wanted = (0..scores.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap();
@@ -108,18 +113,6 @@ fn recorded(recording: &small::Network) -> Vec<Row> {
     let (rows, classes) = case.measured(1, 11, 1);
     assert_eq!(classes, [wanted as u64], "{}: the class of the file", recording.name);
     rows
-}
-
-/// A file of NumPy's format 1.0.
-fn npy(shape: &[i64], values: &[f32]) -> Vec<u8> {
-    let sizes: Vec<String> = shape.iter().map(i64::to_string).collect();
-    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({},), }}", sizes.join(", "));
-    let length = (header.len() + 11).next_multiple_of(64) - 10;
-    let mut out = b"\x93NUMPY\x01\x00".to_vec();
-    out.extend((length as u16).to_le_bytes());
-    out.extend(format!("{header:<width$}\n", width = length - 1).bytes());
-    out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
-    out
 }
 
 /// A model and the words that name its input.

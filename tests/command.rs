@@ -13,6 +13,8 @@ mod check;
 mod deep_cnn;
 #[path = "command/journey.rs"]
 mod journey;
+#[path = "command/npy.rs"]
+mod npy;
 #[allow(dead_code, reason = "the writer of the compiler's tests writes more kinds of files")]
 #[path = "../compiler/tests/frontend/onnx.rs"]
 mod onnx;
@@ -24,6 +26,7 @@ mod paging;
 #[path = "command/service.rs"]
 mod service;
 
+pub use npy::npy;
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -67,12 +70,6 @@ pub fn json(folder: &Path, arguments: &[&str]) -> (i32, Value) {
     let text = String::from_utf8(out.stdout).expect("output is UTF-8");
     let value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {text}"));
     (out.status.code().expect("no signal"), value)
-}
-
-/// A `.npy` file of this element type, shape and content.
-pub fn npy(descr: &str, shape: &str, content: &[u8]) -> Vec<u8> {
-    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
-    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), content].concat()
 }
 
 /// Runs with `--json` and expects success.

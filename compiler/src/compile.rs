@@ -100,7 +100,7 @@ fn walk(model: &TensorGraph, options: &CompileOptions, trail: &mut Trail<'_>) ->
 }
 
 /// The dynamic program's circuit is not emitted where its packing is priced at more than this many times the forecast of the
-/// saturated one: what follows packing may halve a price, but no more was seen.
+/// saturated one. A margin: prices hold memory and forecasts what follows packing, and a factor of two between them was seen.
 const DEARER: u64 = 4;
 
 /// The saturated circuit, with or without pairs of diagonals, unless the dynamic program's is forecast to be faster:

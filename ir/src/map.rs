@@ -82,6 +82,15 @@ pub fn feature_map([channels, depth, height, width]: [u32; 4]) -> Vec<u32> {
     if depth == 1 { vec![channels, height, width] } else { vec![channels, depth, height, width] }
 }
 
+/// A tensor's shape as a feature map `[channels, depth, height, width]`, which [`feature_map`] undoes; `None` for other shapes.
+pub fn volume_of(shape: &[u32]) -> Option<[u32; 4]> {
+    match *shape {
+        [channels, height, width] => Some([channels, 1, height, width]),
+        [channels, depth, height, width] if depth > 1 => Some([channels, depth, height, width]),
+        _ => None,
+    }
+}
+
 /// One output axis of a [`Operator::View`]: it walks `input_axis` from `start` by `step`; positions outside
 /// the input read zero. `input_axis: None` is an axis of extent 1 (or, with `extent > 1`, a broadcast). An input
 /// axis that several output axes walk is read at the sum of their positions; one that none walks, at 0.
@@ -95,15 +104,6 @@ pub struct ViewAxis {
     pub start: i64,
     /// Input indices per output index.
     pub step: i64,
-}
-
-/// A tensor's shape as a feature map `[channels, depth, height, width]`, which [`feature_map`] undoes; `None` for other shapes.
-pub fn volume_of(shape: &[u32]) -> Option<[u32; 4]> {
-    match *shape {
-        [channels, height, width] => Some([channels, 1, height, width]),
-        [channels, depth, height, width] if depth > 1 => Some([channels, depth, height, width]),
-        _ => None,
-    }
 }
 
 /// A linear operator on one tensor (batch axis dropped).

@@ -115,17 +115,13 @@ fn field<'a>(text: &'a str, name: &str) -> Result<&'a str, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+#[path = "../../tests/command/npy.rs"]
+mod writer;
 
-    fn npy(descr: &str, shape: &str, content: &[u8]) -> Vec<u8> {
-        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
-        let mut out = b"\x93NUMPY\x01\x00".to_vec();
-        out.extend((header.len() as u16).to_le_bytes());
-        out.extend(header.as_bytes());
-        out.extend(content);
-        out
-    }
+#[cfg(test)]
+mod tests {
+    use super::writer::npy;
+    use super::*;
 
     #[test]
     fn arrays_are_read_and_lengths_checked() {

@@ -7,7 +7,7 @@
 use super::diagonals::{Diagonals, PlacedMap, Places};
 use super::shape::MapError;
 use super::structure::{Relation, squeezed};
-use super::{LinearMap, Operator, Tensor};
+use super::{LinearMap, Operator, Tensor, volume_of};
 use crate::layout::Layout;
 use crate::op::Step;
 use std::collections::BTreeMap;
@@ -110,15 +110,10 @@ fn pairs_of(operator: &Operator, output: &[u32], composed: bool) -> u64 {
         Operator::AveragePool { input, window, .. } => (input, window, 1),
         _ => return output.iter().map(|d| u64::from(*d)).sum(),
     };
-    let channels = output.first().copied().unwrap_or(1);
+    let [channels, spatial @ ..] = volume_of(output).unwrap_or([1; 4]);
     let product = |a: u32, b: u32| u64::from(a) * u64::from(b);
-    // A depth of 1 is left out.
-    let output = |a: usize| match output {
-        [_, height, width] => [1, *height, *width][a],
-        _ => output.get(a + 1).copied().unwrap_or(1),
-    };
     let axis = |a: usize| {
-        let out = output(a);
+        let out = spatial[a];
         product(out, window.kernel[a]) + if composed { product(out, input[a + 1]) } else { 0 }
     };
     product(channels, own) + axis(0) + axis(1) + axis(2)

@@ -166,6 +166,25 @@ fn foreign_files_are_refused_by_name() {
 }
 
 #[test]
+fn an_operator_has_one_form() {
+    // The sample's first convolution and pool over an image, as the file holds them, and the same as if over volumes.
+    let window = [[2, 2], [2, 2], [1, 1], [0, 0], [0, 0]].concat();
+    let deep = [[1, 2, 2], [1, 2, 2], [1, 1, 1], [0, 0, 0], [0, 0, 0]].concat();
+    let (description, weights) = sections(&sample().to_bytes());
+    for (image, volume) in [(0u8, 6u8), (1, 7)] {
+        let flat = [&[image, 1, 4, 4][..], &window].concat();
+        let found: Vec<usize> =
+            (0..description.len()).filter(|at| description[*at..].starts_with(&flat)).collect();
+        let [at] = found[..] else { panic!("{found:?}") };
+        let other =
+            [&description[..at], &[volume, 1, 1, 4, 4], &deep, &description[at + flat.len()..]].concat();
+        let error =
+            Circuit::from_bytes(&file(Kind::Circuit, None, &[(1, &other), (2, &weights)])).unwrap_err();
+        assert_eq!(error.to_string(), "the description of the circuit is not in canonical form");
+    }
+}
+
+#[test]
 fn greedy_files_are_refused() {
     // Descriptions that claim huge lists end before they are filled.
     for claim in [[0xff, 0xff, 0xff, 0xff, 0x0f], [0x80, 0x80, 0x80, 0x80, 0x01]] {

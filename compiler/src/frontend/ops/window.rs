@@ -218,7 +218,10 @@ pub(super) fn bounded_weight(entries: &[usize]) -> Result<(), Refusal> {
     match total.filter(|n| *n <= MAX_WEIGHT) {
         Some(_) => Ok(()),
         None => refuse(
-            format!("as a map between images its weight would have {entries:?} entries"),
+            format!(
+                "as a map between images its weight would have {} entries",
+                entries.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")
+            ),
             format!(
                 "at most {MAX_WEIGHT} are taken; use a smaller batch, or a smaller depth where it is transposed"
             ),
