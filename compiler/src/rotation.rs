@@ -7,14 +7,19 @@
 //! rotation stage proper ([`saturate::rotation`](crate::saturate::rotation)) chooses among the same windows, and some more,
 //! for all maps of a network at once.
 //!
-//! Above the soft cap: windows, their counts and what is written out of them read the same cuts.
+//! [`Family`]: all splits of a support, counted on sets of steps ([`counts`]); [`needs`]: what single windows take.
 
+mod counts;
+mod family;
 pub mod pairs;
 
-use crate::cost::{CostModel, PlanCounts};
+pub use family::{Best, Family};
+
+use crate::cost::CostModel;
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Hoisting, Step, Support};
-use pairs::{Pairs, reductions};
+use cipherloom_ir::{Hoisting, Support};
+use counts::{Counts, Quotient};
+use pairs::Pairs;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -84,81 +89,6 @@ pub fn split(support: &Support, slots: u32, cost: &CostModel, level: Level, poli
     family.split(support, &family.best(cost, level, policy))
 }
 
-/// All splits of one support, with what each needs; costs of any level follow from that.
-#[derive(Clone, Debug)]
-pub struct Family {
-    /// Different steps.
-    steps: u64,
-    members: Vec<(Cut, Counts)>,
-}
-
-/// Which diagonals share a product, and how the steps that remain are cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cut {
-    pairs: Pairs,
-    window: Window,
-}
-
-/// A member of a family at a level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Best {
-    cut: Cut,
-    hoisting: Hoisting,
-    /// Predicted time without the price of memory.
-    pub time_ns: u64,
-    /// Predicted time with the price of memory: what is minimised.
-    pub priced_ns: u64,
-}
-
-impl Family {
-    /// The family of a support; a split that needs no less of anything than an earlier one is left out.
-    pub fn of(support: &Support, slots: u32) -> Family {
-        let steps: BTreeSet<u32> = support.0.values().flatten().map(|s| s.0).collect();
-        let mut members: Vec<(Cut, Counts)> = Vec::new();
-        for (pairs, reduced) in reductions(support, slots) {
-            let quotient = Quotient::of(&reduced);
-            for window in windows(slots) {
-                let counts = Counts::of(&quotient, &window).0.paired(pairs, &quotient);
-                if !members.iter().any(|(_, known)| known.no_more_than(&counts)) {
-                    members.push((Cut { pairs, window }, counts));
-                }
-            }
-        }
-        Family { steps: steps.len() as u64, members }
-    }
-
-    /// The member that a policy takes at a level.
-    pub fn best(&self, cost: &CostModel, level: Level, policy: Policy) -> Best {
-        let forms: &[Hoisting] = match policy {
-            Policy::Cheapest | Policy::Apart => &[Hoisting::Single, Hoisting::Double],
-            Policy::SquareRoot => &[Hoisting::Double],
-        };
-        let mut best: Option<(u64, Best)> = None;
-        let allowed = |m: &&(Cut, Counts)| policy == Policy::Cheapest || m.0.pairs == Pairs::Apart;
-        for (cut, counts) in self.members.iter().filter(allowed) {
-            for &hoisting in forms {
-                let (time_ns, priced_ns) = counts.priced(cost, level, hoisting);
-                let key = match policy {
-                    Policy::Cheapest | Policy::Apart => priced_ns,
-                    Policy::SquareRoot => (counts.baby_steps * counts.baby_steps).abs_diff(self.steps),
-                };
-                if best.as_ref().is_none_or(|(b, _)| key < *b) {
-                    best = Some((key, Best { cut: *cut, hoisting, time_ns, priced_ns }));
-                }
-            }
-        }
-        best.expect("the family of windows is not empty").1
-    }
-
-    /// Writes a member of the family of `support` out.
-    pub fn split(&self, support: &Support, best: &Best) -> Split {
-        let Best { cut: Cut { pairs, window }, hoisting, time_ns, priced_ns } = *best;
-        let split =
-            Split { babies: vec![], giants: vec![], products: vec![], pairs, hoisting, time_ns, priced_ns };
-        build(&pairs.reduced(support), &window, split)
-    }
-}
-
 /// A rule that cuts steps in two: the baby is the residue of the step, counted from 0 both ways, modulo a width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window {
@@ -203,8 +133,7 @@ pub struct Needs {
 pub fn needs(support: &Support, windows: &[Window], cost: &CostModel, level: Level) -> Vec<Needs> {
     let quotient = Quotient::of(support);
     let of = |window: &Window| {
-        let (counts, keyed) = Counts::of(&quotient, window);
-        let keys = steps(&keyed);
+        let (counts, keys) = Counts::of(&quotient, window);
         let forms = [Hoisting::Double, Hoisting::Single];
         let forms = forms.map(|hoisting| (hoisting, counts.priced(cost, level, hoisting).0));
         Needs { window: *window, forms, keys }
@@ -231,189 +160,6 @@ pub fn windows(slots: u32) -> impl Iterator<Item = Window> {
 pub fn thirds(slots: u32) -> impl Iterator<Item = Window> {
     let widths = (0..slots.trailing_zeros()).map(|k| 3u32 << k).take_while(move |width| *width < slots);
     widths.flat_map(move |width| [0, width / 2].map(|shift| Window { slots, width, shift }))
-}
-
-/// Steps other than 0, one set for each ciphertext.
-struct Rotated {
-    slots: u32,
-    sets: Vec<Vec<u64>>,
-}
-
-impl Rotated {
-    fn new(slots: u32) -> Rotated {
-        Rotated { slots, sets: vec![] }
-    }
-
-    fn push(&mut self, (step, ciphertext): (u32, u32)) {
-        let at = ciphertext as usize;
-        if at >= self.sets.len() {
-            let words = self.slots.div_ceil(64) as usize;
-            self.sets.resize_with(at + 1, || vec![0; words]);
-        }
-        self.sets[at][step as usize / 64] |= u64::from(step != 0) << (step % 64);
-    }
-
-    /// Pairs of step and ciphertext; each set stands for as many ciphertexts as its weight says.
-    fn count(&self, weights: &BTreeMap<u32, u64>) -> u64 {
-        weights.iter().filter_map(|(at, weight)| Some(weight * ones(self.sets.get(*at as usize)?))).sum()
-    }
-
-    /// The steps of all ciphertexts.
-    fn union(&self) -> Vec<u64> {
-        let mut union = vec![0; self.slots.div_ceil(64) as usize];
-        for set in &self.sets {
-            union.iter_mut().zip(set).for_each(|(all, word)| *all |= word);
-        }
-        union
-    }
-}
-
-/// How many steps a set has.
-fn ones(set: &[u64]) -> u64 {
-    set.iter().map(|word| u64::from(word.count_ones())).sum()
-}
-
-/// The steps of a set, ascending.
-fn steps(set: &[u64]) -> Vec<u32> {
-    let mut steps = vec![];
-    for (base, word) in (0u32..).step_by(64).zip(set) {
-        let mut left = *word;
-        while left != 0 {
-            steps.push(base + left.trailing_zeros());
-            left &= left - 1;
-        }
-    }
-    steps
-}
-
-/// What a cut needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Counts {
-    /// Inputs that are rotated.
-    hoisted: u64,
-    outputs: u64,
-    diagonals: u64,
-    /// Rotated (input, baby) pairs.
-    babies: u64,
-    /// Rotated (output, giant) pairs.
-    giants: u64,
-    /// Different baby steps that need a key.
-    baby_steps: u64,
-    /// Different steps that need a key.
-    keys: u64,
-    /// Inputs that are rotated to be paired.
-    turned: u64,
-    /// Outputs whose real part is taken.
-    conjugated: u64,
-}
-
-/// A support with one ciphertext for all those that have equal steps to the same ciphertexts on the other side: most
-/// layers treat all groups of channels alike.
-struct Quotient {
-    support: Support,
-    /// How many each input and output stands for.
-    inputs: BTreeMap<u32, u64>,
-    outputs: BTreeMap<u32, u64>,
-}
-
-impl Quotient {
-    fn of(support: &Support) -> Quotient {
-        let mut lists: BTreeMap<&[Step], usize> = BTreeMap::new();
-        let mut rows: BTreeMap<u32, Vec<(u32, usize)>> = BTreeMap::new();
-        for ((output, input), steps) in &support.0 {
-            let next = lists.len();
-            let list = *lists.entry(steps).or_insert(next);
-            rows.entry(*input).or_default().push((*output, list));
-        }
-        let inputs = Quotient::alike(&rows);
-        let mut columns: BTreeMap<u32, Vec<(u32, usize)>> = BTreeMap::new();
-        for input in inputs.keys() {
-            rows[input].iter().for_each(|(o, list)| columns.entry(*o).or_default().push((*input, *list)));
-        }
-        let outputs = Quotient::alike(&columns);
-        let kept = support.0.iter().filter(|((o, i), _)| inputs.contains_key(i) && outputs.contains_key(o));
-        Quotient { support: Support(kept.map(|(k, v)| (*k, v.clone())).collect()), inputs, outputs }
-    }
-
-    /// The first of all keys that have equal entries, and how many these are.
-    fn alike(entries: &BTreeMap<u32, Vec<(u32, usize)>>) -> BTreeMap<u32, u64> {
-        let mut groups: BTreeMap<&[(u32, usize)], (u32, u64)> = BTreeMap::new();
-        for (key, list) in entries {
-            groups.entry(list).or_insert((*key, 0)).1 += 1;
-        }
-        groups.into_values().collect()
-    }
-}
-
-impl Counts {
-    /// The counts of a cut, and the set of steps that need a key.
-    fn of(quotient: &Quotient, window: &Window) -> (Counts, Vec<u64>) {
-        let Quotient { support, inputs, outputs } = quotient;
-        let (mut babies, mut giants) = (Rotated::new(window.slots), Rotated::new(window.slots));
-        let (mut diagonals, mut hoisted) = (0, BTreeSet::new());
-        for ((output, input), steps) in &support.0 {
-            diagonals += steps.len() as u64 * inputs[input] * outputs[output];
-            for step in steps {
-                let (baby, giant) = window.cut(step.0);
-                if baby != 0 {
-                    hoisted.insert(*input);
-                }
-                babies.push((baby, *input));
-                giants.push((giant, *output));
-            }
-        }
-        let (baby_steps, mut keyed) = (babies.union(), giants.union());
-        keyed.iter_mut().zip(&baby_steps).for_each(|(all, word)| *all |= word);
-        let counts = Counts {
-            hoisted: hoisted.iter().map(|input| inputs[input]).sum(),
-            outputs: outputs.values().sum(),
-            diagonals,
-            babies: babies.count(inputs),
-            giants: giants.count(outputs),
-            baby_steps: ones(&baby_steps),
-            keys: ones(&keyed),
-            turned: 0,
-            conjugated: 0,
-        };
-        (counts, keyed)
-    }
-
-    /// The counts with what pairing takes.
-    fn paired(self, pairs: Pairs, quotient: &Quotient) -> Counts {
-        let turned = pairs.turned(quotient.inputs.values().sum());
-        Counts {
-            turned,
-            conjugated: pairs.conjugated(self.outputs),
-            keys: self.keys + u64::from(turned > 0),
-            ..self
-        }
-    }
-
-    /// Whether every cost of this cut is at most that of the other.
-    fn no_more_than(&self, other: &Counts) -> bool {
-        self.babies <= other.babies
-            && self.diagonals <= other.diagonals
-            && self.turned <= other.turned
-            && self.conjugated <= other.conjugated
-            && self.giants <= other.giants
-            && self.keys <= other.keys
-            && self.baby_steps == other.baby_steps
-    }
-
-    /// Time, and time with the price of memory.
-    fn priced(&self, cost: &CostModel, level: Level, hoisting: Hoisting) -> (u64, u64) {
-        let plan = PlanCounts {
-            hoisted: self.hoisted,
-            babies: self.babies,
-            products: self.diagonals,
-            giants: self.giants,
-            outputs: self.outputs,
-        };
-        let pairing = cost.pairing(self.turned, self.conjugated, level);
-        let time = cost.linear(&plan, level, hoisting) + pairing;
-        let bytes = self.keys * cost.key_bytes(level) + self.diagonals * cost.diagonal_bytes(level, hoisting);
-        (time, time + cost.memory_price(bytes))
-    }
 }
 
 fn build(support: &Support, window: &Window, mut split: Split) -> Split {

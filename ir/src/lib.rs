@@ -93,7 +93,7 @@ pub use layout::{Digit, Gap, Layout, LayoutError, LayoutId, MAX_LAYOUT_SLOTS, di
 pub use manifest::{Manifest, ManifestInput, ManifestOutput};
 pub use map::{
     Diagonal, Diagonals, LinearMap, MAX_ELEMENTS, MAX_ENTRIES, MapError, MapId, Operator, PlacedMap,
-    RowNorms, SparseRows, Support, Tensor, TensorId, ViewAxis, Window, feature_map, matrix_rows,
+    Residues, RowNorms, SparseRows, Support, Tensor, TensorId, ViewAxis, Window, feature_map, matrix_rows,
     plain_values, plain_values_with, volume_of,
 };
 pub use op::{

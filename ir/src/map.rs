@@ -21,6 +21,7 @@
 
 mod diagonals;
 mod plain;
+mod residues;
 mod rows;
 mod shape;
 mod stored;
@@ -29,6 +30,7 @@ mod support;
 
 pub use diagonals::{Diagonal, Diagonals, PlacedMap};
 pub use plain::{plain_values, plain_values_with};
+pub use residues::Residues;
 pub use rows::{RowNorms, SparseRows, matrix_rows};
 pub use shape::{MAX_ELEMENTS, MAX_ENTRIES, MapError};
 pub use support::Support;

@@ -21,3 +21,6 @@ mod places;
 #[cfg(test)]
 #[path = "meanings/random.rs"]
 mod random;
+#[cfg(test)]
+#[path = "meanings/residues.rs"]
+mod residues;

@@ -3,6 +3,7 @@
 //! Relies on: pairs are a step apart that is a power of two, or stand at one step of neighbouring ciphertexts. Promises:
 //! the products of the reduced support apply every diagonal of the support once.
 
+use super::counts::StepSets;
 use cipherloom_ir::{Step, Support};
 use std::collections::BTreeMap;
 
@@ -72,18 +73,21 @@ impl Pairs {
     }
 }
 
-/// The supports of all pairings that may be worth their conjugations: those that leave the fewest products.
-pub fn reductions(support: &Support, slots: u32) -> Vec<(Pairs, Support)> {
-    let all = support.diagonals();
-    let fewer = |pairs: Pairs| {
-        let reduced = pairs.reduced(support);
-        (4 * reduced.diagonals() <= 3 * all).then_some((pairs, reduced))
-    };
+/// The steps of the products of all pairings that may be worth their conjugations: those that leave the fewest products.
+pub(super) fn reductions(support: &Support, slots: u32) -> Vec<(Pairs, StepSets)> {
+    let apart = StepSets::of(support, slots);
+    let all = apart.diagonals();
     let halves = (1..slots.trailing_zeros()).rev().flat_map(|k| [(1u32 << k, 0), (1 << k, 1 << (k - 1))]);
-    let mut out: Vec<(Pairs, Support)> =
-        halves.filter_map(|(half, shift)| fewer(Pairs::Steps { half, shift, slots })).collect();
-    out.sort_by_key(|(_, reduced)| reduced.diagonals());
-    out.truncate(TRIED_MAX);
-    let first = [(Pairs::Apart, support.clone())].into_iter().chain(fewer(Pairs::Ciphertexts));
-    first.chain(out).collect()
+    let left = halves.map(|(half, shift)| (apart.left(half, shift), half, shift));
+    let mut steps: Vec<(u64, u32, u32)> = left.filter(|(left, ..)| 4 * left <= 3 * all).collect();
+    steps.sort_by_key(|(left, ..)| *left);
+    steps.truncate(TRIED_MAX);
+    let steps: Vec<(Pairs, StepSets)> = steps
+        .into_iter()
+        .map(|(_, half, shift)| (Pairs::Steps { half, shift, slots }, apart.paired(half, shift)))
+        .collect();
+    let neighbours = StepSets::of(&Pairs::Ciphertexts.reduced(support), slots);
+    let neighbours =
+        Some((Pairs::Ciphertexts, neighbours)).filter(|(_, sets)| 4 * sets.diagonals() <= 3 * all);
+    [(Pairs::Apart, apart)].into_iter().chain(neighbours).chain(steps).collect()
 }

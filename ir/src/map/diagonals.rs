@@ -100,8 +100,8 @@ impl Places {
     }
 
     /// Slots of a ciphertext.
-    pub(crate) fn slots(&self) -> usize {
-        self.mask as usize + 1
+    pub(crate) fn slots(&self) -> u32 {
+        self.mask + 1
     }
 
     /// Step and fold offset for a distance in `[0, slots)`.
@@ -218,6 +218,8 @@ impl Diagonals {
                 by_output[ciphertext as usize].push((row, (slot + *replica as u32) & places.mask));
             }
         }
+        // Ascending slots leave the entries of most diagonals sorted.
+        by_output.iter_mut().for_each(|own| own.sort_unstable_by_key(|(_, slot)| *slot));
         let bucket =
             Bucket { rows: &rows, columns: &columns, places: &places, inputs: map.input.ciphertexts };
         let parts: Vec<Part> = by_output.par_iter().map(|own| bucket.sort(own)).collect();

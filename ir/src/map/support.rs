@@ -5,6 +5,7 @@
 //! Promises: exactly the diagonals of [`Diagonals::of`], in microseconds for the common maps.
 
 use super::diagonals::{Diagonals, PlacedMap, Places};
+use super::residues::Residues;
 use super::shape::MapError;
 use super::structure::{Relation, squeezed};
 use super::{LinearMap, Operator, Tensor, volume_of};
@@ -119,66 +120,31 @@ fn pairs_of(operator: &Operator, output: &[u32], composed: bool) -> u64 {
     product(channels, own) + axis(0) + axis(1) + axis(2)
 }
 
-/// A set of residues modulo the slot count.
-#[derive(Clone)]
-struct Residues {
-    words: Vec<u64>,
-    slots: usize,
-}
-
-impl Residues {
-    fn new(slots: usize) -> Residues {
-        Residues { words: vec![0; slots.div_ceil(64)], slots }
-    }
-
-    fn insert(&mut self, value: usize) {
-        self.words[value / 64] |= 1 << (value % 64);
-    }
-
-    fn list(&self) -> Vec<usize> {
-        let bits = |(k, word): (usize, &u64)| {
-            let word = *word;
-            (0..64).filter(move |b| word >> b & 1 == 1).map(move |b| k * 64 + b)
-        };
-        self.words.iter().enumerate().filter(|(_, w)| **w != 0).flat_map(bits).collect()
-    }
-
-    /// Adds every `a + b` of two sets; `None` where that takes more steps than are left.
-    fn add_sums(&mut self, a: &[usize], b: &[usize], steps_left: &mut u64) -> Option<()> {
-        let (many, few) = if a.len() > b.len() { (a, b) } else { (b, a) };
-        let singly = self.slots < 64 || many.len() * 8 < self.slots / 64;
-        let each = if singly { many.len() } else { self.words.len() };
-        charge(steps_left, (few.len() * each + many.len() + 1) as u64)?;
-        if singly {
-            for x in few {
-                many.iter().for_each(|y| self.insert((x + y) % self.slots));
-            }
-            return Some(());
+/// Adds every `a + b` of two lists to a set; `None` where that takes more steps than are left.
+fn add_sums(set: &mut Residues, a: &[u32], b: &[u32], slots: u32, steps_left: &mut u64) -> Option<()> {
+    let (many, few) = if a.len() > b.len() { (a, b) } else { (b, a) };
+    let words = set.words();
+    let singly = slots < 64 || many.len() * 8 < words;
+    let each = if singly { many.len() } else { words };
+    charge(steps_left, (few.len() * each + many.len() + 1) as u64)?;
+    if singly {
+        for x in few {
+            many.iter().for_each(|y| set.insert((x + y) & (slots - 1)));
         }
-        let mut set = Residues::new(self.slots);
-        many.iter().for_each(|y| set.insert(*y));
-        few.iter().for_each(|x| self.add_rotated(&set, *x));
-        Some(())
+        return Some(());
     }
-
-    /// Adds `set + shift`; slots is a multiple of 64.
-    fn add_rotated(&mut self, set: &Residues, shift: usize) {
-        let (words, bits) = (shift / 64, shift % 64);
-        let n = self.words.len();
-        for k in 0..n {
-            let low = set.words[(k + n - words) % n];
-            let carry = if bits == 0 { 0 } else { set.words[(k + 2 * n - words - 1) % n] >> (64 - bits) };
-            self.words[k] |= low << bits | carry;
-        }
-    }
+    let summand = Residues::of(slots, many.iter().copied());
+    few.iter().for_each(|x| set.extend_turned(&summand, *x));
+    Some(())
 }
 
 /// Slot distances by (output ciphertext, input ciphertext), before replicas and folds.
-type Distances = BTreeMap<(u32, u32), Vec<usize>>;
+type Distances = BTreeMap<(u32, u32), Vec<u32>>;
 
 /// Distances `input slot − output slot` of all related elements; `None` if addresses carry between ciphertexts.
 fn distances(relation: &Relation, map: &PlacedMap<'_>, steps_left: &mut u64) -> Option<Distances> {
-    let slots = map.input.slots as usize;
+    let slots = map.input.slots;
+    let words = u64::from(slots.div_ceil(64));
     let (inputs, outputs) = (axis_parts(map.input)?, axis_parts(map.output)?);
     let mut sum: Distances = BTreeMap::from([((0, 0), vec![0])]);
     for factor in &relation.factors {
@@ -192,23 +158,23 @@ fn distances(relation: &Relation, map: &PlacedMap<'_>, steps_left: &mut u64) -> 
             let set = match own.entry((co, ci)) {
                 Entry::Occupied(set) => set.into_mut(),
                 Entry::Vacant(place) => {
-                    charge(steps_left, slots.div_ceil(64) as u64)?;
+                    charge(steps_left, words)?;
                     place.insert(Residues::new(slots))
                 }
             };
-            set.insert((si as usize + slots - so as usize) % slots);
+            set.insert(si.wrapping_sub(so) & (slots - 1));
         }
         let mut next: BTreeMap<(u32, u32), Residues> = BTreeMap::new();
         for ((co, ci), set) in &own {
-            let list = set.list();
+            let list: Vec<u32> = set.iter().collect();
             for ((bo, bi), before) in &sum {
                 let target = next.entry((co + bo, ci + bi)).or_insert_with(|| Residues::new(slots));
                 // Reading and making a set costs a step per word at least.
-                charge(steps_left, 2 * slots.div_ceil(64) as u64)?;
-                target.add_sums(before, &list, steps_left)?;
+                charge(steps_left, 2 * words)?;
+                add_sums(target, before, &list, slots, steps_left)?;
             }
         }
-        sum = next.into_iter().map(|(pair, set)| (pair, set.list())).collect();
+        sum = next.into_iter().map(|(pair, set)| (pair, set.iter().collect())).collect();
     }
     Some(sum)
 }
@@ -236,14 +202,13 @@ fn steps(
     steps_left: &mut u64,
 ) -> Option<BTreeMap<(u32, u32), Vec<Step>>> {
     let slots = places.slots();
-    let back: Vec<usize> = replicas.iter().map(|r| (slots - *r as usize % slots) % slots).collect();
-    let choose = |(pair, list): ((u32, u32), Vec<usize>)| {
+    let back: Vec<u32> = replicas.iter().map(|r| (*r as u32).wrapping_neg() & (slots - 1)).collect();
+    let choose = |(pair, list): ((u32, u32), Vec<u32>)| {
         let (mut all, mut chosen) = (Residues::new(slots), Residues::new(slots));
-        all.add_sums(&list, &back, steps_left)?;
-        let all = all.list();
-        charge(steps_left, (all.len() + slots.div_ceil(64)) as u64)?;
-        all.into_iter().for_each(|d| chosen.insert(places.of(d as u32).0 as usize));
-        Some((pair, chosen.list().into_iter().map(|s| Step(s as u32)).collect()))
+        add_sums(&mut all, &list, &back, slots, steps_left)?;
+        charge(steps_left, all.count() + u64::from(slots.div_ceil(64)))?;
+        all.iter().for_each(|d| chosen.insert(places.of(d).0));
+        Some((pair, chosen.iter().map(Step).collect()))
     };
     distances.into_iter().filter(|(_, list)| !list.is_empty()).map(choose).collect()
 }
