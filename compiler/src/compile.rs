@@ -28,7 +28,7 @@ use crate::stages::Stage;
 use crate::trail::{Halt, Trail, Watch};
 use cipherloom_ir::scheme::Level;
 use cipherloom_ir::{Circuit, Tensor};
-use search::Job;
+use search::{Found, Job};
 use std::collections::BTreeMap;
 
 /// A compiled model.
@@ -95,7 +95,7 @@ fn walk(model: &TensorGraph, options: &CompileOptions, trail: &mut Trail<'_>) ->
     trail.graph(Stage::Activation, &lowered)?;
     match options.layouts() {
         Packing::Saturated => cheaper(&lowered, options, &notes, trail),
-        packing => compiled(&lowered, options, (packing, u64::MAX), &notes, trail),
+        packing => compiled(&lowered, options, (packing, u64::MAX), &notes, trail).map(|f| f.compiled),
     }
 }
 
@@ -104,7 +104,8 @@ fn walk(model: &TensorGraph, options: &CompileOptions, trail: &mut Trail<'_>) ->
 const DEARER: u64 = 4;
 
 /// The saturated circuit, with or without pairs of diagonals, unless the dynamic program's is forecast to be faster:
-/// candidates are ranked by trees, and networks whose compositions multiply are given up. Drafts have no forecast.
+/// candidates are ranked by trees, and networks whose compositions multiply are saturated with fewer laws. Drafts have no
+/// forecast.
 fn cheaper(
     graph: &TensorGraph,
     options: &CompileOptions,
@@ -112,7 +113,8 @@ fn cheaper(
     trail: &mut Trail<'_>,
 ) -> Result<Compiled, Halt> {
     let unlimited = u64::MAX;
-    let saturated = compiled(graph, options, (Packing::Saturated, unlimited), notes, trail);
+    let saturated =
+        compiled(graph, options, (Packing::Saturated, unlimited), notes, trail).map(|f| f.compiled);
     match (options.purpose, &saturated) {
         // Deep networks take long to compile, and most of their time is bootstraps.
         (_, Ok(Compiled { circuit: Circuit { bootstrap: Some(_), .. }, .. }))
@@ -134,14 +136,20 @@ fn cheaper(
         Err(_) => unlimited,
     };
     let (mut best, mut dearer): (Option<(Compiled, Trail<'_>, bool)>, bool) = (None, false);
-    // Pairs of diagonals are a little less precise, which may take the next larger ring.
-    for pairs in [options.pairs, false] {
+    for pairs in [true, false].into_iter().filter(|pairs| options.pairs || !pairs) {
         let (options, mut other) = (CompileOptions { pairs, ..options.clone() }, trail.again());
         match compiled(graph, &options, (Packing::DynamicProgram, ceiling_ns), notes, &mut other) {
-            Ok(walked) if best.as_ref().is_none_or(|(b, ..)| ms(&walked) < ms(b)) => {
-                best = Some((walked, other, pairs));
+            Ok(Found { compiled: walked, least_log_n }) => {
+                let smallest = walked.circuit.parameters.log_n == least_log_n;
+                if best.as_ref().is_none_or(|(b, ..)| ms(&walked) < ms(b)) {
+                    best = Some((walked, other, pairs));
+                }
+                // Pairs of diagonals are a little less precise, which may take the next larger ring: else they stay.
+                if smallest {
+                    break;
+                }
             }
-            Ok(_) | Err(Halt::Failed(_)) => {}
+            Err(Halt::Failed(_)) => {}
             Err(Halt::Dearer) => {
                 dearer = true;
                 break;
@@ -163,7 +171,8 @@ fn cheaper(
     };
     if !pairs && options.pairs {
         let (apart, mut again) = (CompileOptions { pairs, ..options.clone() }, trail.again());
-        if let Ok(found) = compiled(graph, &apart, (Packing::Saturated, unlimited), notes, &mut again)
+        if let Ok(Found { compiled: found, .. }) =
+            compiled(graph, &apart, (Packing::Saturated, unlimited), notes, &mut again)
             && saturated.as_ref().map_or(true, |s| ms(&found) < ms(s))
         {
             saturated = Ok(found);
@@ -196,7 +205,7 @@ fn compiled(
     (packing, ceiling_ns): (Packing, u64),
     notes: &Lowered,
     trail: &mut Trail<'_>,
-) -> Result<Compiled, Halt> {
+) -> Result<Found, Halt> {
     let merge = match packing {
         _ if options.is_off(Stage::Compose) => Merge::Nothing,
         Packing::Saturated => Merge::Free,
@@ -250,7 +259,7 @@ impl Packer {
         let laws = if options.is_off(Stage::Compose) { vec![] } else { laws::logical() };
         Ok(match packing {
             Packing::Saturated => {
-                let logical = Logical::with_laws(graph, &laws)?;
+                let logical = Logical::with_first_laws(graph, &laws)?;
                 Packer::Saturation(Box::new(logical.splitting(options.splits())))
             }
             Packing::Multiplexed | Packing::DynamicProgram => Packer::Walk(Levels::of(graph)),

@@ -55,17 +55,32 @@ pub(super) struct Job<'a> {
     pub(super) notes: &'a Lowered,
 }
 
+/// A circuit, and the ring degree from which on there is room for its levels, log2.
+pub(super) struct Found {
+    pub(super) compiled: Compiled,
+    pub(super) least_log_n: u32,
+}
+
+impl Found {
+    /// Where nothing smaller was tried.
+    fn only(compiled: Compiled) -> Found {
+        let least_log_n = compiled.circuit.parameters.log_n;
+        Found { compiled, least_log_n }
+    }
+}
+
 impl Job<'_> {
     /// The circuit for ciphertexts.
-    pub(super) fn encrypted(&self, trail: &mut Trail<'_>) -> Result<Compiled, Halt> {
+    pub(super) fn encrypted(&self, trail: &mut Trail<'_>) -> Result<Found, Halt> {
         if self.options.bootstrapping == Bootstrapping::Always {
-            return self.bootstrapped(trail);
+            return self.bootstrapped(trail).map(Found::only);
         }
         let mut waiting: Vec<(Frame, Arranged)> = Vec::new();
-        let (mut rings, mut best_bits) = (0, None);
+        let (mut rings, mut best_bits, mut least_log_n) = (0, None, None);
         for log_n in LOG_N.filter(|n| self.options.log_n.is_none_or(|wanted| wanted == *n)) {
             let found = self.at_ring(|top| self.guessed_frame(log_n, top))?;
             rings += u32::from(!found.is_empty());
+            least_log_n = least_log_n.or_else(|| found.first().map(|(frame, _)| frame.log_n));
             waiting.extend(found);
             // Small rings are compared; larger ones follow where those are not precise enough.
             let last = self.options.log_n == Some(log_n) || log_n == *LOG_N.end();
@@ -73,7 +88,9 @@ impl Job<'_> {
                 continue;
             }
             match self.first_precise(std::mem::take(&mut waiting), trail)? {
-                Ok(compiled) => return Ok(compiled),
+                Ok(compiled) => {
+                    return Ok(Found { least_log_n: least_log_n.unwrap_or(log_n), compiled });
+                }
                 Err(bits) => best_bits = Some(best_bits.map_or(bits, |best: f64| best.max(bits))),
             }
         }
@@ -82,7 +99,9 @@ impl Job<'_> {
                 Err(CompileError::Precision { wanted_bits: self.options.precision_bits, best_bits }.into())
             }
             _ => match (self.too_deep(), self.options.bootstrapping) {
-                (CompileError::NeedsBootstrapping { .. }, Bootstrapping::Auto) => self.bootstrapped(trail),
+                (CompileError::NeedsBootstrapping { .. }, Bootstrapping::Auto) => {
+                    self.bootstrapped(trail).map(Found::only)
+                }
                 (refusal, _) => Err(refusal.into()),
             },
         }
@@ -164,7 +183,7 @@ impl Job<'_> {
     }
 
     /// The circuit for looking at.
-    pub(super) fn draft(&self, trail: &mut Trail<'_>) -> Result<Compiled, Halt> {
+    pub(super) fn draft(&self, trail: &mut Trail<'_>) -> Result<Found, Halt> {
         let log_n = self.options.log_n.unwrap_or(DRAFT_LOG_N);
         let found = self.at_ring(|top| Some(Frame::draft(log_n, top, &self.options.profile)))?;
         let best = found.into_iter().min_by_key(|(_, arranged)| arranged.packed.priced_ns);
@@ -172,7 +191,7 @@ impl Job<'_> {
         let rotated = self.rotated(&frame, arranged, self.options.max_key_bytes, trail)?;
         trail.left(Stage::Parameters, || parameters_text(&frame))?;
         let (circuit, report) = self.finished((&frame, &rotated), frame.cost(), None, trail)?;
-        Ok(Compiled { circuit, report })
+        Ok(Found::only(Compiled { circuit, report }))
     }
 
     /// Largest output of the model.

@@ -87,8 +87,11 @@ struct Demand {
 /// Demands by rank, ascending.
 type Frontier = Vec<Demand>;
 
-/// States by frontier; in the order of the frontiers between classes.
-type States = IndexMap<Frontier, State, FxBuildHasher>;
+/// States by frontier, ascending: those that demand the next class come first.
+type States = Vec<(Frontier, State)>;
+
+/// States that are being made, by frontier.
+type Made = IndexMap<Frontier, State, FxBuildHasher>;
 
 /// A state: its cost, the end of its trail, and the decision that is not in the trail yet.
 #[derive(Clone, Copy)]
@@ -154,21 +157,20 @@ impl Problem<'_> {
         (0..).zip(&order).for_each(|(rank, class)| rank_of[*class] = rank);
         let mut trail: Vec<(Decision, Option<usize>)> = Vec::new();
         let start = vec![Demand { rank: 0, level: 0, readers: 1 }];
-        let mut states = States::from_iter([(start, State { cost: 0, trail: None, decided: None })]);
+        let mut states: States = vec![(start, State { cost: 0, trail: None, decided: None })];
         let (mut widest, mut dropped) = (1, u64::MAX);
         let mut left = Frontier::new();
         for (rank, &class) in (0..).zip(&order) {
-            let is_due = |frontier: &Frontier| frontier.first().is_some_and(|d| d.rank == rank);
-            if !states.keys().any(is_due) {
+            // The empty frontier, where nothing is left to decide, stands before all others.
+            let done = usize::from(states.first().is_some_and(|(frontier, _)| frontier.is_empty()));
+            let due = states[done..].partition_point(|(frontier, _)| frontier[0].rank == rank);
+            if due == 0 {
                 continue;
             }
-            let mut next = States::default();
+            let kept = states.split_off(done + due);
+            let mut made: Made = states.drain(..done).collect();
             let mut priced: BTreeMap<u32, Vec<(usize, u64)>> = BTreeMap::new();
-            for (frontier, state) in std::mem::take(&mut states) {
-                if !is_due(&frontier) {
-                    keep(&mut next, &frontier, state);
-                    continue;
-                }
+            for (frontier, state) in states {
                 let level = frontier[0].level;
                 let ways = priced.entry(level).or_insert_with(|| self.priced(class, level, &heights));
                 for &mut (alternative, own) in ways {
@@ -180,21 +182,22 @@ impl Problem<'_> {
                         cost += self.demand(&mut left, rank_of[child], child, level + way.depth);
                     }
                     let decided = Some(Decision { class, alternative, level });
-                    keep(&mut next, &left, State { cost, trail: state.trail, decided });
+                    keep(&mut made, &left, State { cost, trail: state.trail, decided });
                 }
             }
-            widest = widest.max(next.len());
-            dropped = dropped.min(shorten(&mut next, self.beam));
-            next.sort_unstable_keys();
-            for state in next.values_mut() {
+            made.sort_unstable_keys();
+            states = merged(made, kept);
+            widest = widest.max(states.len());
+            dropped = dropped.min(shorten(&mut states, self.beam));
+            for (_, state) in &mut states {
                 if let Some(decision) = state.decided.take() {
                     trail.push((decision, state.trail));
                     state.trail = Some(trail.len() - 1);
                 }
             }
-            states = next;
         }
-        let best = states.get(&[][..]).ok_or(ExtractError::Impossible(self.levels))?;
+        // At the end nothing is left to decide.
+        let (_, best) = states.first().ok_or(ExtractError::Impossible(self.levels))?;
         let mut decisions = Vec::new();
         let mut at = best.trail;
         while let Some(k) = at {
@@ -245,7 +248,7 @@ impl Problem<'_> {
 }
 
 /// Keeps the cheaper of two states with one frontier; the earlier one where they cost the same.
-fn keep(states: &mut States, frontier: &[Demand], state: State) {
+fn keep(states: &mut Made, frontier: &[Demand], state: State) {
     match states.get_mut(frontier) {
         Some(known) if known.cost <= state.cost => {}
         Some(known) => *known = state,
@@ -255,14 +258,34 @@ fn keep(states: &mut States, frontier: &[Demand], state: State) {
     }
 }
 
-/// Leaves the cheapest `beam` states; returns the cost of the cheapest that was dropped.
+/// Joins two ascending lists; of equal frontiers the cheaper state stays, that of `made` where they cost the same.
+fn merged(made: Made, kept: States) -> States {
+    let mut out = States::with_capacity(made.len() + kept.len());
+    let mut kept = kept.into_iter().peekable();
+    for (frontier, mut state) in made {
+        while let Some(known) = kept.next_if(|(other, _)| *other < frontier) {
+            out.push(known);
+        }
+        if let Some((_, known)) = kept.next_if(|(other, _)| *other == frontier)
+            && known.cost < state.cost
+        {
+            state = known;
+        }
+        out.push((frontier, state));
+    }
+    out.extend(kept);
+    out
+}
+
+/// Leaves the cheapest `beam` states, of equally cheap ones the first; returns the cost of the cheapest that was dropped.
 fn shorten(states: &mut States, beam: usize) -> u64 {
     if states.len() <= beam {
         return u64::MAX;
     }
-    let mut list: Vec<(Frontier, State)> = std::mem::take(states).into_iter().collect();
-    list.select_nth_unstable_by(beam, |a, b| (a.1.cost, &a.0).cmp(&(b.1.cost, &b.0)));
-    let dropped = list[beam].1.cost;
-    states.extend(list.into_iter().take(beam));
+    let mut costs: Vec<(u64, usize)> = states.iter().enumerate().map(|(k, (_, s))| (s.cost, k)).collect();
+    let (_, first_dropped, _) = costs.select_nth_unstable(beam);
+    let (dropped, last) = *first_dropped;
+    let mut at = 0..;
+    states.retain(|(_, s)| at.next().is_some_and(|k| (s.cost, k) < (dropped, last)));
     dropped
 }

@@ -96,6 +96,16 @@ impl Logical {
         Ok(Logical { graph, source: source.clone(), outputs, order, heights, rounds })
     }
 
+    /// The same with as many laws, from the first, as come to an end.
+    pub fn with_first_laws(
+        source: &TensorGraph,
+        laws: &[Rewrite<Term, Tables>],
+    ) -> Result<Logical, CompileError> {
+        let mut counts = (1..=laws.len()).rev();
+        let found = counts.find_map(|count| Logical::with_laws(source, &laws[..count]).ok());
+        found.map_or_else(|| Logical::with_laws(source, &[]), Ok)
+    }
+
     /// The same with diagonals split like this.
     pub fn splitting(mut self, rotation: Policy) -> Logical {
         self.graph.analysis.rotation = rotation;

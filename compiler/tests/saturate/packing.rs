@@ -186,3 +186,16 @@ fn a_missing_law_costs_time_or_everything() {
         }
     }
 }
+
+#[test]
+fn networks_whose_compositions_multiply_are_saturated_with_fewer_laws() {
+    let net = Net::new("branching", &[2, 8, 8]);
+    let net = (0..5).fold(net, |net, _| net.branches(2)).square().flatten().dense(4).done();
+    let arranged = balanced(&net, Merge::Free);
+    let refused = Logical::new(&arranged).err().expect("compositions of every branch with every branch");
+    assert!(refused.to_string().contains("did not saturate"), "{refused}");
+    let fewer = Logical::with_first_laws(&arranged, &laws::logical()).expect("no laws always end");
+    assert!(fewer.top() > Level(2));
+    let warnings = compile(&net, &nets::options()).expect("small networks compile").report.warnings;
+    assert!(warnings.iter().all(|w| !w.contains("saturation gave up")), "{warnings:?}");
+}

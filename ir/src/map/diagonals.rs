@@ -76,8 +76,10 @@ impl PlacedMap<'_> {
 /// The choice among (input replica, fold offset), by the rule in the header of [`crate::map`].
 pub(crate) struct Places {
     mask: u32,
-    /// By distance (input slot − output slot): the step and the fold offset; empty if the step is the distance.
-    table: Vec<(u32, u32)>,
+    /// What replicas and folds add to a distance, ascending, each with its fold offset.
+    candidates: Vec<(u32, u32)>,
+    /// By step, how many digits it misfits; empty where steps are chosen by their size alone.
+    misfits: Vec<u32>,
 }
 
 /// Most candidates among which misfits decide.
@@ -87,16 +89,11 @@ const LISTED_MAX: u64 = 1 << 22;
 
 impl Places {
     fn new(replicas: &[Digit], folds: &[Digit], slots: u32) -> Result<Places, MapError> {
-        let mask = slots - 1;
         let candidates = candidates(replicas, folds, slots)?;
-        let table = match between(replicas, slots) {
-            _ if candidates.len() == 1 => vec![],
-            between if between.is_empty() || candidates.len() > FITTED_CANDIDATES_MAX => {
-                smallest(&candidates, slots)
-            }
-            between => fitted(&candidates, slots, &between),
-        };
-        Ok(Places { mask, table })
+        let chosen_by_misfits = (2..=FITTED_CANDIDATES_MAX).contains(&candidates.len());
+        let between = if chosen_by_misfits { between(replicas, slots) } else { vec![] };
+        let misfits = if between.is_empty() { vec![] } else { misfits(&between, slots) };
+        Ok(Places { mask: slots - 1, candidates, misfits })
     }
 
     /// Slots of a ciphertext.
@@ -104,10 +101,17 @@ impl Places {
         self.mask + 1
     }
 
-    /// Step and fold offset for a distance in `[0, slots)`.
-    #[inline]
+    /// Step and fold offset for a distance (input slot − output slot) in `[0, slots)`.
     pub(crate) fn of(&self, distance: u32) -> (u32, u32) {
-        if self.table.is_empty() { (distance, 0) } else { self.table[distance as usize] }
+        let led = |(c, f): (u32, u32)| (distance.wrapping_add(c) & self.mask, f);
+        if self.misfits.is_empty() {
+            // Candidate c gives step (distance + c) mod slots: smallest for the first c ≥ slots − distance, else c_0.
+            let reaches = |(c, _): &(u32, u32)| u64::from(*c) + u64::from(distance) > u64::from(self.mask);
+            let first = self.candidates.partition_point(|candidate| !reaches(candidate));
+            return led(self.candidates[first % self.candidates.len()]);
+        }
+        let key = |(step, _): &(u32, u32)| (self.misfits[*step as usize], *step);
+        self.candidates.iter().map(|c| led(*c)).min_by_key(key).expect("the distance itself is one")
     }
 }
 
@@ -139,32 +143,13 @@ fn between(replicas: &[Digit], slots: u32) -> Vec<Digit> {
     replicas.iter().filter(|d| d.extent > 1 && !reaches_around(d)).copied().collect()
 }
 
-/// By distance the smallest step that a candidate leads to, and its fold offset.
-fn smallest(candidates: &[(u32, u32)], slots: u32) -> Vec<(u32, u32)> {
-    // Of distance b, candidate c gives step (b + c) mod slots: smallest for the first c ≥ slots − b, else c_0.
-    let mut next = candidates.len();
-    let first = |b: u32| {
-        while next > 0 && u64::from(candidates[next - 1].0) + u64::from(b) >= u64::from(slots) {
-            next -= 1;
-        }
-        let (c, f) = *candidates.get(next).unwrap_or(&candidates[0]);
-        (b.wrapping_add(c) & (slots - 1), f)
-    };
-    (0..slots).map(first).collect()
-}
-
-/// The same, where steps with fewer misfits go first.
-fn fitted(candidates: &[(u32, u32)], slots: u32, between: &[Digit]) -> Vec<(u32, u32)> {
+/// By step, how many of these digits it misfits.
+fn misfits(between: &[Digit], slots: u32) -> Vec<u32> {
     let misfits = |step: u32| {
         let rounded = |d: &Digit| (u64::from(step) + u64::from(d.stride / 2)) / u64::from(d.stride);
-        between.iter().filter(|d| !rounded(d).is_multiple_of(d.extent.into())).count()
+        between.iter().filter(|d| !rounded(d).is_multiple_of(d.extent.into())).count() as u32
     };
-    let misfits: Vec<usize> = (0..slots).map(misfits).collect();
-    let best = |b: u32| {
-        let led = candidates.iter().map(|(c, f)| (b.wrapping_add(*c) & (slots - 1), *f));
-        led.min_by_key(|(step, _)| (misfits[*step as usize], *step)).expect("the distance itself is one")
-    };
-    (0..slots).map(best).collect()
+    (0..slots).map(misfits).collect()
 }
 
 /// Name and place of one diagonal.
@@ -220,8 +205,9 @@ impl Diagonals {
         }
         // Ascending slots leave the entries of most diagonals sorted.
         by_output.iter_mut().for_each(|own| own.sort_unstable_by_key(|(_, slot)| *slot));
+        let chosen: Vec<(u32, u32)> = (0..slots).map(|distance| places.of(distance)).collect();
         let bucket =
-            Bucket { rows: &rows, columns: &columns, places: &places, inputs: map.input.ciphertexts };
+            Bucket { rows: &rows, columns: &columns, chosen: &chosen, inputs: map.input.ciphertexts };
         let parts: Vec<Part> = by_output.par_iter().map(|own| bucket.sort(own)).collect();
         let mut out =
             Diagonals { slots, norms: rows.norms(), diagonals: vec![], places: vec![], weights: vec![] };
@@ -294,19 +280,20 @@ struct Part {
 struct Bucket<'a> {
     rows: &'a SparseRows,
     columns: &'a [(u32, u32)],
-    places: &'a Places,
+    /// Step and fold offset by distance.
+    chosen: &'a [(u32, u32)],
     inputs: u32,
 }
 
 impl Bucket<'_> {
     /// `own`: (row, slot) of every copy of every element of this output ciphertext.
     fn sort(&self, own: &[(usize, u32)]) -> Part {
-        let mask = self.places.mask;
-        let slots = mask as usize + 1;
+        let slots = self.chosen.len();
+        let mask = slots as u32 - 1;
         // Bucket and fold offset of the product of input element `i` into `slot`.
         let choose = |i: u32, slot: u32| {
             let (input, at) = self.columns[i as usize];
-            let (step, fold) = self.places.of(at.wrapping_sub(slot) & mask);
+            let (step, fold) = self.chosen[(at.wrapping_sub(slot) & mask) as usize];
             (input as usize * slots + step as usize, fold)
         };
         let mut ends = vec![0usize; self.inputs as usize * slots];
