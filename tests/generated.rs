@@ -24,6 +24,9 @@ mod small;
 #[path = "../compiler/tests/conformance/suite.rs"]
 mod suite;
 
+use cipherloom::Model;
+use cipherloom::compiler::CompileOptions;
+use cipherloom::data::{Sample, Values};
 use judge::{Way, is_too_deep, judge};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
@@ -54,6 +57,26 @@ fn recordings_run_encrypted() {
         assert!(verdict.from_model <= LINEAR_MAX, "{}: {verdict:?}", network.name);
         let found = verdict.from_circuit.expect("it was encrypted");
         assert!(found <= ENCRYPTED_MAX, "{}: {found} of the span from the circuit", network.name);
+    }
+}
+
+/// The diagonals of a mean are equal plaintexts, which are rounded alike: on equal values the errors add up.
+#[test]
+fn means_of_equal_values_are_as_precise_as_forecast() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for shape in [[1, 2, 12, 12, 12], [1, 4, 12, 12, 12], [1, 2, 11, 11, 11]] {
+        let path = folder.path().join("mean.onnx");
+        let file = onnx::File::new(17, &shape).node(onnx::Node::new("GlobalAveragePool", "x", "y"));
+        std::fs::write(&path, file.bytes("y")).expect("the folder is writable");
+        let model = Model::open(&path).expect("a mean is supported");
+        let circuit = model.compile(&CompileOptions::default()).expect("a mean compiles").circuit;
+        let bits = circuit.forecast.precision_bits;
+        let ones = Sample { values: Values::Floats(vec![1.0; shape.iter().product::<i64>() as usize]) };
+        for score in answer::encrypted("mean", circuit, &ones).expect("it runs") {
+            let error = (score - 1.0).abs();
+            let found = error.log2();
+            assert!(error <= (-bits).exp2(), "{shape:?}: 2^{found:.1} where {bits:.1} bits were forecast");
+        }
     }
 }
 

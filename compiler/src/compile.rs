@@ -144,7 +144,7 @@ fn cheaper(
                 if best.as_ref().is_none_or(|(b, ..)| ms(&walked) < ms(b)) {
                     best = Some((walked, other, pairs));
                 }
-                // Pairs of diagonals are a little less precise, which may take the next larger ring: else they stay.
+                // Pairs of diagonals are a little less precise, which may take a larger ring; in the smallest they stay.
                 if smallest {
                     break;
                 }
@@ -224,10 +224,17 @@ fn compiled(
     trail.left(Stage::Levels, || format!("{packer}cost: at least {} levels\n", packer.top().0))?;
     let (graph, packer, output_scales) = (&graph, &packer, &output_scales[..]);
     let job = Job { graph, packer, packing, ceiling_ns, output_scales, options, notes };
-    match options.purpose {
+    let mut found = match options.purpose {
         Purpose::Encrypted => job.encrypted(trail),
         Purpose::Draft => job.draft(trail),
+    }?;
+    if let Packer::Saturation(logical) = packer
+        && !logical.left_out().is_empty()
+    {
+        let text = format!("compositions multiply: without the law {}", logical.left_out().join(" and "));
+        found.compiled.report.choices.insert(0, (Stage::Packing, text));
     }
+    Ok(found)
 }
 
 /// Composing and balancing multiply weights and biases of neighbours, which may leave float32.

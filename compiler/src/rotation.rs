@@ -103,7 +103,7 @@ impl Window {
         let Window { slots, width, shift } = *self;
         // Windows start at multiples of the width on both sides of 0, in slots − base, …, slots − width, 0, width, …
         let base = (slots / 2).div_ceil(width) * width;
-        let signed = if step < slots / 2 { base + step } else { base + step - slots };
+        let signed = if step < slots.div_ceil(2) { base + step } else { base + step - slots };
         let baby = ((signed + shift) % width).wrapping_sub(shift) & (slots - 1);
         (baby, step.wrapping_sub(baby) & (slots - 1))
     }

@@ -4,13 +4,15 @@ mod exact;
 mod gather;
 mod magnitudes;
 mod noisy;
+mod norms;
 mod trace;
 mod worst_case;
 
 pub use exact::{Exact, ExactError, ExactRun, SlotVector};
 pub use magnitudes::Magnitudes;
 pub use noisy::{Draw, Noisy, NoisyError, NoisyRun};
-pub use trace::{Encryption, LARGEST_ERROR_DEVIATIONS, MapNorms, Trace, TraceError, Traced};
+pub use norms::MapNorms;
+pub use trace::{Encryption, LARGEST_ERROR_DEVIATIONS, Trace, TraceError, Traced};
 pub use worst_case::{OutputBound, WorstError, output_bounds};
 
 use crate::circuit::{Circuit, Node};

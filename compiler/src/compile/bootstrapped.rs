@@ -22,7 +22,9 @@ use crate::saturate::rotation::{Rotated, rotate_at_usual_price};
 use crate::stages::Stage;
 use crate::trail::{Halt, Trail};
 use cipherloom_ir::scheme::{BootstrapPlan, BootstrapRequest, Level};
-use cipherloom_ir::{Circuit, Draw, Encryption, ExactError, LARGEST_ERROR_DEVIATIONS, Magnitudes, Noisy};
+use cipherloom_ir::{
+    Circuit, Draw, Encryption, Exact, ExactError, LARGEST_ERROR_DEVIATIONS, Magnitudes, Noisy,
+};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -121,7 +123,8 @@ impl Job<'_> {
         };
         trail.left(Stage::Rotation, || rotated.to_string())?;
         let (circuit, report) = self.finished((&frame, &rotated), frame.cost(), None, trail)?;
-        let magnitudes = measured(self, &circuit, MARGIN)?;
+        let exact = Exact::new(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
+        let magnitudes = measured(self, &circuit, &exact, MARGIN)?;
         Ok(Unbounded { frame, circuit, magnitudes, report })
     }
 

@@ -15,12 +15,16 @@ use cipherloom_ir::{Circuit, Encryption, Exact, Magnitudes, MapNorms, Trace};
 const MAGNITUDE_MARGIN: f64 = 1.5;
 
 /// How large the slots of a circuit are on the samples, times a margin.
-pub(super) fn measured(job: &Job<'_>, circuit: &Circuit, margin: f64) -> Result<Magnitudes, CompileError> {
-    let exact = Exact::new(circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
+pub(super) fn measured(
+    job: &Job<'_>,
+    circuit: &Circuit,
+    exact: &Exact,
+    margin: f64,
+) -> Result<Magnitudes, CompileError> {
     let batch = job.options.batch as usize;
     let samples: Vec<Vec<Vec<f64>>> =
         samples::of(job.graph).into_iter().map(|x| vec![x.repeat(batch)]).collect();
-    Magnitudes::measure(circuit, &exact, &samples, margin).map_err(|e| CompileError::Internal(e.to_string()))
+    Magnitudes::measure(circuit, exact, &samples, margin).map_err(|e| CompileError::Internal(e.to_string()))
 }
 
 /// Whether a scale can be used at a ring degree.
@@ -50,8 +54,9 @@ impl<'a> Scales<'a> {
         packed: &'a Rotated,
     ) -> Result<Scales<'a>, CompileError> {
         let circuit = job.emitted(guess, packed, guess.cost())?;
-        let magnitudes = measured(job, &circuit, MAGNITUDE_MARGIN)?;
-        let norms = MapNorms::of(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
+        let (exact, norms) =
+            Exact::with_norms(&circuit).map_err(|e| CompileError::Internal(e.to_string()))?;
+        let magnitudes = measured(job, &circuit, &exact, MAGNITUDE_MARGIN)?;
         Ok(Scales { job, guess, packed, norms, magnitudes })
     }
 

@@ -62,7 +62,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Where nothing smaller was tried.
+    /// Where no smaller ring is of interest.
     fn only(compiled: Compiled) -> Found {
         let least_log_n = compiled.circuit.parameters.log_n;
         Found { compiled, least_log_n }
@@ -88,9 +88,7 @@ impl Job<'_> {
                 continue;
             }
             match self.first_precise(std::mem::take(&mut waiting), trail)? {
-                Ok(compiled) => {
-                    return Ok(Found { least_log_n: least_log_n.unwrap_or(log_n), compiled });
-                }
+                Ok(compiled) => return Ok(Found { compiled, least_log_n: least_log_n.unwrap_or(log_n) }),
                 Err(bits) => best_bits = Some(best_bits.map_or(bits, |best: f64| best.max(bits))),
             }
         }

@@ -87,7 +87,7 @@ struct Demand {
 /// Demands by rank, ascending.
 type Frontier = Vec<Demand>;
 
-/// States by frontier, ascending: those that demand the next class come first.
+/// States by frontier, ascending: the empty one comes first, then those that demand the next class.
 type States = Vec<(Frontier, State)>;
 
 /// States that are being made, by frontier.

@@ -69,6 +69,16 @@ pub struct Logical {
     /// Levels between the input and each class.
     heights: BTreeMap<Id, u32>,
     rounds: usize,
+    left_out: Vec<String>,
+}
+
+/// Why rules were stopped before nothing changed any more.
+struct Unsaturated(Option<StopReason>);
+
+impl From<Unsaturated> for CompileError {
+    fn from(stopped: Unsaturated) -> CompileError {
+        CompileError::Internal(format!("packing did not saturate: {:?}", stopped.0))
+    }
 }
 
 impl Logical {
@@ -79,6 +89,28 @@ impl Logical {
 
     /// The same with other laws.
     pub fn with_laws(source: &TensorGraph, laws: &[Rewrite<Term, Tables>]) -> Result<Logical, CompileError> {
+        Logical::saturated(source, laws)?.map_err(CompileError::from)
+    }
+
+    /// The same with as many laws, from the first, as come to an end.
+    pub fn with_first_laws(
+        source: &TensorGraph,
+        laws: &[Rewrite<Term, Tables>],
+    ) -> Result<Logical, CompileError> {
+        for count in (0..laws.len()).rev() {
+            if let Ok(mut logical) = Logical::saturated(source, &laws[..count + 1])? {
+                logical.left_out = laws[count + 1..].iter().map(|law| law.name.to_string()).collect();
+                return Ok(logical);
+            }
+        }
+        let left_out = laws.iter().map(|law| law.name.to_string()).collect();
+        Ok(Logical { left_out, ..Logical::with_laws(source, &[])? })
+    }
+
+    fn saturated(
+        source: &TensorGraph,
+        laws: &[Rewrite<Term, Tables>],
+    ) -> Result<Result<Logical, Unsaturated>, CompileError> {
         let mut tables = Tables::default();
         tables.tensors.clone_from(&source.tensors);
         let mut graph: Graph = EGraph::new(tables);
@@ -89,21 +121,20 @@ impl Logical {
             let term = term_of(&node, graph.analysis.add_node(node.clone()), &operands)?;
             classes.push(graph.add(term));
         }
-        let (graph, rounds) = saturated(graph, laws, 64 + TERMS_PER_TENSOR_MAX * classes.len())?;
+        let (graph, rounds) = match saturated(graph, laws, 64 + TERMS_PER_TENSOR_MAX * classes.len()) {
+            Ok(done) => done,
+            Err(unsaturated) => return Ok(Err(unsaturated)),
+        };
         let outputs: Vec<Id> =
             source.outputs.iter().map(|o| graph.find(classes[o.node.0 as usize])).collect();
         let (order, heights) = ordered(&graph, &outputs)?;
-        Ok(Logical { graph, source: source.clone(), outputs, order, heights, rounds })
+        let (source, left_out) = (source.clone(), vec![]);
+        Ok(Ok(Logical { graph, source, outputs, order, heights, rounds, left_out }))
     }
 
-    /// The same with as many laws, from the first, as come to an end.
-    pub fn with_first_laws(
-        source: &TensorGraph,
-        laws: &[Rewrite<Term, Tables>],
-    ) -> Result<Logical, CompileError> {
-        let mut counts = (1..=laws.len()).rev();
-        let found = counts.find_map(|count| Logical::with_laws(source, &laws[..count]).ok());
-        found.map_or_else(|| Logical::with_laws(source, &[]), Ok)
+    /// Laws that were left out, since with them compositions multiply.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// The same with diagonals split like this.
@@ -341,7 +372,7 @@ fn saturated(
     graph: Graph,
     rules: &[Rewrite<Term, Tables>],
     terms_max: usize,
-) -> Result<(Graph, usize), CompileError> {
+) -> Result<(Graph, usize), Unsaturated> {
     let runner = Runner::<Term, Tables>::new(Tables::default())
         .with_egraph(graph)
         .with_scheduler(SimpleScheduler)
@@ -351,7 +382,7 @@ fn saturated(
         .run(rules);
     match runner.stop_reason {
         Some(StopReason::Saturated) => Ok((runner.egraph, runner.iterations.len())),
-        reason => Err(CompileError::Internal(format!("packing did not saturate: {reason:?}"))),
+        reason => Err(Unsaturated(reason)),
     }
 }
 

@@ -144,3 +144,22 @@ fn cycles_are_refused() {
     };
     assert!(matches!(case.solve(usize::MAX), Err(ExtractError::Cycle(_))));
 }
+
+#[test]
+fn of_equal_answers_the_first_is_taken() {
+    // 0 reads 1 and 2; both read 3, or both read 4, at the same cost.
+    let way = |children: &[Class]| Alternative { children: children.to_vec(), depth: 0 };
+    let either = || vec![way(&[3]), way(&[4])];
+    let leaves = || vec![way(&[]), way(&[])];
+    let case = Case {
+        classes: vec![vec![way(&[1, 2])], either(), either(), leaves(), leaves()],
+        costs: vec![vec![(1, 0)], vec![(1, 0); 2], vec![(1, 0); 2], vec![(1, 0); 2], vec![(1, 0); 2]],
+        levels: 0,
+    };
+    for beam in [2, 3, usize::MAX] {
+        let (cost, decisions, _) = case.solve(beam).expect("there is an answer");
+        assert_eq!(cost, 4, "beam {beam}");
+        let chosen: Vec<(Class, usize)> = decisions.iter().map(|d| (d.class, d.alternative)).collect();
+        assert_eq!(chosen, [(3, 0), (2, 0), (1, 0), (0, 0)], "beam {beam}");
+    }
+}

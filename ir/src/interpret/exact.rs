@@ -6,6 +6,7 @@
 //! threads; a circuit that keeps the op laws never panics.
 
 use super::gather::Gather;
+use super::norms::MapNorms;
 use super::{Interpretation, interpret};
 use crate::circuit::{Circuit, Node};
 use crate::map::{Diagonals, MapError, MapId, plain_values_with};
@@ -62,6 +63,12 @@ impl Exact {
     /// Materialises what `circuit` needs.
     pub fn new(circuit: &Circuit) -> Result<Exact, ExactError> {
         Exact::with_maps(circuit).map(|(exact, _)| exact)
+    }
+
+    /// The same with the norms of the maps that the circuit uses.
+    pub fn with_norms(circuit: &Circuit) -> Result<(Exact, MapNorms), ExactError> {
+        let (exact, maps) = Exact::with_maps(circuit)?;
+        Ok((exact, MapNorms::of_maps(&maps)))
     }
 
     /// The same with the diagonals of the maps that were materialised.

@@ -14,6 +14,7 @@
 //! Above the soft cap: what is drawn and what each op draws read the same deviations.
 
 use super::exact::{Exact, ExactError, ExactRun, SlotVector};
+use super::norms::{Kind, MapNorms};
 use super::trace::Encryption;
 use super::{Interpretation, interpret};
 use crate::circuit::{Circuit, Node};
@@ -75,6 +76,8 @@ struct PlanErrors {
     rounding: f64,
     /// Diagonals: operand, total step, how many of them.
     diagonals: Vec<(usize, u32, f64)>,
+    /// Diagonals that are rounded alike: lists of operand and total step.
+    alike: Vec<Vec<(usize, u32)>>,
 }
 
 /// The noisy meaning of one circuit; made once, used for any number of runs.
@@ -183,7 +186,8 @@ impl Interpretation for NoisyRun<'_> {
 }
 
 impl PlanErrors {
-    /// Variance by slot: `own[s] + rounding · Σ x[s + step]²` over the diagonals.
+    /// Variance by slot: `own[s] + rounding · Σ x[s + step]²` over the diagonals, and `rounding · (Σ x[s + step])²` over
+    /// those that are rounded alike.
     fn variances(&self, operands: &[&SlotVector]) -> Vec<f64> {
         let slots = self.own.len();
         let mut sums = vec![0.0; slots];
@@ -200,6 +204,14 @@ impl PlanErrors {
             let rotated = &squares[*step as usize..*step as usize + slots];
             sums.iter_mut().zip(rotated).for_each(|(sum, x)| *sum += count * x);
         }
+        for list in &self.alike {
+            let mut met = vec![0.0; slots];
+            for (operand, step) in list {
+                let (low, high) = operands[*operand].split_at(*step as usize);
+                met.iter_mut().zip(high.iter().chain(low)).for_each(|(sum, x)| *sum += x);
+            }
+            sums.iter_mut().zip(met).for_each(|(sum, x)| *sum += x * x);
+        }
         sums.iter_mut().zip(&self.own).for_each(|(sum, own)| *sum = own + self.rounding * *sum);
         sums
     }
@@ -210,6 +222,7 @@ struct Model<'a> {
     circuit: &'a Circuit,
     types: &'a [ValueType],
     maps: &'a BTreeMap<MapId, Diagonals>,
+    norms: MapNorms,
     scales: CanonicalScales,
     noise: NoiseModel,
     /// The bootstrapping's plan and its noise.
@@ -227,7 +240,16 @@ impl<'a> Model<'a> {
     ) -> Model<'a> {
         let scales = CanonicalScales::new(&circuit.parameters);
         let noise = NoiseModel::new(&circuit.parameters);
-        Model { circuit, types, maps, scales, noise, bootstrap: None, encryption }
+        Model {
+            circuit,
+            types,
+            maps,
+            norms: MapNorms::of_maps(maps),
+            scales,
+            noise,
+            bootstrap: None,
+            encryption,
+        }
     }
 
     /// What a node adds, by the formulas that [`super::Trace`] uses.
@@ -313,12 +335,14 @@ impl<'a> Model<'a> {
         let one = |output: u32| {
             let mut own = vec![divisions; self.circuit.slots()];
             let (mut used, mut diagonals) = (BTreeSet::new(), BTreeMap::new());
+            let mut alike: BTreeMap<(u32, Kind, usize), Vec<(usize, u32)>> = BTreeMap::new();
             for p in plan.products.iter().filter(|p| p.output == output) {
                 used.insert(p.giant);
+                let kind = self.norms.kind(plan, p, self.circuit.slots());
                 let first: usize = plan.sources[..p.source as usize].iter().map(|s| s.values.len()).sum();
                 let halves = plan.diagonals(p, self.circuit.slots() as u32).into_iter().enumerate();
                 for (k, (input, step)) in halves.filter_map(|(k, d)| Some((k, d?))) {
-                    *diagonals.entry((first + input as usize, step.0)).or_insert(0.0) += 1.0;
+                    alike.entry((p.source, kind, k)).or_default().push((first + input as usize, step.0));
                     let variance = babies[p.baby as usize] + if k == 1 { half } else { 0.0 };
                     let map = self.maps.get(&plan.sources[p.source as usize].map);
                     let entries = map.and_then(|m| Some(m.entries(m.find(output, input, step)?)));
@@ -329,8 +353,16 @@ impl<'a> Model<'a> {
             }
             let turned: f64 = used.iter().map(|g| giants[*g as usize]).sum();
             own.iter_mut().for_each(|v| *v += twice * turned);
+            alike.retain(|(_, kind, _), list| {
+                let kept = list.len() > 1 && *kind != Kind::default();
+                if !kept {
+                    list.iter().for_each(|at| *diagonals.entry(*at).or_insert(0.0) += 1.0);
+                }
+                kept
+            });
             let diagonals = diagonals.into_iter().map(|((operand, step), count)| (operand, step, count));
-            PlanErrors { own, rounding: twice * encoding, diagonals: diagonals.collect() }
+            let (diagonals, alike) = (diagonals.collect(), alike.into_values().collect());
+            PlanErrors { own, rounding: twice * encoding, diagonals, alike }
         };
         (0..plan.outputs).map(one).collect()
     }

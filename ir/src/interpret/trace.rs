@@ -10,13 +10,13 @@
 
 use super::Interpretation;
 use super::magnitudes::Magnitudes;
+use super::norms::{Kind, MapNorms};
 use crate::circuit::{Circuit, Node, OutputSpec};
-use crate::map::{MapError, MapId, RowNorms};
-use crate::op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, ValueId};
+use crate::map::MapError;
+use crate::op::{Activation, Hoisting, KeyId, KeyedStep, LinearPlan, Op, Plain, Product, ValueId};
 use crate::scheme::noise::{KeySwitchNoise, NoiseModel, SlotEstimate};
 use crate::scheme::{BootstrapPlan, CanonicalScales, Level, Scale};
 use crate::verify::{Degree, LawError, ValueType, result_types};
-use rayon::prelude::*;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -62,27 +62,6 @@ pub struct Traced {
     pub kind: ValueType,
     /// Bound, typical size and error of the slots, in message units.
     pub slots: SlotEstimate,
-}
-
-/// Row norms of the maps that a circuit uses; they do not depend on parameters, so that they are computed once
-/// while scales are tried.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MapNorms(BTreeMap<MapId, RowNorms>);
-
-impl MapNorms {
-    /// Norms of all maps of `circuit`.
-    pub fn of(circuit: &Circuit) -> Result<MapNorms, MapError> {
-        let norms = |id: usize| {
-            let rows = circuit.maps[id].placed(&circuit.layouts)?.rows(&circuit.tensors)?;
-            Ok((MapId(id as u32), rows.norms()))
-        };
-        let all = (0..circuit.maps.len()).into_par_iter().map(norms).collect::<Result<_, MapError>>()?;
-        Ok(MapNorms(all))
-    }
-
-    fn get(&self, map: MapId) -> Result<RowNorms, MapError> {
-        self.0.get(&map).copied().ok_or(MapError::UnknownMap(map.0))
-    }
 }
 
 /// The trace meaning of one circuit.
@@ -278,8 +257,9 @@ impl<'a> Trace<'a> {
             let x = operands.by_ref().take(source.values.len()).fold(zero, |a, t| largest(a, t.slots));
             let half = plan.pairing.as_ref().and_then(|p| switch(&p.half));
             let x = half.map_or(x, |noise| x.with_noise(noise.total() / before));
-            let through = Through::of(plan, index as u32, &babies);
-            let norms = self.norms.get(source.map)?;
+            let through =
+                Through::of(plan, index as u32, &babies, |p| self.norms.kind(plan, p, circuit.slots()));
+            let norms = self.norms.rows(source.map)?;
             // A folded map spreads a row's products over partial sums, whose errors the folds add up again.
             let map = circuit.maps.get(source.map.0 as usize).ok_or(MapError::UnknownMap(source.map.0))?;
             let parts: f64 = map.fold.iter().map(|d| f64::from(d.extent)).product();
@@ -338,7 +318,7 @@ impl<'a> Trace<'a> {
                     circuit.tensors.get(tensor.0 as usize).map(|t| &t.values[..]).unwrap_or_default();
                 values.iter().fold(0f64, |m, v| m.max(f64::from(*v).abs())) * scale.abs()
             }
-            Plain::Diagonal { map, .. } => self.norms.get(*map)?.l2,
+            Plain::Diagonal { map, .. } => self.norms.rows(*map)?.l2,
         })
     }
 }
@@ -352,15 +332,21 @@ struct Through {
 }
 
 impl Through {
-    fn of(plan: &LinearPlan, source: u32, babies: &[f64]) -> Through {
+    /// `kind`: equal for products by equal plaintexts.
+    fn of(plan: &LinearPlan, source: u32, babies: &[f64], kind: impl Fn(&Product) -> Kind) -> Through {
+        // Equal plaintexts are rounded alike: what they multiply adds up before it is squared.
+        let mut alike: BTreeMap<(u32, Kind), f64> = BTreeMap::new();
+        let (mut squares, mut products) = (0.0, 0.0);
+        for product in plan.products.iter().filter(|p| p.source == source) {
+            *alike.entry((product.output, kind(product))).or_default() += 1.0;
+            squares += babies[product.baby as usize] * babies[product.baby as usize];
+            products += 1.0;
+        }
         // A pair's rounding meets both of its inputs, and is doubled.
         let each = if plan.pairing.is_some() { 8.0 } else { 1.0 };
         let mut used = vec![0f64; plan.outputs as usize];
-        let (mut squares, mut products) = (0.0, 0.0);
-        for product in plan.products.iter().filter(|p| p.source == source) {
-            used[product.output as usize] += each;
-            squares += babies[product.baby as usize] * babies[product.baby as usize];
-            products += 1.0;
+        for ((output, kind), count) in alike {
+            used[output as usize] += each * if kind == Kind::default() { count } else { count * count };
         }
         let baby = if products > 0.0 { (squares / products).sqrt() } else { 0.0 };
         Through { diagonals: used.into_iter().fold(0.0, f64::max), baby }

@@ -62,7 +62,7 @@ impl PlacedMap<'_> {
         Places::new(&self.input.replicas, self.fold, self.input.slots)
     }
 
-    /// Bound of the steps that [`PlacedMap::places`] takes, of a map that it does not refuse.
+    /// Bound of the steps that [`PlacedMap::places`] and [`Places::table`] take, of a map that is not refused.
     pub(crate) fn places_work(&self) -> u64 {
         let digits = self.input.replicas.iter().chain(self.fold);
         let candidates = digits.clone().fold(1u64, |n, d| n.saturating_mul(d.extent.into()));
@@ -101,7 +101,12 @@ impl Places {
         self.mask + 1
     }
 
-    /// Step and fold offset for a distance (input slot − output slot) in `[0, slots)`.
+    /// [`Places::of`] for every distance.
+    pub(crate) fn table(&self) -> Vec<(u32, u32)> {
+        (0..self.slots()).map(|distance| self.of(distance)).collect()
+    }
+
+    /// Step and fold offset for a distance (input slot − output slot) in `[0, slots)`; takes a step for each candidate.
     pub(crate) fn of(&self, distance: u32) -> (u32, u32) {
         let led = |(c, f): (u32, u32)| (distance.wrapping_add(c) & self.mask, f);
         if self.misfits.is_empty() {
@@ -205,7 +210,7 @@ impl Diagonals {
         }
         // Ascending slots leave the entries of most diagonals sorted.
         by_output.iter_mut().for_each(|own| own.sort_unstable_by_key(|(_, slot)| *slot));
-        let chosen: Vec<(u32, u32)> = (0..slots).map(|distance| places.of(distance)).collect();
+        let chosen = places.table();
         let bucket =
             Bucket { rows: &rows, columns: &columns, chosen: &chosen, inputs: map.input.ciphertexts };
         let parts: Vec<Part> = by_output.par_iter().map(|own| bucket.sort(own)).collect();

@@ -1,6 +1,6 @@
 //! Sets of residues modulo a power of two, as words of bits: slot distances and steps, of which maps have thousands.
 //!
-//! Promises: every operation costs a few instructions for each 64 residues, whatever the set holds.
+//! Promises: operations on whole sets cost a few instructions for each 64 residues, whatever the sets hold.
 
 /// Bits of a word.
 const WORD: u32 = u64::BITS;
@@ -34,6 +34,7 @@ impl Residues {
 
     /// Adds a residue below the modulus.
     pub fn insert(&mut self, residue: u32) {
+        debug_assert!(residue < self.modulus, "{residue} modulo {}", self.modulus);
         self.words[(residue / WORD) as usize] |= 1 << (residue % WORD);
     }
 
@@ -67,7 +68,7 @@ impl Residues {
     }
 
     /// Adds every `r + by` of a set of the same modulus.
-    pub fn extend_turned(&mut self, set: &Residues, by: u32) {
+    pub fn extend_rotated(&mut self, set: &Residues, by: u32) {
         let by = by & (self.modulus - 1);
         if self.modulus < WORD {
             let word = set.words[0] << by | set.words[0] >> ((self.modulus - by) % self.modulus);
@@ -76,22 +77,22 @@ impl Residues {
         }
         let (words, bits) = ((by / WORD) as usize, by % WORD);
         let n = self.words.len();
-        let (wrapped, kept) = set.words.split_at(n - words);
-        let from = || kept.iter().chain(wrapped);
+        let (moved, wrapped) = set.words.split_at(n - words);
+        let from = || wrapped.iter().chain(moved);
         if bits == 0 {
             self.words.iter_mut().zip(from()).for_each(|(all, word)| *all |= word);
             return;
         }
         let before = set.words[(2 * n - words - 1) % n];
         let low = std::iter::once(&before).chain(from());
-        let turned = from().zip(low).map(|(word, below)| word << bits | below >> (WORD - bits));
-        self.words.iter_mut().zip(turned).for_each(|(all, word)| *all |= word);
+        let rotated = from().zip(low).map(|(word, below)| word << bits | below >> (WORD - bits));
+        self.words.iter_mut().zip(rotated).for_each(|(all, word)| *all |= word);
     }
 
     /// The set of all `r + by`.
-    pub fn turned(&self, by: u32) -> Residues {
+    pub fn rotated(&self, by: u32) -> Residues {
         let mut out = Residues::new(self.modulus);
-        out.extend_turned(self, by);
+        out.extend_rotated(self, by);
         out
     }
 

@@ -134,7 +134,7 @@ fn add_sums(set: &mut Residues, a: &[u32], b: &[u32], slots: u32, steps_left: &m
         return Some(());
     }
     let summand = Residues::of(slots, many.iter().copied());
-    few.iter().for_each(|x| set.extend_turned(&summand, *x));
+    few.iter().for_each(|x| set.extend_rotated(&summand, *x));
     Some(())
 }
 
@@ -203,11 +203,16 @@ fn steps(
 ) -> Option<BTreeMap<(u32, u32), Vec<Step>>> {
     let slots = places.slots();
     let back: Vec<u32> = replicas.iter().map(|r| (*r as u32).wrapping_neg() & (slots - 1)).collect();
+    // A table where each distance would be looked up more than once: both take no more than the map was charged for.
+    let looked_up: usize = distances.values().map(|list| list.len() * back.len()).sum();
+    let table = if looked_up > slots as usize { places.table() } else { vec![] };
+    let chosen_for =
+        |distance: u32| table.get(distance as usize).copied().unwrap_or_else(|| places.of(distance));
     let choose = |(pair, list): ((u32, u32), Vec<u32>)| {
         let (mut all, mut chosen) = (Residues::new(slots), Residues::new(slots));
         add_sums(&mut all, &list, &back, slots, steps_left)?;
         charge(steps_left, all.count() + u64::from(slots.div_ceil(64)))?;
-        all.iter().for_each(|d| chosen.insert(places.of(d).0));
+        all.iter().for_each(|d| chosen.insert(chosen_for(d).0));
         Some((pair, chosen.iter().map(Step).collect()))
     };
     distances.into_iter().filter(|(_, list)| !list.is_empty()).map(choose).collect()

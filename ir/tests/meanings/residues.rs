@@ -28,10 +28,10 @@ proptest! {
         prop_assert_eq!(listed(&set), expected(numbers.iter().copied()));
         prop_assert_eq!(set.count(), numbers.len() as u64);
         prop_assert_eq!(set.count_nonzero(), numbers.iter().filter(|r| **r != 0).count() as u64);
-        let turned = set.turned(by);
-        prop_assert_eq!(listed(&turned), expected(numbers.iter().map(|r| (r + by) % modulus)));
+        let rotated = set.rotated(by);
+        prop_assert_eq!(listed(&rotated), expected(numbers.iter().map(|r| (r + by) % modulus)));
         let mut both = set.clone();
-        both.extend(&turned);
+        both.extend(&rotated);
         prop_assert_eq!(listed(&both), expected(numbers.iter().flat_map(|r| [*r, (r + by) % modulus])));
         if modulus > 1 {
             prop_assert_eq!(listed(&set.halved()), expected(numbers.iter().map(|r| r % (modulus / 2))));
