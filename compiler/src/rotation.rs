@@ -7,7 +7,7 @@
 //! rotation stage proper ([`saturate::rotation`](crate::saturate::rotation)) chooses among the same windows, and some more,
 //! for all maps of a network at once.
 //!
-//! [`Family`]: all splits of a support, counted on sets of steps ([`counts`]); [`needs`]: what single windows take.
+//! [`Family`]: all splits of a support, counted on sets of steps; [`needs`]: what single windows take.
 
 mod counts;
 mod family;
