@@ -86,8 +86,8 @@ pub(super) fn reductions(support: &Support, slots: u32) -> Vec<(Pairs, StepSets)
         .into_iter()
         .map(|(_, half, shift)| (Pairs::Steps { half, shift, slots }, apart.paired(half, shift)))
         .collect();
-    let neighbours = StepSets::of(&Pairs::Ciphertexts.reduced(support), slots);
-    let neighbours =
-        Some((Pairs::Ciphertexts, neighbours)).filter(|(_, sets)| 4 * sets.diagonals() <= 3 * all);
+    let neighbours = Pairs::Ciphertexts.reduced(support);
+    let neighbours = (4 * neighbours.diagonals() as u64 <= 3 * all)
+        .then(|| (Pairs::Ciphertexts, StepSets::of(&neighbours, slots)));
     [(Pairs::Apart, apart)].into_iter().chain(neighbours).chain(steps).collect()
 }

@@ -121,9 +121,9 @@ fn pairs_of(operator: &Operator, output: &[u32], composed: bool) -> u64 {
 }
 
 /// Adds every `a + b` of two lists to a set; `None` where that takes more steps than are left.
-fn add_sums(set: &mut Residues, a: &[u32], b: &[u32], slots: u32, steps_left: &mut u64) -> Option<()> {
+fn add_sums(set: &mut Residues, a: &[u32], b: &[u32], steps_left: &mut u64) -> Option<()> {
     let (many, few) = if a.len() > b.len() { (a, b) } else { (b, a) };
-    let words = set.words();
+    let (slots, words) = (set.modulus(), set.words());
     let singly = slots < 64 || many.len() * 8 < words;
     let each = if singly { many.len() } else { words };
     charge(steps_left, (few.len() * each + many.len() + 1) as u64)?;
@@ -171,7 +171,7 @@ fn distances(relation: &Relation, map: &PlacedMap<'_>, steps_left: &mut u64) -> 
                 let target = next.entry((co + bo, ci + bi)).or_insert_with(|| Residues::new(slots));
                 // Reading and making a set costs a step per word at least.
                 charge(steps_left, 2 * words)?;
-                add_sums(target, before, &list, slots, steps_left)?;
+                add_sums(target, before, &list, steps_left)?;
             }
         }
         sum = next.into_iter().map(|(pair, set)| (pair, set.iter().collect())).collect();
@@ -210,7 +210,7 @@ fn steps(
         |distance: u32| table.get(distance as usize).copied().unwrap_or_else(|| places.of(distance));
     let choose = |(pair, list): ((u32, u32), Vec<u32>)| {
         let (mut all, mut chosen) = (Residues::new(slots), Residues::new(slots));
-        add_sums(&mut all, &list, &back, slots, steps_left)?;
+        add_sums(&mut all, &list, &back, steps_left)?;
         charge(steps_left, all.count() + u64::from(slots.div_ceil(64)))?;
         all.iter().for_each(|d| chosen.insert(chosen_for(d).0));
         Some((pair, chosen.iter().map(Step).collect()))

@@ -1,6 +1,7 @@
 //! Logical laws: different layers that compute the same tensors.
 //!
-//! [`LOGICAL`] is the table; where compositions multiply without end, its last laws are left out first. Each law is a rewrite whose left side is found class by class; the right side joins the class of the left.
+//! [`LOGICAL`] is the table; where compositions multiply beyond the limit of terms, its last laws are left out first. Each law is
+//! a rewrite whose left side is found class by class; the right side joins the class of the left.
 
 use super::super::law::Law;
 use super::tables::Tables;

@@ -53,7 +53,7 @@ impl Logical {
 
     /// The same with other laws.
     pub fn with_laws(source: &TensorGraph, laws: &[Rewrite<Term, Tables>]) -> Result<Logical, CompileError> {
-        Logical::saturated(source, laws)?.map_err(CompileError::from)
+        Logical::attempt(source, laws)?.map_err(CompileError::from)
     }
 
     /// The same with as many laws, from the first, as come to an end.
@@ -62,7 +62,7 @@ impl Logical {
         laws: &[Rewrite<Term, Tables>],
     ) -> Result<Logical, CompileError> {
         for count in (0..laws.len()).rev() {
-            if let Ok(mut logical) = Logical::saturated(source, &laws[..count + 1])? {
+            if let Ok(mut logical) = Logical::attempt(source, &laws[..count + 1])? {
                 logical.left_out = laws[count + 1..].iter().map(|law| law.name.to_string()).collect();
                 return Ok(logical);
             }
@@ -71,7 +71,8 @@ impl Logical {
         Ok(Logical { left_out, ..Logical::with_laws(source, &[])? })
     }
 
-    fn saturated(
+    /// The e-graph, unless it has too many terms before the laws come to an end.
+    fn attempt(
         source: &TensorGraph,
         laws: &[Rewrite<Term, Tables>],
     ) -> Result<Result<Logical, Unsaturated>, CompileError> {
