@@ -1,7 +1,8 @@
 //! 100 MNIST test images through every shipped model: encrypted answer against the clear model (tract) and against
-//! the exact meaning of the same circuit; and the accuracy of that exact meaning on the whole test set.
+//! the exact meaning of the same circuit; and the accuracy of that exact meaning on the whole test set. Beside these what
+//! refitted layers keep of two models' accuracy, calibrated on 300 training images.
 //!
-//! `cargo bench --bench accuracy -- [MODEL] [--record]` (needs the data folder); rows go to
+//! `cargo bench --bench accuracy -- [MODEL | refit] [--record]` (needs the data folder); rows go to
 //! `benches/results/accuracy.json`.
 
 #![allow(
@@ -13,13 +14,19 @@
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
 
-use cipherloom::compiler::CompileOptions;
-use cipherloom::ir::{Circuit, Exact};
+use cipherloom::check::{faithful, refitted};
+use cipherloom::compiler::graph::{TensorGraph, evaluate};
+use cipherloom::compiler::{CompileOptions, activation};
+use cipherloom::ir::{Circuit, Exact, Preprocessing};
 use cipherloom::{Compiled, Model, data, session, slot_values};
 use harness::{Arguments, MODELS, Row, root};
+use rayon::prelude::*;
 use serde_json::json;
+use std::time::Instant;
 
 const IMAGES: usize = 100;
+/// Training images that models with ReLU are calibrated on.
+const CALIBRATION_IMAGES: usize = 300;
 
 fn main() {
     let arguments = Arguments::parse();
@@ -39,8 +46,66 @@ fn main() {
         dataset.samples.truncate(IMAGES);
         rows.extend(measure(name, &model, compiled, &dataset));
     }
+    if arguments.wants("refit") {
+        let mnist = |file: &str| folder.join("mnist").join(file);
+        let relu = Model::open(root().join("models/lenet5-relu.onnx")).unwrap();
+        let labelled = |images: &str, labels: &str, shape: &[u32]| {
+            let mut dataset = data::read(&mnist(images), shape).unwrap();
+            dataset.label(data::read_labels(&mnist(labels)).unwrap(), &mnist(labels)).unwrap();
+            dataset
+        };
+        let shape = relu.input_shape();
+        let training = labelled("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", &shape);
+        let test = labelled("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", &shape);
+        rows.push(refit("lenet5_relu", relu, training, &test));
+        let mut resnet = Model::open(folder.join("models/resnet20_cifar10_folded.onnx")).unwrap();
+        let [mean, std] = [vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]];
+        resnet.set_preprocessing(Preprocessing { scale: 1.0 / 255.0, mean, std }).unwrap();
+        let cifar = |file: &str| data::read(&folder.join("cifar10").join(file), &[3, 32, 32]).unwrap();
+        let (training, test) = (cifar("cifar10_train_7044.npz"), cifar("cifar10_test_first761.npz"));
+        rows.push(refit("resnet20_cifar10", resnet, training, &test));
+    }
     rows.iter().for_each(harness::print);
     harness::finish(&arguments, "accuracy", &rows);
+}
+
+/// Right answers of the polynomials behind refitted layers, percent of the test images; beside them those of the model and of polynomials
+/// alone.
+fn refit(name: &str, mut model: Model, mut training: data::Dataset, test: &data::Dataset) -> Row {
+    training.truncate(CALIBRATION_IMAGES);
+    model.calibrate(&training.samples).unwrap();
+    let degree = faithful(&model, &training).unwrap().expect("enough samples").degree;
+    let labels = test.labels.as_deref().expect("labels");
+    let right = |graph: &TensorGraph| {
+        let score = |s: &data::Sample| slot_values(s, &model.preprocessing(), &model.input_shape());
+        let class = |s: &data::Sample| argmax(&evaluate::scores(graph, &score(s)));
+        let classes: Vec<usize> = test.samples.par_iter().map(class).collect();
+        let right = classes.iter().zip(labels).filter(|(c, l)| **c == **l as usize).count();
+        100.0 * right as f64 / labels.len() as f64
+    };
+    let polynomials = |graph: &TensorGraph| right(&activation::lower(graph, degree).unwrap().0);
+    let forecast = |model: &Model| {
+        let options = CompileOptions { activation_degree: degree, ..CompileOptions::default() };
+        model.compile(&options).unwrap().circuit.forecast.seconds
+    };
+    let (own, alone, before_s) = (right(model.graph()), polynomials(model.graph()), forecast(&model));
+    let start = Instant::now();
+    let refitted = refitted(&model, &training, degree).unwrap().expect("as good as before");
+    let (refit_s, degrees) = (start.elapsed().as_secs_f64(), refitted.degrees);
+    let value = polynomials(refitted.graph());
+    model.take_refitted(refitted);
+    let more = json!({
+        "images": labels.len(), "calibration_images": CALIBRATION_IMAGES, "model_percent": own, "polynomials_alone_percent": alone,
+        "degree": degree, "degree_repaired": degrees.repaired, "refit_s": refit_s,
+        "forecast_alone_s": before_s, "forecast_s": forecast(&model),
+    });
+    Row {
+        name: format!("{name}_refitted_accuracy"),
+        value,
+        unit: "%",
+        threads: rayon::current_num_threads(),
+        more,
+    }
 }
 
 /// Correct classes of the exact meaning, percent of the whole test set.

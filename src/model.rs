@@ -1,9 +1,11 @@
 //! Models and their circuits: ONNX in, verified circuit out.
 
+use crate::check::Refitted;
 use crate::data::{Sample, Values};
 use crate::error::{Error, Kind};
 use crate::files;
 use cipherloom_compiler::frontend::{self, FrontendError, LoadOptions};
+use cipherloom_compiler::graph::TensorGraph;
 use cipherloom_compiler::stages::Stage;
 use cipherloom_compiler::{CompileError, CompileOptions, Purpose, Report, Watch};
 use cipherloom_ir::{Circuit, Manifest, Preprocessing, Verified};
@@ -14,6 +16,8 @@ use std::time::Instant;
 /// A loaded ONNX model.
 pub struct Model {
     inner: frontend::Model,
+    /// What is compiled in place of the model's graph.
+    refitted: Option<TensorGraph>,
     place: String,
     load_seconds: f64,
 }
@@ -57,7 +61,7 @@ impl Model {
             false => frontend::load(path, &options),
         }
         .map_err(|e| model_error(&place, &e))?;
-        Ok(Model { inner, place, load_seconds: start.elapsed().as_secs_f64() })
+        Ok(Model { inner, refitted: None, place, load_seconds: start.elapsed().as_secs_f64() })
     }
 
     /// Shape of one input, without the batch axis.
@@ -87,12 +91,24 @@ impl Model {
         if let Some(input) = &mut self.inner.graph.input {
             input.preprocessing = preprocessing;
         }
+        self.refitted = None;
         Ok(())
     }
 
     /// The frontend's view: graph, reference evaluation, metadata, notes.
     pub fn frontend(&self) -> &frontend::Model {
         &self.inner
+    }
+
+    /// The graph that is compiled: the model's own, or the one that was refitted to its polynomials.
+    pub fn graph(&self) -> &TensorGraph {
+        self.refitted.as_ref().unwrap_or(&self.inner.graph)
+    }
+
+    /// Takes a refitted graph in place of the model's own, until the model is calibrated again. Drafts and what a circuit is compared with
+    /// stay the model's.
+    pub fn take_refitted(&mut self, refitted: Refitted) {
+        self.refitted = Some(refitted.graph);
     }
 
     /// Measures the ranges of all tensors on samples (float model inputs or raw bytes), in place of the model's own.
@@ -109,6 +125,7 @@ impl Model {
                     .map_err(|e| Error::new(Kind::BadInput, "calibration data", e))
             })
             .collect::<Result<_, _>>()?;
+        self.refitted = None;
         self.inner.calibrate(&images).map_err(|e| model_error(&self.place, &e))
     }
 
@@ -125,7 +142,7 @@ impl Model {
         watch: &Watch,
     ) -> Result<(BTreeMap<Stage, String>, Option<Compiled>), Error> {
         let start = Instant::now();
-        let watched = cipherloom_compiler::compile_watched(&self.inner.graph, options, watch)
+        let watched = cipherloom_compiler::compile_watched(self.graph(), options, watch)
             .map_err(|e| self.refused(&e))?;
         let compiled = watched.compiled.map(|c| self.verified(c, options, start)).transpose()?;
         Ok((watched.texts, compiled))

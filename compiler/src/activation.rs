@@ -58,6 +58,7 @@ pub fn lower(graph: &TensorGraph, degree: u32) -> Result<(TensorGraph, Lowered),
                 positive(function, range, &source.name)?;
                 lowered.certificate.push(RangeCertificate { tensor: source.name.clone(), range });
                 let density = source.density.as_ref();
+                let degree = node.degree.map_or(degree, |most| most.min(degree));
                 add_polynomial(&mut out, &node, operands[0], Fit { function, range, density, degree })
             }
             _ => out.add(node, &operands),
@@ -110,10 +111,27 @@ struct Fit<'a> {
     degree: u32,
 }
 
+impl Fit<'_> {
+    /// The worthwhile fit of the highest degree; `None` where the function is a line.
+    fn best(&self) -> Option<(Vec<f64>, f64, f64)> {
+        let mut degrees = DEGREES.iter().rev().filter(|degree| **degree <= self.degree.max(DEGREES[0]));
+        degrees.find_map(|degree| worthwhile(self, *degree))
+    }
+}
+
+/// Chebyshev coefficients, on a range with a width, of what stands for a function: a polynomial of at most `degree`, or a line.
+pub(crate) fn stand_in(
+    function: &Activation,
+    range: [f64; 2],
+    density: Option<&Density>,
+    degree: u32,
+) -> Vec<f64> {
+    let best = Fit { function, range, density, degree }.best();
+    best.map_or_else(|| fit(function, range, density, 1).0, |(coefficients, ..)| coefficients)
+}
+
 fn add_polynomial(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wanted: Fit<'_>) -> NodeId {
-    let mut degrees = DEGREES.iter().rev().copied().filter(|degree| *degree <= wanted.degree.max(DEGREES[0]));
-    let Some((coefficients, max_error, factor)) = degrees.find_map(|degree| worthwhile(&wanted, degree))
-    else {
+    let Some((coefficients, max_error, factor)) = wanted.best() else {
         return line(out, node, operand, &wanted);
     };
     let source = out.node(operand).clone();
@@ -181,7 +199,7 @@ fn range_of(graph: &TensorGraph, id: NodeId, warnings: &mut Vec<String>) -> Resu
 }
 
 /// A range with a width, so that fits exist.
-fn widened(range: [f64; 2]) -> [f64; 2] {
+pub(crate) fn widened(range: [f64; 2]) -> [f64; 2] {
     if range[1] - range[0] > 1e-6 { range } else { [range[0] - 1.0, range[1] + 1.0] }
 }
 

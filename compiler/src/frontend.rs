@@ -6,7 +6,7 @@
 //! ONNX name. Needs: bytes from anywhere (they may be hostile). Leaves: a [`Model`] whose graph means what the file
 //! means, up to the rounding of folded weights to float32. No input makes it panic.
 
-mod calibrate;
+pub(crate) mod calibrate;
 mod call;
 mod draft;
 mod error;

@@ -75,6 +75,8 @@ pub struct Density {
     pub std: f64,
     /// Shares of the values in equal parts of the tensor's range; empty where only the moments are known.
     pub histogram: Vec<f64>,
+    /// What an activation of a value in each part should yield, in the mean ([`refit`](crate::refit)); empty: what it does yield.
+    pub wanted: Vec<f64>,
 }
 
 /// One tensor of the model.
@@ -90,6 +92,8 @@ pub struct TensorNode {
     pub range: Option<[f64; 2]>,
     /// Calibrated distribution, where known.
     pub density: Option<Density>,
+    /// Most that the degree of an activation's polynomial may be, where it is not that of all.
+    pub degree: Option<u32>,
 }
 
 /// The model's input as the client sees it.

@@ -18,6 +18,7 @@ mod outputs;
 pub mod packing;
 pub mod parameters;
 pub mod passes;
+pub mod refit;
 mod report;
 pub mod rotation;
 mod samples;

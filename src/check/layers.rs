@@ -36,7 +36,7 @@ struct Pair {
 impl Layers {
     pub(super) fn of(model: &Model, circuit: &Circuit, degree: u32) -> Result<Layers, CompileError> {
         let clear = &model.frontend().graph;
-        let (polynomial, _) = activation::lower(clear, degree)?;
+        let (polynomial, _) = activation::lower(model.graph(), degree)?;
         // The first node of a name is the tensor itself; a later one is the argument of its polynomial, scaled.
         let mut named = BTreeMap::new();
         for id in polynomial.order() {

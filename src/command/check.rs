@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     }
     output.step(&format!("checking {} images", dataset.samples.len()));
     let wanted = Wanted { encrypted: arguments.encrypted as usize, draw: Draw(arguments.draw) };
-    let options = arguments.choices.options(&model, calibration.as_ref(), output)?;
+    let options = arguments.choices.options(&mut model, calibration.as_ref(), output)?;
     let findings = check(&model, &options, &dataset, &wanted)?;
     let mut facts = json!(findings);
     facts["seconds"] = json!({ "check": start.elapsed().as_secs_f64() });

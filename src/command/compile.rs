@@ -2,7 +2,7 @@
 
 use super::explain;
 use super::report::{Output, Report, bytes_text};
-use cipherloom::check::faithful;
+use cipherloom::check::{faithful, refitted};
 use cipherloom::compiler::cost::Profile;
 use cipherloom::compiler::stages::{Stage, StageError};
 use cipherloom::compiler::{
@@ -77,6 +77,9 @@ pub(super) struct Choices {
     #[arg(long, value_name = "DEGREE", default_value = "auto",
         value_parser = ["auto", "2", "3", "4", "7", "15", "31", "63"])]
     activation_degree: String,
+    /// Whether the layers behind activations are refitted to the polynomials, so that fewer errors and lower degrees are left.
+    #[arg(long, value_enum, default_value = "auto")]
+    refit: RefitName,
     /// Whether networks that no leveled parameters are long enough for are bootstrapped.
     #[arg(long, value_enum, default_value = "auto")]
     bootstrap: BootstrapName,
@@ -108,6 +111,14 @@ enum PackingName {
     Dynamic,
     /// Fixed multiplexed layouts.
     Multiplexed,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum RefitName {
+    /// Where the degree is chosen by data, and as many of the data that were not fitted to keep their class.
+    Auto,
+    /// The model's own weights are kept.
+    Never,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -174,7 +185,7 @@ impl Choices {
     /// Options for a model that was calibrated with some data, or was not.
     pub(super) fn options(
         &self,
-        model: &Model,
+        model: &mut Model,
         calibration: Option<&Dataset>,
         output: &Output,
     ) -> Result<CompileOptions, Error> {
@@ -186,7 +197,15 @@ impl Choices {
                 output.step("choosing the degree of the activations' polynomials");
                 let found = faithful(model, data)?;
                 found.iter().for_each(|found| output.remark(&format!("note: {found}")));
-                found.map_or(CompileOptions::default().activation_degree, |found| found.degree)
+                let degree = found.map_or(CompileOptions::default().activation_degree, |found| found.degree);
+                if self.refit == RefitName::Auto {
+                    output.step("refitting layers to the polynomials");
+                    if let Some(better) = refitted(model, data, degree)? {
+                        output.remark(&format!("note: {better}"));
+                        model.take_refitted(better);
+                    }
+                }
+                degree
             }
         };
         Ok(CompileOptions {
@@ -235,7 +254,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     // Drafts have the model's own activations.
     let data = calibration.as_ref().filter(|_| !arguments.draft || arguments.explain.is_some());
     let options =
-        CompileOptions { batch: arguments.batch, ..arguments.choices.options(&model, data, output)? };
+        CompileOptions { batch: arguments.batch, ..arguments.choices.options(&mut model, data, output)? };
     if let Some(explain::Subject::Activations) = arguments.explain {
         return explain::activations(&model, options.activation_degree, calibration.as_ref());
     }

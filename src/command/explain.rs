@@ -22,7 +22,7 @@ pub(super) fn activations(
     degree: u32,
     calibration: Option<&data::Dataset>,
 ) -> Result<Report, Error> {
-    let graph = &model.frontend().graph;
+    let graph = model.graph();
     let explained = explain(graph, degree).map_err(|e| Error::new(Kind::UnsupportedModel, &graph.name, e))?;
     let degrees = degrees(model, calibration)?;
     let head = ["activation", "function", "range", "", "degree", "worst error"].map(String::from);

@@ -28,10 +28,11 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     let place = arguments.model.display().to_string();
     files::one_stream(&[&arguments.model, &arguments.data])?;
-    let model = arguments.choices.open(&arguments.model)?;
+    let mut model = arguments.choices.open(&arguments.model)?;
     let sample = data::read_one(&arguments.data, &model.input_shape(), arguments.index)?;
     model.frontend().notes.iter().for_each(|n| output.remark(&format!("note: {n}")));
-    let compiled = model.compile(&arguments.choices.options(&model, None, output)?)?;
+    let options = arguments.choices.options(&mut model, None, output)?;
+    let compiled = model.compile(&options)?;
     compiled.report.warnings.iter().for_each(|w| output.remark(&format!("warning: {w}")));
     output.step(&summary(&compiled));
     let compile = compiled.compile_seconds;

@@ -1,6 +1,7 @@
 //! `check`, `compile --explain`, and answers that are not to be trusted or not to be given away.
 
 use crate::{cipherloom, done, json, npy, shipped};
+use cipherloom::data::{self, Values};
 use serde_json::Value;
 
 fn number(value: &Value, pointer: &str) -> f64 {
@@ -122,6 +123,37 @@ fn the_degree_of_activations_follows_from_the_data() {
     let other = cipherloom(f, &[&arguments[..], &["--activation-degree", "8"]].concat());
     let error = String::from_utf8(other.stderr).unwrap();
     assert!(error.contains("'8'") && error.contains("auto, 2, 3, 4, 7, 15, 31, 63"), "{error}");
+}
+
+#[test]
+fn layers_are_refitted_where_data_can_judge() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    // The ten samples, brighter and darker, as often as it takes to judge.
+    let model = shipped("lenet5-relu.onnx");
+    let mut images = Vec::new();
+    for level in [255, 230, 205, 180, 155, 130] {
+        for digit in 0..10 {
+            let path = shipped(&format!("samples/digit-{digit}.png"));
+            let sample = data::read_one(path.as_ref(), &[1, 28, 28], 0).unwrap();
+            let Values::Bytes(image) = sample.values else { panic!("a PNG has bytes") };
+            images.extend(image.into_iter().map(|p| (u32::from(p) * level / 255) as u8));
+        }
+    }
+    let idx = [&[0, 0, 8, 3, 0, 0, 0, 60, 0, 0, 0, 28, 0, 0, 0, 28][..], &images].concat();
+    std::fs::write(f.join("images.idx"), idx).unwrap();
+    let arguments = ["compile", &model, "--calibrate", "images.idx", "--precision", "5", "-o", "m.loom"];
+    let kept = cipherloom(f, &[&arguments[..], &["--refit", "never"]].concat());
+    let told = String::from_utf8(kept.stderr).unwrap();
+    assert!(told.contains("keep the class") && !told.contains("refitted"), "{told}");
+    let weights = std::fs::read(f.join("m.loom")).unwrap();
+    let refitted = cipherloom(f, &arguments);
+    let told = String::from_utf8(refitted.stderr).unwrap();
+    assert!(told.contains("layers refitted to polynomials of degree 2 at most"), "{told}");
+    assert_ne!(std::fs::read(f.join("m.loom")).unwrap(), weights);
+    let check = ["check", &model, "--data", "images.idx", "--calibrate", "images.idx", "--encrypted", "1"];
+    let found = done(f, &[&check[..], &["--precision", "5"]].concat());
+    assert!(number(&found, "/polynomial_agreement") >= 0.95, "{found}");
 }
 
 #[test]

@@ -20,11 +20,11 @@ const MOMENT_DIGITS: i32 = 6;
 /// Samples that are kept, from all over the data.
 const KEPT: usize = 8;
 /// Parts of a range whose values are counted.
-const PARTS: usize = 128;
+pub(crate) const PARTS: usize = 128;
 
 /// What one image (or several) shows of one tensor.
 #[derive(Clone, Copy)]
-struct Seen {
+pub(crate) struct Seen {
     min: f64,
     max: f64,
     sum: f64,
@@ -33,7 +33,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(values: &[f64]) -> Seen {
+    pub(crate) fn of(values: &[f64]) -> Seen {
         let start = Seen { min: f64::INFINITY, max: f64::NEG_INFINITY, sum: 0.0, squares: 0.0, count: 0.0 };
         values.iter().fold(start, |s, v| Seen {
             min: s.min.min(*v),
@@ -44,7 +44,7 @@ impl Seen {
         })
     }
 
-    fn and(self, other: &Seen) -> Seen {
+    pub(crate) fn and(self, other: &Seen) -> Seen {
         Seen {
             min: self.min.min(other.min),
             max: self.max.max(other.max),
@@ -55,7 +55,7 @@ impl Seen {
     }
 
     /// Smallest and largest value with the margin, rounded outward. Values that a root or quotient is taken of stay positive.
-    fn range(&self, positive: bool) -> [f64; 2] {
+    pub(crate) fn range(&self, positive: bool) -> [f64; 2] {
         let width = self.max - self.min;
         let moved = |end: f64, direction: f64, round| match end == 0.0 {
             true => 0.0,
@@ -68,6 +68,14 @@ impl Seen {
             low
         };
         [low, moved(self.max, 1.0, f64::ceil)]
+    }
+
+    /// The distribution of values that were counted by parts of their range, and what is wanted in each.
+    pub(crate) fn density(&self, counts: &[u64; PARTS], wanted: Vec<f64>) -> Density {
+        let mean = self.sum / self.count;
+        let std = (self.squares / self.count - mean * mean).max(0.0).sqrt();
+        let histogram = counts.iter().map(|c| *c as f64 / self.count).collect();
+        Density { mean: nearest(mean), std: nearest(std), histogram, wanted }
     }
 }
 
@@ -115,13 +123,9 @@ impl Model {
             a
         });
         for (k, id) in self.graph.order().enumerate() {
-            let all = &all[k];
-            let mean = all.sum / all.count;
-            let std = (all.squares / all.count - mean * mean).max(0.0).sqrt();
-            let histogram = counts[k].iter().map(|c| *c as f64 / all.count).collect();
             let node = self.graph.node_mut(id);
             node.range = Some(ranges[k]);
-            node.density = Some(Density { mean: nearest(mean), std: nearest(std), histogram });
+            node.density = Some(all[k].density(&counts[k], Vec::new()));
         }
         if let Some(input) = &mut self.graph.input {
             let kept = images.iter().step_by(images.len().div_ceil(KEPT));
@@ -132,7 +136,7 @@ impl Model {
 }
 
 /// Part of the range that holds a value.
-fn part(value: f64, [low, high]: [f64; 2]) -> usize {
+pub(crate) fn part(value: f64, [low, high]: [f64; 2]) -> usize {
     (((value - low) / (high - low) * PARTS as f64) as usize).min(PARTS - 1)
 }
 

@@ -215,7 +215,8 @@ impl Draft {
             let density = node.names.iter().find_map(|n| metadata.moments.get(n)).cloned();
             let name = node.names.first().cloned().unwrap_or_else(|| format!("{}/{k}", node.origin));
             let operands: Vec<NodeId> = node.operands.iter().map(|o| moved[o]).collect();
-            let id = graph.add(TensorNode { kind, name, shape: node.shape, range, density }, &operands);
+            let id = graph
+                .add(TensorNode { kind, name, shape: node.shape, range, density, degree: None }, &operands);
             moved.insert(k, id);
         }
         graph.input = Some(GraphInput { node: moved[&0], preprocessing, samples: Vec::new() });

@@ -9,6 +9,7 @@ mod models;
 mod nets;
 mod outputs;
 mod passes;
+mod refit;
 mod snapshots;
 mod stages;
 
