@@ -17,6 +17,8 @@ const MAX_SAMPLES: usize = 500;
 
 /// Share of the samples whose class a degree must keep to be chosen.
 const FAITHFUL: f64 = 0.98;
+/// The same for a lower degree behind refitted layers: a third of the samples tells less.
+const FAITHFUL_REFITTED: f64 = 0.99;
 /// What a higher degree must add to the share where none keeps so many.
 const WORTH_A_LEVEL: f64 = 0.005;
 /// Fewest samples that a degree is chosen by.
@@ -111,7 +113,7 @@ impl std::fmt::Display for Refitted {
     }
 }
 
-/// The model with layers refitted to polynomials: of a degree that takes fewer levels, where all readers are refitted, if 98 % of the
+/// The model with layers refitted to polynomials: of a degree that takes fewer levels, where all readers are refitted, if 99 % of the
 /// samples or as many as without keep their class; else of the same degree, if as many do. Two of three samples (300 at most)
 /// are fitted to, the third is for comparing. `None` where neither is as good, and where [`faithful`] says nothing.
 ///
@@ -133,7 +135,7 @@ pub fn refitted(model: &Model, data: &Dataset, degree: u32) -> Result<Option<Ref
         let degrees = Degrees { repaired, carried: degree };
         let graph = refit(trial.graph, degrees, &fitted);
         let agreement = share(&graph)?;
-        if agreement >= before || (repaired < degree && agreement >= FAITHFUL) {
+        if agreement >= before || (repaired < degree && agreement >= FAITHFUL_REFITTED) {
             return Ok(Some(Refitted { graph, degrees, agreement, before }));
         }
     }
