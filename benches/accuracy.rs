@@ -14,7 +14,7 @@
 #[allow(dead_code, reason = "each bench uses its part of the harness")]
 mod harness;
 
-use cipherloom::check::{faithful, refitted};
+use cipherloom::check::{Lowered, faithful, refitted};
 use cipherloom::compiler::graph::{TensorGraph, evaluate};
 use cipherloom::compiler::{CompileOptions, activation};
 use cipherloom::ir::{Circuit, Exact, Preprocessing};
@@ -89,14 +89,15 @@ fn refit(name: &str, mut model: Model, mut training: data::Dataset, test: &data:
         model.compile(&options).unwrap().circuit.forecast.seconds
     };
     let (own, alone, before_s) = (right(model.graph()), polynomials(model.graph()), forecast(&model));
+    let same = refitted(&model, &training, degree, Lowered::Never).unwrap().expect("as good as before");
     let start = Instant::now();
-    let refitted = refitted(&model, &training, degree).unwrap().expect("as good as before");
+    let refitted = refitted(&model, &training, degree, Lowered::Tried).unwrap().expect("as good as before");
     let (refit_s, degrees) = (start.elapsed().as_secs_f64(), refitted.degrees);
-    let value = polynomials(refitted.graph());
+    let (value, same) = (polynomials(refitted.graph()), polynomials(same.graph()));
     model.take_refitted(refitted);
     let more = json!({
         "images": labels.len(), "calibration_images": CALIBRATION_IMAGES, "model_percent": own, "polynomials_alone_percent": alone,
-        "degree": degree, "degree_repaired": degrees.repaired, "refit_s": refit_s,
+        "same_degree_percent": same, "degree": degree, "degree_repaired": degrees.repaired, "refit_s": refit_s,
         "forecast_alone_s": before_s, "forecast_s": forecast(&model),
     });
     Row {

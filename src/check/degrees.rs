@@ -84,6 +84,15 @@ pub fn faithful(model: &Model, data: &Dataset) -> Result<Option<AtDegree>, Error
     Ok(best)
 }
 
+/// Whether degrees that take fewer levels are tried behind refitted layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lowered {
+    /// They are.
+    Tried,
+    /// Degrees stay: the nearest to the model, in the same time.
+    Never,
+}
+
 /// A model refitted to polynomials ([`refit`](cipherloom_compiler::refit)), tried on samples that it was not fitted to.
 pub struct Refitted {
     pub(crate) graph: TensorGraph,
@@ -119,7 +128,12 @@ impl std::fmt::Display for Refitted {
 ///
 /// # Errors
 /// As [`degrees`].
-pub fn refitted(model: &Model, data: &Dataset, degree: u32) -> Result<Option<Refitted>, Error> {
+pub fn refitted(
+    model: &Model,
+    data: &Dataset,
+    degree: u32,
+    lowered: Lowered,
+) -> Result<Option<Refitted>, Error> {
     if !is_judged(model, data) {
         return Ok(None);
     }
@@ -130,7 +144,8 @@ pub fn refitted(model: &Model, data: &Dataset, degree: u32) -> Result<Option<Ref
     let share = |graph: &TensorGraph| Ok::<_, Error>(trial.of(graph, degree)?.agreement.unwrap_or(0.0));
     let before = share(trial.graph)?;
     let depth = |degree: u32| Form::depth(degree as usize);
-    let lower = DEGREES.into_iter().rev().find(|lower| depth(*lower) < depth(degree));
+    let mut lower = DEGREES.into_iter().rev().find(|lower| depth(*lower) < depth(degree));
+    lower = lower.filter(|_| lowered == Lowered::Tried);
     for repaired in lower.into_iter().chain([degree]) {
         let degrees = Degrees { repaired, carried: degree };
         let graph = refit(trial.graph, degrees, &fitted);

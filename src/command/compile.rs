@@ -2,7 +2,7 @@
 
 use super::explain;
 use super::report::{Output, Report, bytes_text};
-use cipherloom::check::{faithful, refitted};
+use cipherloom::check::{Lowered, faithful, refitted};
 use cipherloom::compiler::cost::Profile;
 use cipherloom::compiler::stages::{Stage, StageError};
 use cipherloom::compiler::{
@@ -77,7 +77,7 @@ pub(super) struct Choices {
     #[arg(long, value_name = "DEGREE", default_value = "auto",
         value_parser = ["auto", "2", "3", "4", "7", "15", "31", "63"])]
     activation_degree: String,
-    /// Whether the layers behind activations are refitted to the polynomials, so that fewer errors and lower degrees are left.
+    /// Whether the layers behind activations are refitted to the polynomials, so that errors do not pile up.
     #[arg(long, value_enum, default_value = "auto")]
     refit: RefitName,
     /// Whether networks that no leveled parameters are long enough for are bootstrapped.
@@ -113,10 +113,12 @@ enum PackingName {
     Multiplexed,
 }
 
-#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+#[derive(Clone, Copy, clap::ValueEnum)]
 enum RefitName {
-    /// Where the degree is chosen by data, and as many of the data that were not fitted to keep their class.
+    /// Where the degree is chosen by data, and data that were not fitted to keep their class; with lower degrees where they do.
     Auto,
+    /// The same without lower degrees: nearest to the model, in the same time.
+    SameDegree,
     /// The model's own weights are kept.
     Never,
 }
@@ -198,9 +200,14 @@ impl Choices {
                 let found = faithful(model, data)?;
                 found.iter().for_each(|found| output.remark(&format!("note: {found}")));
                 let degree = found.map_or(CompileOptions::default().activation_degree, |found| found.degree);
-                if self.refit == RefitName::Auto {
+                let lowered = match self.refit {
+                    RefitName::Auto => Some(Lowered::Tried),
+                    RefitName::SameDegree => Some(Lowered::Never),
+                    RefitName::Never => None,
+                };
+                if let Some(lowered) = lowered {
                     output.step("refitting layers to the polynomials");
-                    if let Some(better) = refitted(model, data, degree)? {
+                    if let Some(better) = refitted(model, data, degree, lowered)? {
                         output.remark(&format!("note: {better}"));
                         model.take_refitted(better);
                     }

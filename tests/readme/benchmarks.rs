@@ -118,17 +118,18 @@ pub fn check_tables(rows: &[Value]) -> Vec<(&'static str, String)> {
 /// One line per model whose layers were refitted.
 fn refit(rows: &[Value]) -> String {
     let mut out = String::from(
-        "| model | test images | the file | polynomials alone | refitted | degrees | forecast, one thread |\n|---|---|---|---|---|---|---|\n",
+        "| model | test images | the file | polynomials alone | refitted, same degree | refitted, degrees | forecast, one thread |\n|---|---|---|---|---|---|---|\n",
     );
     for row in rows.iter().filter(|r| r["degree_repaired"].is_number()) {
         let name =
             row["name"].as_str().unwrap_or_default().trim_end_matches("_refitted_accuracy").replace('_', "-");
-        let [images, file, alone, refitted] =
-            ["images", "model_percent", "polynomials_alone_percent", "value"].map(|field| number(row, field));
+        let [images, file, alone, same, refitted] =
+            ["images", "model_percent", "polynomials_alone_percent", "same_degree_percent", "value"]
+                .map(|field| number(row, field));
         let [degree, repaired, before, after] =
             ["degree", "degree_repaired", "forecast_alone_s", "forecast_s"].map(|field| number(row, field));
         out += &format!(
-            "| {name} | {images} | {file:.2} % | {alone:.2} % | {refitted:.2} % | {degree}, now {repaired} and {degree} | {before:.2} s, now {after:.2} s |\n"
+            "| {name} | {images} | {file:.2} % | {alone:.2} %, degree {degree} | {same:.2} % | {refitted:.2} %, {repaired} and {degree} | {before:.2} s, now {after:.2} s |\n"
         );
     }
     out + &machine_line(rows, "lenet5_relu_refitted_accuracy")
