@@ -89,11 +89,12 @@ fn refit(name: &str, mut model: Model, mut training: data::Dataset, test: &data:
         model.compile(&options).unwrap().circuit.forecast.seconds
     };
     let (own, alone, before_s) = (right(model.graph()), polynomials(model.graph()), forecast(&model));
-    let same = refitted(&model, &training, degree, Lowered::Never).unwrap().expect("as good as before");
+    let same = refitted(&model, &training, degree, Lowered::Never).unwrap();
+    let same = same.map(|same| polynomials(same.graph()));
     let start = Instant::now();
     let refitted = refitted(&model, &training, degree, Lowered::Tried).unwrap().expect("as good as before");
     let (refit_s, degrees) = (start.elapsed().as_secs_f64(), refitted.degrees);
-    let (value, same) = (polynomials(refitted.graph()), polynomials(same.graph()));
+    let value = polynomials(refitted.graph());
     model.take_refitted(refitted);
     let more = json!({
         "images": labels.len(), "calibration_images": CALIBRATION_IMAGES, "model_percent": own, "polynomials_alone_percent": alone,

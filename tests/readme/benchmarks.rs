@@ -123,13 +123,14 @@ fn refit(rows: &[Value]) -> String {
     for row in rows.iter().filter(|r| r["degree_repaired"].is_number()) {
         let name =
             row["name"].as_str().unwrap_or_default().trim_end_matches("_refitted_accuracy").replace('_', "-");
-        let [images, file, alone, same, refitted] =
-            ["images", "model_percent", "polynomials_alone_percent", "same_degree_percent", "value"]
-                .map(|field| number(row, field));
+        let [images, file, alone, refitted] =
+            ["images", "model_percent", "polynomials_alone_percent", "value"].map(|field| number(row, field));
+        let same =
+            row["same_degree_percent"].as_f64().map_or("none better".into(), |same| format!("{same:.2} %"));
         let [degree, repaired, before, after] =
             ["degree", "degree_repaired", "forecast_alone_s", "forecast_s"].map(|field| number(row, field));
         out += &format!(
-            "| {name} | {images} | {file:.2} % | {alone:.2} %, degree {degree} | {same:.2} % | {refitted:.2} %, {repaired} and {degree} | {before:.2} s, now {after:.2} s |\n"
+            "| {name} | {images} | {file:.2} % | {alone:.2} %, degree {degree} | {same} | {refitted:.2} %, {repaired} and {degree} | {before:.2} s, now {after:.2} s |\n"
         );
     }
     out + &machine_line(rows, "lenet5_relu_refitted_accuracy")
