@@ -17,8 +17,6 @@ const MAX_SAMPLES: usize = 500;
 
 /// Share of the samples whose class a degree must keep to be chosen.
 const FAITHFUL: f64 = 0.98;
-/// The same for a lower degree behind refitted layers: a third of the samples tells less.
-const FAITHFUL_REFITTED: f64 = 0.99;
 /// What a higher degree must add to the share where none keeps so many.
 const WORTH_A_LEVEL: f64 = 0.005;
 /// Fewest samples that a degree is chosen by.
@@ -122,9 +120,10 @@ impl std::fmt::Display for Refitted {
     }
 }
 
-/// The model with layers refitted to polynomials: of a degree that takes fewer levels, where all readers are refitted, if 99 % of the
-/// samples or as many as without keep their class; else of the same degree, if as many do. Two of three samples (300 at most)
-/// are fitted to, the third is for comparing. `None` where neither is as good, and where [`faithful`] says nothing.
+/// The model with layers refitted to polynomials, two of three samples (300 at most) being fitted to and the third for comparing: of a
+/// degree that takes fewer levels, where all readers are refitted, if that keeps the class of as many samples as the same degree does,
+/// and of 98 % or as many as the model's own layers do; else of the same degree, if that keeps as many as those. `None` where
+/// neither is as good, and where [`faithful`] says nothing.
 ///
 /// # Errors
 /// As [`degrees`].
@@ -141,20 +140,22 @@ pub fn refitted(
     let fitted: Vec<Vec<f64>> = every_third(&trial.inputs, |k| k != 2);
     (trial.inputs, trial.clear) =
         (every_third(&trial.inputs, |k| k == 2), every_third(&trial.clear, |k| k == 2));
+    trial.labels = None;
     let share = |graph: &TensorGraph| Ok::<_, Error>(trial.of(graph, degree)?.agreement.unwrap_or(0.0));
     let before = share(trial.graph)?;
     let depth = |degree: u32| Form::depth(degree as usize);
-    let mut lower = DEGREES.into_iter().rev().find(|lower| depth(*lower) < depth(degree));
-    lower = lower.filter(|_| lowered == Lowered::Tried);
-    for repaired in lower.into_iter().chain([degree]) {
+    let tried = |repaired| {
         let degrees = Degrees { repaired, carried: degree };
         let graph = refit(trial.graph, degrees, &fitted);
         let agreement = share(&graph)?;
-        if agreement >= before || (repaired < degree && agreement >= FAITHFUL_REFITTED) {
-            return Ok(Some(Refitted { graph, degrees, agreement, before }));
-        }
-    }
-    Ok(None)
+        Ok::<_, Error>(Refitted { graph, degrees, agreement, before })
+    };
+    let same = tried(degree)?;
+    let lower = DEGREES.into_iter().rev().find(|lower| depth(*lower) < depth(degree));
+    let lower = lower.filter(|_| lowered == Lowered::Tried).map(tried).transpose()?;
+    let as_good =
+        |lower: &Refitted| lower.agreement >= same.agreement && lower.agreement >= before.min(FAITHFUL);
+    Ok(lower.filter(as_good).or_else(|| (same.agreement >= before).then_some(same)))
 }
 
 fn every_third<T: Clone>(all: &[T], wanted: fn(usize) -> bool) -> Vec<T> {
