@@ -17,7 +17,7 @@ use std::time::Instant;
 pub struct Model {
     inner: frontend::Model,
     /// What is compiled in place of the model's graph.
-    refitted: Option<TensorGraph>,
+    refitted: Option<Refitted>,
     place: String,
     load_seconds: f64,
 }
@@ -102,13 +102,18 @@ impl Model {
 
     /// The graph that is compiled: the model's own, or the one that was refitted to its polynomials.
     pub fn graph(&self) -> &TensorGraph {
-        self.refitted.as_ref().unwrap_or(&self.inner.graph)
+        self.refitted.as_ref().map_or(&self.inner.graph, Refitted::graph)
+    }
+
+    /// How the graph that is compiled was refitted, if it was.
+    pub fn refitted(&self) -> Option<&Refitted> {
+        self.refitted.as_ref()
     }
 
     /// Takes a refitted graph in place of the model's own, until the model is calibrated again. Drafts and what a circuit is compared with
     /// stay the model's.
     pub fn take_refitted(&mut self, refitted: Refitted) {
-        self.refitted = Some(refitted.graph);
+        self.refitted = Some(refitted);
     }
 
     /// Measures the ranges of all tensors on samples (float model inputs or raw bytes), in place of the model's own.

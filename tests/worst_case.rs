@@ -68,7 +68,7 @@ fn outputs_that_nobody_calibrated_do_not_wrap_around() {
     let mut graph = TensorGraph::new("power");
     let node = |kind, name: &str| {
         let (name, shape) = (name.to_owned(), vec![64]);
-        TensorNode { kind, name, shape, range: None, density: None, degree: None }
+        TensorNode { kind, name, shape, range: None, density: None, fitting: None }
     };
     let x = graph.add(node(Kind::Input, "x"), &[]);
     let preprocessing = Preprocessing { scale: 1.0 / 255.0, mean: vec![0.0], std: vec![1.0] };

@@ -18,7 +18,7 @@ use crate::graph::{Density, Function, Kind, NodeId, TensorGraph, TensorNode};
 use crate::outputs::Assumed;
 use crate::stages::Stage;
 use cipherloom_ir::{Activation, RangeCertificate, Tensor, matrix_rows};
-use fit::{fit, to_powers};
+use fit::{fit_to, to_powers};
 use form::Form;
 use std::collections::BTreeMap;
 
@@ -58,8 +58,9 @@ pub fn lower(graph: &TensorGraph, degree: u32) -> Result<(TensorGraph, Lowered),
                 positive(function, range, &source.name)?;
                 lowered.certificate.push(RangeCertificate { tensor: source.name.clone(), range });
                 let density = source.density.as_ref();
-                let degree = node.degree.map_or(degree, |most| most.min(degree));
-                add_polynomial(&mut out, &node, operands[0], Fit { function, range, density, degree })
+                let degree = node.fitting.as_ref().map_or(degree, |fitting| fitting.degree.min(degree));
+                let wanted = node.fitting.as_ref().map(|fitting| &fitting.wanted[..]);
+                add_polynomial(&mut out, &node, operands[0], Fit { function, range, density, wanted, degree })
             }
             _ => out.add(node, &operands),
         };
@@ -104,14 +105,24 @@ pub(crate) fn relink(graph: &TensorGraph, out: &mut TensorGraph, renamed: &[Node
     }
 }
 
-struct Fit<'a> {
-    function: &'a Activation,
-    range: [f64; 2],
-    density: Option<&'a Density>,
-    degree: u32,
+/// What a polynomial is fitted by.
+pub(crate) struct Fit<'a> {
+    /// The function that it stands for.
+    pub function: &'a Activation,
+    /// A range with a width.
+    pub range: [f64; 2],
+    pub density: Option<&'a Density>,
+    /// What it should yield, by parts of the range.
+    pub wanted: Option<&'a [f64]>,
+    /// Most that its degree may be.
+    pub degree: u32,
 }
 
 impl Fit<'_> {
+    fn of(&self, degree: u32) -> (Vec<f64>, f64) {
+        fit_to(self.function, self.range, self.density, self.wanted, degree)
+    }
+
     /// The worthwhile fit of the highest degree; `None` where the function is a line.
     fn best(&self) -> Option<(Vec<f64>, f64, f64)> {
         let mut degrees = DEGREES.iter().rev().filter(|degree| **degree <= self.degree.max(DEGREES[0]));
@@ -119,15 +130,9 @@ impl Fit<'_> {
     }
 }
 
-/// Chebyshev coefficients, on a range with a width, of what stands for a function: a polynomial of at most `degree`, or a line.
-pub(crate) fn stand_in(
-    function: &Activation,
-    range: [f64; 2],
-    density: Option<&Density>,
-    degree: u32,
-) -> Vec<f64> {
-    let best = Fit { function, range, density, degree }.best();
-    best.map_or_else(|| fit(function, range, density, 1).0, |(coefficients, ..)| coefficients)
+/// Chebyshev coefficients of what stands for a function: a polynomial, or a line.
+pub(crate) fn coefficients(fit: &Fit<'_>) -> Vec<f64> {
+    fit.best().map_or_else(|| fit.of(1).0, |(coefficients, ..)| coefficients)
 }
 
 fn add_polynomial(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wanted: Fit<'_>) -> NodeId {
@@ -154,7 +159,7 @@ fn add_polynomial(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wan
 
 /// The fit of a degree with its largest error and the factor of its variable; `None` where a lower degree does as well.
 fn worthwhile(wanted: &Fit<'_>, degree: u32) -> Option<(Vec<f64>, f64, f64)> {
-    let (mut coefficients, max_error) = fit(wanted.function, wanted.range, wanted.density, degree);
+    let (mut coefficients, max_error) = wanted.of(degree);
     let largest = coefficients.iter().fold(0.0f64, |m, c| m.max(c.abs()));
     if !Form::has(degree as usize) {
         let lower = DEGREES.iter().rev().find(|d| **d < degree).map_or(0, |d| *d as usize);
@@ -172,7 +177,7 @@ fn worthwhile(wanted: &Fit<'_>, degree: u32) -> Option<(Vec<f64>, f64, f64)> {
 
 /// A function that no polynomial of higher degree meets better than its line.
 fn line(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wanted: &Fit<'_>) -> NodeId {
-    let (coefficients, _) = fit(wanted.function, wanted.range, wanted.density, 1);
+    let (coefficients, _) = wanted.of(1);
     let powers = to_powers(&coefficients, wanted.range);
     let channels = node.shape.first().copied().unwrap_or(1);
     let bias = Some(out.add_tensor(Tensor {

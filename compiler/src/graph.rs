@@ -75,8 +75,6 @@ pub struct Density {
     pub std: f64,
     /// Shares of the values in equal parts of the tensor's range; empty where only the moments are known.
     pub histogram: Vec<f64>,
-    /// What an activation of a value in each part should yield, in the mean ([`refit`](crate::refit)); empty: what it does yield.
-    pub wanted: Vec<f64>,
 }
 
 /// One tensor of the model.
@@ -92,8 +90,17 @@ pub struct TensorNode {
     pub range: Option<[f64; 2]>,
     /// Calibrated distribution, where known.
     pub density: Option<Density>,
-    /// Most that the degree of an activation's polynomial may be, where it is not that of all.
-    pub degree: Option<u32>,
+    /// How the polynomial of an activation is fitted, where not as all are ([`refit`](crate::refit)).
+    pub fitting: Option<Fitting>,
+}
+
+/// How the polynomial that stands for an activation is fitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitting {
+    /// Most that its degree may be.
+    pub degree: u32,
+    /// What it should yield, in the mean, of the values in each part of its argument's range that the histogram counts.
+    pub wanted: Vec<f64>,
 }
 
 /// The model's input as the client sees it.

@@ -5,25 +5,26 @@
 //! should; then weights and biases of convolutions and dense layers behind polynomials are solved for, by least squares, so that they
 //! yield what the model's layer does. So errors do not pile up from layer to layer, and lower degrees do.
 //! Needs: a calibrated graph and the inputs that it was calibrated with, or others like them.
-//! Leaves: the same graph with other weights, and with range, distribution and degree of what the activations read.
+//! Leaves: the same graph with other weights, and with range and distribution of what the activations read and their [`Fitting`].
 //! Relies on [`evaluate`]. Promises: the same inputs give the same bits, whatever machine and threads
 //! ([decision 0019](../../docs/decisions/0019-layers-are-refitted-to-polynomials.md)).
 
 mod layer;
 mod least_squares;
 
-use crate::activation::{stand_in, widened};
+use crate::activation::{Fit, coefficients, widened};
 use crate::frontend::calibrate::{PARTS, Seen, part};
-use crate::graph::{Function, Kind, NodeId, TensorGraph, evaluate};
+use crate::graph::{Fitting, Function, Kind, NodeId, TensorGraph, evaluate};
 use cipherloom_ir::Activation;
 use layer::Layer;
 use rayon::prelude::*;
+use serde::Serialize;
 
 /// Most numbers that one tensor of all inputs may take: inputs beyond are left out.
 const VALUES_MAX: usize = 1 << 26;
 
 /// Most that the degrees of the polynomials may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Degrees {
     /// Where all that reads the activation is refitted.
     pub repaired: u32,
@@ -45,140 +46,172 @@ impl std::fmt::Display for Degrees {
 type Values = Vec<Vec<f64>>;
 
 /// A tensor by the model's own activations, and by the polynomials where they change it.
-struct Both {
-    exact: Values,
-    found: Option<Values>,
+struct Tensor {
+    own: Values,
+    changed: Option<Values>,
 }
 
-impl Both {
+impl Tensor {
     fn reached(&self) -> &Values {
-        self.found.as_ref().unwrap_or(&self.exact)
+        self.changed.as_ref().unwrap_or(&self.own)
     }
 }
 
-/// The model with layers refitted to polynomials of these degrees, on some inputs (already preprocessed).
-pub fn refit(model: &TensorGraph, degrees: Degrees, inputs: &[Vec<f64>]) -> TensorGraph {
+/// The model with layers refitted to polynomials of these degrees, on some inputs (already preprocessed); `None` where no layer is:
+/// none stands behind an activation, or inputs are too few for its weights.
+pub fn refit(model: &TensorGraph, degrees: Degrees, inputs: &[Vec<f64>]) -> Option<TensorGraph> {
     let elements = |id| model.node(id).shape.iter().map(|d| *d as usize).product::<usize>();
     let largest = model.order().map(elements).max().unwrap_or(1).max(1);
     let inputs = &inputs[..inputs.len().min(VALUES_MAX / largest)];
-    let mut out = model.clone();
-    if inputs.is_empty() {
-        return out;
-    }
-    let mut tensors: Vec<Option<Both>> = Vec::new();
+    let repaired = repaired(model, inputs.len());
+    let mut walk = Walk { model, out: model.clone(), tensors: Vec::new(), count: inputs.len(), refitted: 0 };
     for id in model.order() {
         let operands = model.operands(id);
-        let both = |o: &NodeId| tensors[o.0 as usize].as_ref();
-        let exact = |image: usize| -> Vec<&[f64]> {
-            operands.iter().filter_map(both).map(|b| b.exact[image].as_slice()).collect()
+        let own = match model.node(id).kind {
+            Kind::Input => inputs.to_vec(),
+            _ => walk.each(|k| evaluate::node(model, id, &walk.operands(&operands, k, |t| &t.own))),
         };
-        let reached = |image: usize| -> Vec<&[f64]> {
-            operands.iter().filter_map(both).map(|b| b.reached()[image].as_slice()).collect()
-        };
-        let is_input = matches!(model.node(id).kind, Kind::Input);
-        let values: Values = match is_input {
-            true => inputs.to_vec(),
-            false => each(inputs, |image| evaluate::node(model, id, &exact(image))),
-        };
-        let changed = operands.iter().filter_map(both).any(|b| b.found.is_some());
-        let found = match &model.node(id).kind {
+        let is_changed = operands.iter().any(|o| walk.tensor(*o).is_some_and(|t| t.changed.is_some()));
+        let changed = match &model.node(id).kind {
             Kind::Elementwise(Function::Exact(function)) => {
-                let most = if is_repaired(model, id) { degrees.repaired } else { degrees.carried };
-                out.node_mut(id).degree = Some(most);
-                let before = each(inputs, |image| reached(image)[0].to_vec());
-                Some(polynomial(&mut out, (operands[0], function, most), &before, &values))
+                let most = if repaired[id.0 as usize] { degrees.repaired } else { degrees.carried };
+                Some(walk.polynomial((id, operands[0]), function, most, &own))
             }
-            Kind::Linear { .. } if changed => {
-                let lost = lost_beside(model, id, &tensors);
-                let wanted = |image: usize| match lost {
-                    Some((other, sign)) => {
-                        let (exact, found) = (&other.exact[image], &other.reached()[image]);
-                        let made_up = exact.iter().zip(found).map(|(e, f)| sign * (e - f));
-                        values[image].iter().zip(made_up).map(|(v, m)| v + m).collect()
-                    }
-                    None => values[image].clone(),
-                };
-                let before = each(inputs, |image| reached(image)[0].to_vec());
-                if let Some(layer) = Layer::of(model, id) {
-                    let residuals = each(inputs, |image| {
-                        let now = evaluate::node(&out, id, &[&before[image]]);
-                        wanted(image).iter().zip(now).map(|(w, n)| w - n).collect()
-                    });
-                    layer.refit(&mut out, &before, &residuals);
-                }
-                Some(each(inputs, |image| evaluate::node(&out, id, &[&before[image]])))
+            Kind::Linear { .. } if is_changed => Some(walk.linear(id, operands[0], &own)),
+            _ if is_changed => {
+                let values = |k| walk.operands(&operands, k, Tensor::reached);
+                Some(walk.each(|k| evaluate::node(&walk.out, id, &values(k))))
             }
-            _ if changed => Some(each(inputs, |image| evaluate::node(&out, id, &reached(image)))),
             _ => None,
         };
-        tensors.push(Some(Both { exact: values, found }));
+        walk.tensors.push(Some(Tensor { own, changed }));
         for o in operands {
-            if model.consumers(o).iter().all(|c| *c <= id) {
-                tensors[o.0 as usize] = None;
+            if model.consumers(o).iter().all(|reader| *reader <= id) {
+                walk.tensors[o.0 as usize] = None;
             }
         }
     }
-    out
+    (walk.refitted > 0).then_some(walk.out)
 }
 
-/// One value for each input, in order.
-fn each(inputs: &[Vec<f64>], one: impl Fn(usize) -> Vec<f64> + Send + Sync) -> Values {
-    (0..inputs.len()).into_par_iter().map(one).collect()
+struct Walk<'a> {
+    model: &'a TensorGraph,
+    out: TensorGraph,
+    /// Tensors that are read later, or nothing.
+    tensors: Vec<Option<Tensor>>,
+    /// Inputs.
+    count: usize,
+    /// Layers that have other weights now.
+    refitted: usize,
 }
 
-/// Fits the polynomial of an activation (its argument, the function, its degree) to what is wanted of the values that reach it, notes
-/// down by what it was fitted, and applies it.
-fn polynomial(
-    out: &mut TensorGraph,
-    (source, function, degree): (NodeId, &Activation, u32),
-    before: &Values,
-    wanted: &Values,
-) -> Values {
-    let all = before.iter().map(|v| Seen::of(v)).reduce(|a, b| a.and(&b));
-    let Some(seen) = all else { return Vec::new() };
-    // What the model's own activations give belongs to the range too: other inputs may come nearer to it.
-    let own = out.node(source).range;
-    let found = seen.range(function.wants_positive());
-    let range = own.map_or(found, |own| [own[0].min(found[0]), own[1].max(found[1])]);
-    let (mut counts, mut sums) = ([0u64; PARTS], [0.0; PARTS]);
-    for (x, y) in before.iter().flatten().zip(wanted.iter().flatten()) {
-        counts[part(*x, range)] += 1;
-        sums[part(*x, range)] += y;
+impl Walk<'_> {
+    fn tensor(&self, id: NodeId) -> Option<&Tensor> {
+        self.tensors.get(id.0 as usize)?.as_ref()
     }
-    let mean = |(sum, count): (&f64, &u64)| if *count == 0 { 0.0 } else { sum / *count as f64 };
-    let density = seen.density(&counts, sums.iter().zip(&counts).map(mean).collect());
-    let [low, high] = widened(range);
-    let coefficients = stand_in(function, [low, high], Some(&density), degree);
-    let node = out.node_mut(source);
-    (node.range, node.density) = (Some(range), Some(density));
-    let stand_in =
-        Function::Polynomial { coefficients, range: [low, high], max_error: 0.0, of: function.clone() };
-    each(before, |image| before[image].iter().map(|x| evaluate::function(&stand_in, *x)).collect())
+
+    /// Operands for one input.
+    fn operands(&self, ids: &[NodeId], input: usize, which: fn(&Tensor) -> &Values) -> Vec<&[f64]> {
+        ids.iter().filter_map(|id| self.tensor(*id)).map(|t| which(t)[input].as_slice()).collect()
+    }
+
+    /// One value for each input, in order.
+    fn each(&self, one: impl Fn(usize) -> Vec<f64> + Send + Sync) -> Values {
+        (0..self.count).into_par_iter().map(one).collect()
+    }
+
+    /// Fits the polynomial of an activation of a tensor to what is wanted of the values that reach it, notes down by what it was fitted,
+    /// and applies it.
+    fn polynomial(
+        &mut self,
+        (id, source): (NodeId, NodeId),
+        function: &Activation,
+        degree: u32,
+        wanted: &Values,
+    ) -> Values {
+        let Some(tensor) = self.tensors[source.0 as usize].as_ref() else { return Values::new() };
+        let before = tensor.reached();
+        let Some(seen) = before.iter().map(|v| Seen::of(v)).reduce(|a, b| a.and(&b)) else {
+            return Values::new();
+        };
+        let positive = self.model.consumers(source).into_iter().any(|reader| {
+            matches!(&self.model.node(reader).kind, Kind::Elementwise(Function::Exact(f)) if f.wants_positive())
+        });
+        // What the model's own activations give belongs to the range too: other inputs may come nearer to it.
+        let found = seen.range(positive);
+        let range = match self.model.node(source).range {
+            Some(own) => [own[0].min(found[0]), own[1].max(found[1])],
+            None => found,
+        };
+        let range = widened(range);
+        let (mut counts, mut sums) = ([0u64; PARTS], [0.0; PARTS]);
+        for (x, y) in before.iter().flatten().zip(wanted.iter().flatten()) {
+            counts[part(*x, range)] += 1;
+            sums[part(*x, range)] += y;
+        }
+        let mean = |(sum, count): (&f64, &u64)| if *count == 0 { 0.0 } else { sum / *count as f64 };
+        let wanted: Vec<f64> = sums.iter().zip(&counts).map(mean).collect();
+        let density = seen.density(&counts);
+        let fit = Fit { function, range, density: Some(&density), wanted: Some(&wanted), degree };
+        let (coefficients, of) = (coefficients(&fit), function.clone());
+        let polynomial = Function::Polynomial { coefficients, range, max_error: 0.0, of };
+        let values = self.each(|k| before[k].iter().map(|x| evaluate::function(&polynomial, *x)).collect());
+        let node = self.out.node_mut(source);
+        (node.range, node.density) = (Some(range), Some(density));
+        self.out.node_mut(id).fitting = Some(Fitting { degree, wanted });
+        values
+    }
+
+    /// Refits a layer, where it is one, and applies it to the values that reach it.
+    fn linear(&mut self, id: NodeId, source: NodeId, own: &Values) -> Values {
+        let Some(source) = self.tensors[source.0 as usize].as_ref() else { return Values::new() };
+        let before = source.reached();
+        if let Some(layer) = Layer::of(self.model, id, self.count) {
+            let beside = self.summed_with(id);
+            let lacking = self.each(|k| {
+                let now = evaluate::node(&self.out, id, &[&before[k]]);
+                let mut lacking: Vec<f64> = own[k].iter().zip(now).map(|(own, now)| own - now).collect();
+                if let Some((other, sign)) = beside {
+                    let lost = other.own[k].iter().zip(&other.reached()[k]).map(|(own, now)| own - now);
+                    lacking.iter_mut().zip(lost).for_each(|(lacking, lost)| *lacking += sign * lost);
+                }
+                lacking
+            });
+            self.refitted += usize::from(layer.refit(&mut self.out, before, &lacking));
+        }
+        self.each(|k| evaluate::node(&self.out, id, &[&before[k]]))
+    }
+
+    /// The other operand of the sum or difference that alone reads a layer, where polynomials have changed it already, and the sign by
+    /// which the layer makes up for that.
+    fn summed_with(&self, id: NodeId) -> Option<(&Tensor, f64)> {
+        let [sum] = self.model.consumers(id)[..] else { return None };
+        let [a, b] = self.model.operands(sum)[..] else { return None };
+        let (other, sign) = match (&self.model.node(sum).kind, a == id) {
+            (Kind::Add, true) => (b, 1.0),
+            (Kind::Add, false) => (a, 1.0),
+            (Kind::Sub, true) => (b, -1.0),
+            (Kind::Sub, false) => (a, -1.0),
+            _ => return None,
+        };
+        let is_output = self.model.outputs.iter().any(|o| o.node == id);
+        self.tensor(other).filter(|other| other.changed.is_some() && !is_output).map(|other| (other, sign))
+    }
 }
 
-/// Whether all that reads a tensor is a layer that can be refitted, perhaps behind others that are linear.
-fn is_repaired(model: &TensorGraph, id: NodeId) -> bool {
-    let consumers = model.consumers(id);
-    let repaired = |reader: &NodeId| match model.node(*reader).kind {
-        Kind::Linear { .. } => Layer::of(model, *reader).is_some() || is_repaired(model, *reader),
-        Kind::Concat { .. } => is_repaired(model, *reader),
-        _ => false,
-    };
-    !consumers.is_empty() && !model.outputs.iter().any(|o| o.node == id) && consumers.iter().all(repaired)
-}
-
-/// The other operand of the sum or difference that alone reads a layer, where it is known already, and the sign by which the layer
-/// makes up for what that has lost.
-fn lost_beside<'a>(model: &TensorGraph, id: NodeId, tensors: &'a [Option<Both>]) -> Option<(&'a Both, f64)> {
-    let [sum] = model.consumers(id)[..] else { return None };
-    let [a, b] = model.operands(sum)[..] else { return None };
-    let (other, sign) = match (&model.node(sum).kind, a == id) {
-        (Kind::Add, true) => (b, 1.0),
-        (Kind::Add, false) => (a, 1.0),
-        (Kind::Sub, true) => (b, -1.0),
-        (Kind::Sub, false) => (a, -1.0),
-        _ => return None,
-    };
-    let other = tensors.get(other.0 as usize)?.as_ref()?;
-    other.found.is_some().then_some((other, sign))
+/// For each node whether all that reads it is a layer that is refitted on so many inputs, perhaps behind others that are linear.
+fn repaired(model: &TensorGraph, inputs: usize) -> Vec<bool> {
+    let nodes: Vec<NodeId> = model.order().collect();
+    let mut repaired = vec![false; nodes.len()];
+    for id in nodes.iter().rev() {
+        let readers = model.consumers(*id);
+        let repairs = |reader: &NodeId| match model.node(*reader).kind {
+            Kind::Linear { .. } => repaired[reader.0 as usize] || Layer::of(model, *reader, inputs).is_some(),
+            Kind::Concat { .. } => repaired[reader.0 as usize],
+            _ => false,
+        };
+        let is_output = model.outputs.iter().any(|o| o.node == *id);
+        repaired[id.0 as usize] = !readers.is_empty() && !is_output && readers.iter().all(repairs);
+    }
+    repaired
 }

@@ -4,11 +4,11 @@ use super::class;
 use crate::data::{Dataset, Sample};
 use crate::error::{Error, Kind};
 use crate::model::{Model, slot_values};
-use cipherloom_compiler::CompileOptions;
 use cipherloom_compiler::activation::form::Form;
 use cipherloom_compiler::activation::{self, DEGREES, explain};
 use cipherloom_compiler::graph::{Function, Kind as GraphKind, TensorGraph, evaluate};
 use cipherloom_compiler::refit::{Degrees, refit};
+use cipherloom_compiler::{CompileError, CompileOptions};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -92,8 +92,10 @@ pub enum Lowered {
 }
 
 /// A model refitted to polynomials ([`refit`](cipherloom_compiler::refit)), tried on samples that it was not fitted to.
+#[derive(Clone, Debug, Serialize)]
 pub struct Refitted {
-    pub(crate) graph: TensorGraph,
+    #[serde(skip)]
+    graph: TensorGraph,
     /// Degrees of its polynomials.
     pub degrees: Degrees,
     /// Share of those samples with the class of the model's own activations.
@@ -120,13 +122,25 @@ impl std::fmt::Display for Refitted {
     }
 }
 
-/// The model with layers refitted to polynomials, two of three samples (300 at most) being fitted to and the third for comparing: of a
-/// degree that takes fewer levels, where all readers are refitted, if that keeps the class of as many samples as the same degree does,
-/// and of 98 % or as many as the model's own layers do; else of the same degree, if that keeps as many as those. `None` where
-/// neither is as good, and where [`faithful`] says nothing.
+/// What polynomials leave of the scores of samples.
+struct Kept {
+    /// Share of the samples with the class of the model's own activations.
+    agreement: f64,
+    /// Mean square distance of the scores.
+    distance: f64,
+    /// Fewest levels.
+    levels: u32,
+}
+
+/// The model with layers refitted to polynomials, two of three samples (300 at most) being fitted to and the third for comparing.
+///
+/// Of a degree that takes fewer levels, where all readers are refitted, if that keeps the class of as many samples as the same degree does
+/// when refitted, and of 98 % or as many as the model's own layers do; else of the same degree, if that keeps as many as those. In both
+/// cases scores must not be farther from the model's than with its own layers. `None` where neither is as good, where no layer
+/// is refitted, and where [`faithful`] says nothing.
 ///
 /// # Errors
-/// As [`degrees`].
+/// As [`degrees`], of the model as it was.
 pub fn refitted(
     model: &Model,
     data: &Dataset,
@@ -136,26 +150,39 @@ pub fn refitted(
     if !is_judged(model, data) {
         return Ok(None);
     }
-    let mut trial = Trial::new(model, Some(data), FAITHFUL_SAMPLES);
-    let fitted: Vec<Vec<f64>> = every_third(&trial.inputs, |k| k != 2);
-    (trial.inputs, trial.clear) =
-        (every_third(&trial.inputs, |k| k == 2), every_third(&trial.clear, |k| k == 2));
-    trial.labels = None;
-    let share = |graph: &TensorGraph| Ok::<_, Error>(trial.of(graph, degree)?.agreement.unwrap_or(0.0));
-    let before = share(trial.graph)?;
-    let depth = |degree: u32| Form::depth(degree as usize);
+    let trial = Trial::new(model, Some(data), FAITHFUL_SAMPLES);
+    let (fitted, judged) = (every_third(&trial.inputs, |k| k != 2), every_third(&trial.inputs, |k| k == 2));
+    let scores = |graph: &TensorGraph| -> Vec<Vec<f64>> {
+        judged.par_iter().map(|x| evaluate::scores(graph, x)).collect()
+    };
+    let wanted = scores(trial.graph);
+    let kept = |graph: &TensorGraph| -> Result<Kept, CompileError> {
+        let found = scores(&activation::lower(graph, degree)?.0);
+        let same =
+            wanted.iter().zip(&found).filter(|(w, f)| class(f).is_some() && class(w) == class(f)).count();
+        let squares = wanted.iter().flatten().zip(found.iter().flatten()).map(|(w, f)| (w - f) * (w - f));
+        let count = judged.len() as f64;
+        let levels = explain::levels(graph, degree)?;
+        Ok(Kept { agreement: same as f64 / count, distance: squares.sum::<f64>() / count, levels })
+    };
+    let before = kept(trial.graph).map_err(|e| Error::new(Kind::UnsupportedModel, &trial.graph.name, e))?;
+    // A refitted model that cannot be lowered (a root of values that are negative now) is none.
     let tried = |repaired| {
         let degrees = Degrees { repaired, carried: degree };
-        let graph = refit(trial.graph, degrees, &fitted);
-        let agreement = share(&graph)?;
-        Ok::<_, Error>(Refitted { graph, degrees, agreement, before })
+        let graph = refit(trial.graph, degrees, &fitted)?;
+        let kept = kept(&graph).ok()?;
+        let refitted = Refitted { graph, degrees, agreement: kept.agreement, before: before.agreement };
+        let as_near = kept.distance.is_finite() && kept.distance.total_cmp(&before.distance).is_le();
+        as_near.then_some((refitted, kept))
     };
-    let same = tried(degree)?;
-    let lower = DEGREES.into_iter().rev().find(|lower| depth(*lower) < depth(degree));
-    let lower = lower.filter(|_| lowered == Lowered::Tried).map(tried).transpose()?;
-    let as_good =
-        |lower: &Refitted| lower.agreement >= same.agreement && lower.agreement >= before.min(FAITHFUL);
-    Ok(lower.filter(as_good).or_else(|| (same.agreement >= before).then_some(same)))
+    let depth = |degree: u32| Form::depth(degree as usize);
+    let fewer = DEGREES.into_iter().rev().find(|lower| depth(*lower) < depth(degree));
+    let same = tried(degree);
+    let lower = fewer.filter(|_| lowered == Lowered::Tried).and_then(tried);
+    let least = same.as_ref().map_or(0.0, |(_, same)| same.agreement).max(before.agreement.min(FAITHFUL));
+    let lower = lower.filter(|(_, lower)| lower.levels < before.levels && lower.agreement >= least);
+    let same = same.filter(|(_, same)| same.agreement >= before.agreement);
+    Ok(lower.or(same).map(|(refitted, _)| refitted))
 }
 
 fn every_third<T: Clone>(all: &[T], wanted: fn(usize) -> bool) -> Vec<T> {
@@ -192,13 +219,8 @@ impl<'a> Trial<'a> {
 
     /// What polynomials of at most this degree do.
     fn at(&self, degree: u32) -> Result<AtDegree, Error> {
-        self.of(self.graph, degree)
-    }
-
-    /// What polynomials of at most this degree do in a graph with the model's input and output.
-    fn of(&self, graph: &TensorGraph, degree: u32) -> Result<AtDegree, Error> {
-        let unsupported = |e| Error::new(Kind::UnsupportedModel, &graph.name, e);
-        let (lowered, _) = activation::lower(graph, degree).map_err(unsupported)?;
+        let unsupported = |e| Error::new(Kind::UnsupportedModel, &self.graph.name, e);
+        let (lowered, _) = activation::lower(self.graph, degree).map_err(unsupported)?;
         let found = classes(&lowered, &self.inputs);
         let same = found.iter().zip(&self.clear).filter(|(a, b)| a.is_some() && a == b).count();
         let right = |labels: &[u32]| {
@@ -208,7 +230,7 @@ impl<'a> Trial<'a> {
             |matches: usize| (!self.inputs.is_empty()).then(|| matches as f64 / self.inputs.len() as f64);
         Ok(AtDegree {
             degree,
-            levels: explain::levels(graph, degree).map_err(unsupported)?,
+            levels: explain::levels(self.graph, degree).map_err(unsupported)?,
             agreement: share(same),
             accuracy: self.labels.and_then(|labels| share(right(labels))),
         })

@@ -60,6 +60,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let options = arguments.choices.options(&mut model, calibration.as_ref(), output)?;
     let findings = check(&model, &options, &dataset, &wanted)?;
     let mut facts = json!(findings);
+    facts["refit"] = json!(model.refitted());
     facts["seconds"] = json!({ "check": start.elapsed().as_secs_f64() });
     facts["peak_memory_bytes"] = json!(cipherloom::memory::peak_bytes());
     let verdict = findings.problems.first().map(|p| p.kind);

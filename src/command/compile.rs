@@ -300,6 +300,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     circuit_file.persist()?;
     let mut facts = facts(&compiled, circuit_bytes.len(), manifest_bytes.len());
     facts["activation_degree"] = json!(options.activation_degree);
+    facts["refit"] = json!(model.refitted());
     if !watch.print.is_empty() {
         facts["stages"] = stages;
     }

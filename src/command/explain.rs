@@ -45,6 +45,9 @@ pub(super) fn activations(
         ]
     }));
     out += &table(&rows);
+    if let Some(refitted) = model.refitted() {
+        out += &format!("the first table is of {refitted}; the second of the model's own layers\n");
+    }
     if calibration.is_none() {
         out += "give --calibrate DATA to see what each degree leaves of the model's classes\n";
     }

@@ -154,6 +154,7 @@ fn layers_are_refitted_where_data_can_judge() {
     let check = ["check", &model, "--data", "images.idx", "--calibrate", "images.idx", "--encrypted", "1"];
     let found = done(f, &[&check[..], &["--precision", "5"]].concat());
     assert!(number(&found, "/polynomial_agreement") >= 0.95, "{found}");
+    assert_eq!(number(&found, "/refit/degrees/repaired"), 2.0);
 }
 
 #[test]

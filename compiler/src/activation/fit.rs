@@ -27,6 +27,17 @@ pub fn fit(
     density: Option<&Density>,
     degree: u32,
 ) -> (Vec<f64>, f64) {
+    fit_to(function, range, density, None, degree)
+}
+
+/// The same, where not the function's own values are wanted, but others in each part of the range that the histogram counts.
+pub fn fit_to(
+    function: &Activation,
+    range: [f64; 2],
+    density: Option<&Density>,
+    wanted: Option<&[f64]>,
+    degree: u32,
+) -> (Vec<f64>, f64) {
     let size = degree as usize + 1;
     let points: Vec<(f64, f64)> = (0..SAMPLES)
         .map(|k| {
@@ -37,8 +48,14 @@ pub fn fit(
     let mut normal = vec![vec![0.0; size + 1]; size];
     for &(t, own) in &points {
         let weight = weight(density, range, t);
-        let y = wanted(density, t)
-            .map_or(own, |y| (HISTOGRAM_FLOOR * own + (weight - HISTOGRAM_FLOOR) * y) / weight);
+        let y = match (wanted, density) {
+            (Some(wanted), Some(density))
+                if !wanted.is_empty() && wanted.len() == density.histogram.len() =>
+            {
+                (HISTOGRAM_FLOOR * own + (weight - HISTOGRAM_FLOOR) * wanted[part(density, t)]) / weight
+            }
+            _ => own,
+        };
         let basis = chebyshev_values(t, size);
         for (i, row) in normal.iter_mut().enumerate() {
             for (cell, b) in row.iter_mut().zip(&basis) {
@@ -72,12 +89,6 @@ pub fn frequency(density: Option<&Density>, range: [f64; 2], t: f64) -> f64 {
 
 fn share(density: &Density, t: f64) -> f64 {
     density.histogram[part(density, t)]
-}
-
-/// What is wanted at `t` of [-1, 1] in place of the function's own value.
-fn wanted(density: Option<&Density>, t: f64) -> Option<f64> {
-    let density = density.filter(|d| !d.wanted.is_empty())?;
-    Some(density.wanted[part(density, t)])
 }
 
 fn part(density: &Density, t: f64) -> usize {
@@ -164,7 +175,7 @@ mod tests {
     fn errors_fall_where_the_values_are() {
         let parts = 128;
         let histogram = (0..parts).map(|k| if (60..=68).contains(&k) { 1.0 / 9.0 } else { 0.0 }).collect();
-        let density = Density { mean: 0.0, std: 0.15, histogram, wanted: Vec::new() };
+        let density = Density { mean: 0.0, std: 0.15, histogram };
         let typical = |c: &[f64]| {
             let points = (0..=400).map(|k| f64::from(k) / 200.0 - 1.0);
             let square = |t: f64| chebyshev(c, t) - Activation::Relu.value(4.0 * t);
@@ -178,7 +189,7 @@ mod tests {
 
     #[test]
     fn powers_agree_with_the_series() {
-        let density = Density { mean: 0.3, std: 1.0, histogram: Vec::new(), wanted: Vec::new() };
+        let density = Density { mean: 0.3, std: 1.0, histogram: Vec::new() };
         let (c, _) = fit(&Activation::Silu, [-4.0, 7.0], Some(&density), 8);
         let p = to_powers(&c, [-4.0, 7.0]);
         for k in 0..12 {

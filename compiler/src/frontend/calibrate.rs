@@ -70,12 +70,12 @@ impl Seen {
         [low, moved(self.max, 1.0, f64::ceil)]
     }
 
-    /// The distribution of values that were counted by parts of their range, and what is wanted in each.
-    pub(crate) fn density(&self, counts: &[u64; PARTS], wanted: Vec<f64>) -> Density {
+    /// The distribution of values that were counted by parts of their range.
+    pub(crate) fn density(&self, counts: &[u64; PARTS]) -> Density {
         let mean = self.sum / self.count;
         let std = (self.squares / self.count - mean * mean).max(0.0).sqrt();
         let histogram = counts.iter().map(|c| *c as f64 / self.count).collect();
-        Density { mean: nearest(mean), std: nearest(std), histogram, wanted }
+        Density { mean: nearest(mean), std: nearest(std), histogram }
     }
 }
 
@@ -125,7 +125,7 @@ impl Model {
         for (k, id) in self.graph.order().enumerate() {
             let node = self.graph.node_mut(id);
             node.range = Some(ranges[k]);
-            node.density = Some(all[k].density(&counts[k], Vec::new()));
+            node.density = Some(all[k].density(&counts[k]));
         }
         if let Some(input) = &mut self.graph.input {
             let kept = images.iter().step_by(images.len().div_ceil(KEPT));

@@ -216,7 +216,7 @@ impl Draft {
             let name = node.names.first().cloned().unwrap_or_else(|| format!("{}/{k}", node.origin));
             let operands: Vec<NodeId> = node.operands.iter().map(|o| moved[o]).collect();
             let id = graph
-                .add(TensorNode { kind, name, shape: node.shape, range, density, degree: None }, &operands);
+                .add(TensorNode { kind, name, shape: node.shape, range, density, fitting: None }, &operands);
             moved.insert(k, id);
         }
         graph.input = Some(GraphInput { node: moved[&0], preprocessing, samples: Vec::new() });

@@ -178,7 +178,7 @@ fn range(min: f64, max: f64) -> Result<[f64; 2], String> {
 
 fn moments(mean: f64, std: f64) -> Result<Density, String> {
     if std >= 0.0 {
-        Ok(Density { mean, std, histogram: Vec::new(), wanted: Vec::new() })
+        Ok(Density { mean, std, histogram: Vec::new() })
     } else {
         Err(format!("standard deviation {std} is negative"))
     }

@@ -4,17 +4,22 @@
 
 use rayon::prelude::*;
 
-/// Share of the mean of the normal matrix's diagonal that is added to all of it: weights that the data say nothing of stay.
-const RIDGE: f64 = 1e-3;
-
-/// For each right side the change of weights that leaves the least squares of `right side − Σ weight · column`, plus the ridge;
-/// `None` where the numbers are none. Columns and right sides have one entry per row.
-pub(super) fn solve(columns: &[Vec<f64>], right_sides: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
+/// For each right side the change of weights that leaves the least squares of `right side − Σ weight · column`, plus the ridge:
+/// that share of the mean of the normal matrix's diagonal is added to all of it, so that weights that the data say nothing of stay. `None` where the numbers are none, or all zero. Columns and right sides have one entry per row; the last column may be that of a
+/// bias, ones of another size than the others have.
+pub(super) fn solve(
+    columns: &[Vec<f64>],
+    has_bias: bool,
+    right_sides: &[Vec<f64>],
+    ridge: f64,
+) -> Option<Vec<Vec<f64>>> {
     let size = columns.len();
     let mut normal: Vec<Vec<f64>> =
         (0..size).into_par_iter().map(|i| products(&columns[i], &columns[..=i])).collect();
-    let ridge = RIDGE * (0..size).map(|i| normal[i][i]).sum::<f64>() / size as f64;
-    (0..size).for_each(|i| normal[i][i] += ridge);
+    let weights = size - usize::from(has_bias);
+    let mean = (0..weights).map(|i| normal[i][i]).sum::<f64>() / weights.max(1) as f64;
+    (0..weights).for_each(|i| normal[i][i] += ridge * mean);
+    (weights..size).for_each(|i| normal[i][i] *= 1.0 + ridge);
     let lower = cholesky(normal)?;
     let weights = |right: &Vec<f64>| {
         let mut x = products(right, columns);
@@ -85,6 +90,8 @@ fn cholesky(mut rows: Vec<Vec<f64>>) -> Option<Vec<Vec<f64>>> {
 mod tests {
     use super::*;
 
+    const RIDGE: f64 = 1e-3;
+
     /// Numbers without a pattern, from −1 to 1.
     fn numbers(count: usize, seed: u64) -> Vec<f64> {
         let mut state = seed;
@@ -103,7 +110,8 @@ mod tests {
             let right = |weights: &Vec<f64>| -> Vec<f64> {
                 (0..rows).map(|r| weights.iter().zip(&columns).map(|(w, c)| w * c[r]).sum()).collect()
             };
-            let found = solve(&columns, &wanted.iter().map(right).collect::<Vec<_>>()).expect("regular");
+            let found = solve(&columns, false, &wanted.iter().map(right).collect::<Vec<_>>(), RIDGE)
+                .expect("regular");
             for (found, wanted) in found.iter().flatten().zip(wanted.iter().flatten()) {
                 assert!((found - wanted).abs() < 4e-3, "{found} {wanted}");
             }
@@ -111,18 +119,39 @@ mod tests {
     }
 
     #[test]
+    fn no_other_change_leaves_less() {
+        for has_bias in [false, true] {
+            let mut columns: Vec<Vec<f64>> = (0..5).map(|k| numbers(41, k)).collect();
+            columns[4] = vec![if has_bias { 1.0 } else { 0.5 }; 41];
+            let right = numbers(41, 99);
+            let found =
+                solve(&columns, has_bias, std::slice::from_ref(&right), RIDGE).expect("regular").remove(0);
+            let squares = |k: usize| columns[k].iter().map(|x| x * x).sum::<f64>();
+            let weights = if has_bias { 4 } else { 5 };
+            let mean = (0..weights).map(squares).sum::<f64>() / f64::from(weights as u32);
+            // The gradient of the squares and of the ridge.
+            for k in 0..5 {
+                let left = |r: usize| right[r] - (0..5).map(|j| found[j] * columns[j][r]).sum::<f64>();
+                let gradient: f64 = (0..41).map(|r| left(r) * columns[k][r]).sum();
+                let ridge = RIDGE * if k < weights { mean } else { squares(k) };
+                assert!((gradient - ridge * found[k]).abs() < 1e-9, "{k}");
+            }
+        }
+    }
+
+    #[test]
     fn what_the_data_do_not_say_stays() {
         let (x, y) = (numbers(50, 1), numbers(50, 2));
-        let found =
-            solve(&[x.clone(), x.clone(), vec![0.0; 50]], &[x, y]).expect("the ridge makes it regular");
+        let found = solve(&[x.clone(), x.clone(), vec![0.0; 50]], false, &[x, y], RIDGE)
+            .expect("the ridge makes it regular");
         assert!((found[0][0] - found[0][1]).abs() < 1e-9 && (found[0][0] - 0.5).abs() < 1e-3);
         assert_eq!([found[0][2], found[1][2]], [0.0, 0.0]);
     }
 
     #[test]
     fn numbers_that_are_none_are_refused() {
-        assert_eq!(solve(&[vec![f64::NAN, 1.0]], &[vec![1.0, 1.0]]), None);
-        assert_eq!(solve(&[vec![0.0, 0.0]], &[vec![1.0, 1.0]]), None);
-        assert_eq!(solve(&[vec![1.0, 1.0]], &[vec![f64::INFINITY, 1.0]]), None);
+        assert_eq!(solve(&[vec![f64::NAN, 1.0]], false, &[vec![1.0, 1.0]], RIDGE), None);
+        assert_eq!(solve(&[vec![0.0, 0.0]], false, &[vec![1.0, 1.0]], RIDGE), None);
+        assert_eq!(solve(&[vec![1.0, 1.0]], false, &[vec![f64::INFINITY, 1.0]], RIDGE), None);
     }
 }

@@ -122,7 +122,7 @@ impl Net {
         let shape = self.shape.clone();
         let source = self.graph.node_mut(self.last);
         source.range = Some([-4.0, 4.0]);
-        source.density = Some(Density { mean: 0.1, std: 1.0, histogram: Vec::new(), wanted: Vec::new() });
+        source.density = Some(Density { mean: 0.1, std: 1.0, histogram: Vec::new() });
         self.push(Kind::Elementwise(Function::Exact(Activation::Relu)), &shape)
     }
 
@@ -180,7 +180,7 @@ impl Net {
 }
 
 fn node(kind: Kind, name: &str, shape: &[u32]) -> TensorNode {
-    TensorNode { kind, name: name.into(), shape: shape.to_vec(), range: None, density: None, degree: None }
+    TensorNode { kind, name: name.into(), shape: shape.to_vec(), range: None, density: None, fitting: None }
 }
 
 /// A network by name: the shapes of the shipped models, and small ones.
