@@ -21,6 +21,8 @@ const FAITHFUL: f64 = 0.98;
 const WORTH_A_LEVEL: f64 = 0.005;
 /// Fewest samples that a degree is chosen by.
 const FEWEST_SAMPLES: usize = 50;
+/// Fewest samples, kept from the fit, that a lower degree behind refitted layers is chosen by: of few, none may be an outlier.
+const FEWEST_KEPT: usize = 50;
 /// Most samples that a degree is chosen by.
 const FAITHFUL_SAMPLES: usize = 300;
 
@@ -134,7 +136,7 @@ struct Kept {
 
 /// The model with layers refitted to polynomials, two of three samples (300 at most) being fitted to and the third for comparing.
 ///
-/// Of a degree that takes fewer levels, where all readers are refitted, if that keeps the class of as many samples as the same degree does
+/// Of a degree that takes fewer levels, where all readers are refitted, if there are 150 samples and it keeps the class of as many samples as the same degree does
 /// when refitted, and of 98 % or as many as the model's own layers do; else of the same degree, if that keeps as many as those. In both
 /// cases scores must not be farther from the model's than with its own layers. `None` where neither is as good, where no layer
 /// is refitted, and where [`faithful`] says nothing.
@@ -178,7 +180,8 @@ pub fn refitted(
     let depth = |degree: u32| Form::depth(degree as usize);
     let fewer = DEGREES.into_iter().rev().find(|lower| depth(*lower) < depth(degree));
     let same = tried(degree);
-    let lower = fewer.filter(|_| lowered == Lowered::Tried).and_then(tried);
+    let is_tried = lowered == Lowered::Tried && judged.len() >= FEWEST_KEPT;
+    let lower = fewer.filter(|_| is_tried).and_then(tried);
     let least = same.as_ref().map_or(0.0, |(_, same)| same.agreement).max(before.agreement.min(FAITHFUL));
     let lower = lower.filter(|(_, lower)| lower.levels < before.levels && lower.agreement >= least);
     let same = same.filter(|(_, same)| same.agreement >= before.agreement);
