@@ -21,6 +21,8 @@ const MAX_SPECIAL_TENTHS: u32 = 499;
 const HEADROOM_BITS: u32 = 3;
 /// Output bound of drafts without a range, which nobody encrypts.
 const DRAFT_OUTPUT: f64 = 64.0;
+/// Security policies round the bits of a modulus up by this much at most.
+const LOG_ROUNDING: f64 = 1e-3;
 /// Scale bits of a draft, which nobody encrypts.
 const DRAFT_SCALE_BITS: u32 = 40;
 
@@ -87,7 +89,7 @@ impl Frame {
             let largest = f.base_bits + (f.gadget.digit_limbs - 1) * f.log_scale;
             f.gadget.special_limbs == special_limbs(largest) && f.log_qp() <= bound
         };
-        frames.find(|f| same(f) && f.parameters().is_ok()).unwrap_or(self)
+        frames.find(|f| same(f) && f.is_within(bound).is_ok_and(|within| within)).unwrap_or(self)
     }
 
     /// A frame for drafts: long enough, never secure, never encrypted.
@@ -133,6 +135,14 @@ impl Frame {
         found.map_err(|e| CompileError::Internal(format!("primes of 2^{}: {e}", self.log_n)))
     }
 
+    /// Whether the primes themselves stay within so many bits: they lie on both sides of powers of two. An error where there are
+    /// too few of their size.
+    pub fn is_within(&self, bound: u32) -> Result<bool, CompileError> {
+        let Parameters { chain, special, .. } = self.parameters()?;
+        let bits: f64 = chain.iter().chain(&special).map(|prime| libm::log2(*prime as f64)).sum();
+        Ok(bits + LOG_ROUNDING <= f64::from(bound))
+    }
+
     /// Key switches and baby steps at the top and halfway down: what a typical circuit spends.
     fn typical_ns(&self) -> u64 {
         let cost = self.cost();
@@ -164,4 +174,30 @@ pub fn largest_scale(range: [f64; 2]) -> u32 {
 /// Range of an output: calibrated, or as the stage `outputs` assumed.
 pub fn output_range(graph: &TensorGraph, id: NodeId) -> [f64; 2] {
     graph.node(id).range.unwrap_or([-DRAFT_OUTPUT, DRAFT_OUTPUT])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cipherloom_ir::scheme::SecurityPolicy;
+
+    #[test]
+    fn frames_within_a_bound_pass_the_policy_and_others_are_seen() {
+        let policy = SecurityPolicy::standard_128();
+        let (log_n, mut within, mut beyond) = (14, 0, 0);
+        let bound = policy.bound(log_n).expect("a known ring");
+        let sizes = (24..=45).flat_map(|log_scale| (2..=14).map(move |top| (log_scale, Level(top))));
+        for (log_scale, top) in sizes {
+            for base_bits in log_scale + 2..=MAX_PRIME_BITS {
+                let sizes = Sizes { log_n, top, log_scale, base_bits };
+                let Some(frame) = Frame::cheapest(sizes, bound, &Profile::committed()) else { continue };
+                let Ok(parameters) = frame.parameters() else { continue };
+                let bits: f64 =
+                    parameters.chain.iter().chain(&parameters.special).map(|q| (*q as f64).log2()).sum();
+                assert_eq!(frame.is_within(bound).expect("primes"), bits <= f64::from(bound) - LOG_ROUNDING);
+                *(if bits <= f64::from(bound) { &mut within } else { &mut beyond }) += 1;
+            }
+        }
+        assert!(within > 100 && beyond > 0, "{within} within, {beyond} beyond");
+    }
 }

@@ -202,11 +202,12 @@ impl Job<'_> {
     pub(super) fn frame(&self, log_n: u32, top: Level, log_scale: u32) -> Fit<Frame> {
         let base_bits = base_bits(log_scale, self.range());
         let sizes = Sizes { log_n, top, log_scale, base_bits };
-        let cheapest = |bound| Frame::cheapest(sizes, bound, &self.options.profile);
-        match SecurityPolicy::standard_128().bound(log_n).and_then(cheapest) {
-            None => Fit::Insecure,
-            Some(frame) if frame.parameters().is_ok() => Fit::Sound(frame),
-            Some(_) => Fit::TooFewPrimes,
+        let Some(bound) = SecurityPolicy::standard_128().bound(log_n) else { return Fit::Insecure };
+        let Some(frame) = Frame::cheapest(sizes, bound, &self.options.profile) else { return Fit::Insecure };
+        match frame.is_within(bound) {
+            Ok(true) => Fit::Sound(frame),
+            Ok(false) => Fit::Insecure,
+            Err(_) => Fit::TooFewPrimes,
         }
     }
 
