@@ -18,7 +18,7 @@ use crate::graph::{Density, Function, Kind, NodeId, TensorGraph, TensorNode};
 use crate::outputs::Assumed;
 use crate::stages::Stage;
 use cipherloom_ir::{Activation, RangeCertificate, Tensor, matrix_rows};
-use fit::{fit_to, to_powers};
+use fit::{fit, to_powers};
 use form::Form;
 use std::collections::BTreeMap;
 
@@ -111,6 +111,7 @@ pub(crate) struct Fit<'a> {
     pub function: &'a Activation,
     /// A range with a width.
     pub range: [f64; 2],
+    /// How its argument is distributed.
     pub density: Option<&'a Density>,
     /// What it should yield, by parts of the range.
     pub wanted: Option<&'a [f64]>,
@@ -120,7 +121,7 @@ pub(crate) struct Fit<'a> {
 
 impl Fit<'_> {
     fn of(&self, degree: u32) -> (Vec<f64>, f64) {
-        fit_to(self.function, self.range, self.density, self.wanted, degree)
+        fit(self.function, self.range, self.density, self.wanted, degree)
     }
 
     /// The worthwhile fit of the highest degree; `None` where the function is a line.

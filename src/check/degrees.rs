@@ -136,10 +136,10 @@ struct Kept {
 
 /// The model with layers refitted to polynomials, two of three samples (300 at most) being fitted to and the third for comparing.
 ///
-/// Of a degree that takes fewer levels, where all readers are refitted, if there are 150 samples and it keeps the class of as many samples as the same degree does
-/// when refitted, and of 98 % or as many as the model's own layers do; else of the same degree, if that keeps as many as those. In both
-/// cases scores must not be farther from the model's than with its own layers. `None` where neither is as good, where no layer
-/// is refitted, and where [`faithful`] says nothing.
+/// Of a degree that takes fewer levels, where all readers are refitted, if there are 150 samples and it keeps the class of as many as
+/// the same degree does when refitted, and of 98 % or as many as the model's own layers do; else of the same degree, if that
+/// keeps as many as those. In both cases scores must not be farther from the model's than with its own layers. `None` where neither
+/// is as good, where no layer is refitted, and where [`faithful`] says nothing.
 ///
 /// # Errors
 /// As [`degrees`], of the model as it was.

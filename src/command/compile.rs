@@ -1,4 +1,6 @@
 //! `compile`: an ONNX model to a circuit and its manifest.
+//!
+//! Above the soft cap: what the user may choose is one list, for `check` and `predict` too, and beside it what is made of it.
 
 use super::explain;
 use super::report::{Output, Report, bytes_text};

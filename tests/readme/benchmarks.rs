@@ -1,4 +1,6 @@
 //! The tables of the documents, made from the rows of `benches/results/`. Nothing in them is typed by hand.
+//!
+//! Above the soft cap: a table is a function, and there are many.
 
 use super::shown;
 use serde_json::Value;

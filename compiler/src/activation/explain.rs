@@ -2,12 +2,12 @@
 //!
 //! Relies on the same fits as the stage itself. Promises: the chosen degree and its error are those of the circuit.
 
-use super::fit::{chebyshev, fit, frequency};
+use super::fit::{chebyshev, frequency};
 use super::form::Form;
-use super::{DEGREES, lower, range_of};
+use super::{DEGREES, Fit, lower, range_of};
 use crate::compose::{Merge, compose};
 use crate::error::CompileError;
-use crate::graph::{Density, Function, Kind, NodeId, TensorGraph};
+use crate::graph::{Function, Kind, NodeId, TensorGraph};
 use crate::levels::Levels;
 use cipherloom_ir::Activation;
 use std::collections::BTreeMap;
@@ -67,13 +67,15 @@ pub fn explain(graph: &TensorGraph, degree: u32) -> Result<Vec<Explained>, Compi
         let source = graph.operands(id)[0];
         let range = range_of(graph, source, &mut vec![])?;
         let density = graph.node(source).density.as_ref();
+        let wanted = graph.node(id).fitting.as_ref().map(|fitting| &fitting.wanted[..]);
+        let fit = |degree| Fit { function, range, density, wanted, degree };
         Ok(Explained {
             tensor: graph.node(id).name.clone(),
             function: function.clone(),
             range,
             calibrated: graph.node(source).range.is_some(),
             degree: degrees.get(graph.node(id).name.as_str()).copied().unwrap_or(1),
-            fits: DEGREES.map(|degree| fitted(function, range, density, degree)).to_vec(),
+            fits: DEGREES.map(|degree| fitted(&fit(degree))).to_vec(),
         })
     };
     exact.map(one).collect()
@@ -88,8 +90,9 @@ pub fn levels(graph: &TensorGraph, degree: u32) -> Result<u32, CompileError> {
     Ok(Levels::of(&compose(&lowered, Merge::All)?).top().0)
 }
 
-fn fitted(function: &Activation, range: [f64; 2], density: Option<&Density>, degree: u32) -> Fitted {
-    let (coefficients, worst_error) = fit(function, range, density, degree);
+fn fitted(fit: &Fit<'_>) -> Fitted {
+    let Fit { function, range, density, degree, .. } = *fit;
+    let (coefficients, worst_error) = fit.of(degree);
     let (mut total, mut weights) = (0.0, 0.0);
     for k in 0..=POINTS {
         let t = 2.0 * f64::from(k) / f64::from(POINTS) - 1.0;

@@ -20,18 +20,9 @@ const GAUSSIAN_WIDTH: f64 = 1.5;
 /// Weight that every point of the range keeps where a histogram is known, relative to the mean weight.
 const HISTOGRAM_FLOOR: f64 = 1e-3;
 
-/// Chebyshev coefficients on `range` (lowest degree first) and the largest error on the sampled range.
+/// Chebyshev coefficients on `range` (lowest degree first) and the largest error on the sampled range. Where others than the function's own
+/// values are wanted, there is one for each part of the range that the histogram counts.
 pub fn fit(
-    function: &Activation,
-    range: [f64; 2],
-    density: Option<&Density>,
-    degree: u32,
-) -> (Vec<f64>, f64) {
-    fit_to(function, range, density, None, degree)
-}
-
-/// The same, where not the function's own values are wanted, but others in each part of the range that the histogram counts.
-pub fn fit_to(
     function: &Activation,
     range: [f64; 2],
     density: Option<&Density>,
@@ -164,7 +155,7 @@ mod tests {
     #[test]
     fn a_polynomial_is_its_own_fit() {
         let powers = [0.5, -1.0, 0.25];
-        let (c, error) = fit(&Activation::Clip(-9.0, 9.0), [-1.0, 3.0], None, 3);
+        let (c, error) = fit(&Activation::Clip(-9.0, 9.0), [-1.0, 3.0], None, None, 3);
         assert!(error < 1e-12);
         let p = to_powers(&c, [-1.0, 3.0]);
         assert!((p[1] - 1.0).abs() < 1e-12 && p[0].abs() < 1e-12 && p[2].abs() < 1e-12);
@@ -181,8 +172,8 @@ mod tests {
             let square = |t: f64| chebyshev(c, t) - Activation::Relu.value(4.0 * t);
             points.map(|t| frequency(Some(&density), [-4.0, 4.0], t) * square(t) * square(t)).sum::<f64>()
         };
-        let (alike, worst) = fit(&Activation::Relu, [-4.0, 4.0], None, 8);
-        let (weighted, bounded) = fit(&Activation::Relu, [-4.0, 4.0], Some(&density), 8);
+        let (alike, worst) = fit(&Activation::Relu, [-4.0, 4.0], None, None, 8);
+        let (weighted, bounded) = fit(&Activation::Relu, [-4.0, 4.0], Some(&density), None, 8);
         assert!(typical(&weighted) < typical(&alike) / 16.0, "{} {}", typical(&weighted), typical(&alike));
         assert!(worst < bounded && bounded < 4.0, "{worst} {bounded}");
     }
@@ -190,7 +181,7 @@ mod tests {
     #[test]
     fn powers_agree_with_the_series() {
         let density = Density { mean: 0.3, std: 1.0, histogram: Vec::new() };
-        let (c, _) = fit(&Activation::Silu, [-4.0, 7.0], Some(&density), 8);
+        let (c, _) = fit(&Activation::Silu, [-4.0, 7.0], Some(&density), None, 8);
         let p = to_powers(&c, [-4.0, 7.0]);
         for k in 0..12 {
             let x = -4.0 + k as f64;

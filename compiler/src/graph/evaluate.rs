@@ -121,7 +121,7 @@ pub fn operator(operator: &Operator, tensors: &[Tensor], x: &[f64]) -> Vec<f64> 
 }
 
 /// Input index under tap `tap` of output index `out`, where it is inside.
-fn tap(window: &Window, k: usize, out: usize, tap: usize, extent: u32) -> Option<usize> {
+pub(crate) fn tap(window: &Window, k: usize, out: usize, tap: usize, extent: u32) -> Option<usize> {
     let position = out * window.stride[k] as usize + tap * window.dilation[k] as usize;
     position.checked_sub(window.pad_before[k] as usize).filter(|p| *p < extent as usize)
 }

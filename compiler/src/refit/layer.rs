@@ -2,7 +2,7 @@
 
 use super::Values;
 use super::least_squares::solve;
-use crate::graph::{Kind, NodeId, TensorGraph};
+use crate::graph::{Kind, NodeId, TensorGraph, evaluate};
 use cipherloom_ir::{Operator, Tensor, TensorId, Window};
 use rayon::prelude::*;
 
@@ -43,11 +43,7 @@ impl Layer {
         let (shape, weight) = match &operators[..] {
             [Operator::Dense { weight }] => (Shape::Dense, *weight),
             [Operator::Convolution { input, window, groups, weight }] => {
-                let out = [0, 1, 2].map(|k| {
-                    let span = (window.kernel[k] - 1) * window.dilation[k] + 1;
-                    let padded = input[k + 1] + window.pad_before[k] + window.pad_after[k];
-                    ((padded - span) / window.stride[k] + 1) as usize
-                });
+                let out = window.output_size([input[1], input[2], input[3]]).ok()?.map(|d| d as usize);
                 (
                     Shape::Convolution { input: *input, window: *window, groups: *groups as usize, out },
                     *weight,
@@ -87,7 +83,7 @@ impl Layer {
             Shape::Convolution { groups, .. } => groups,
             Shape::Dense => 1,
         };
-        let maps = self.maps / groups;
+        let (maps, mut is_changed) = (self.maps / groups, false);
         for group in 0..groups {
             let mut columns = self.columns(group, &rows, before, unknowns - usize::from(bias.is_some()));
             if bias.is_some() {
@@ -100,6 +96,7 @@ impl Layer {
             let right: Vec<Vec<f64>> = of_group.clone().map(lack).collect();
             // A group that says nothing stays.
             let Some(changes) = solve(&columns, bias.is_some(), &right, ridge) else { continue };
+            is_changed = true;
             for (map, change) in of_group.zip(&changes) {
                 let own = weights.values.len() / self.maps;
                 for (w, d) in weights.values[map * own..(map + 1) * own].iter_mut().zip(change) {
@@ -110,7 +107,9 @@ impl Layer {
                 }
             }
         }
-        if !weights.values.iter().chain(bias.iter().flat_map(|b| &b.values)).all(|v| v.is_finite()) {
+        let is_finite =
+            weights.values.iter().chain(bias.iter().flat_map(|b| &b.values)).all(|v| v.is_finite());
+        if !is_changed || !is_finite {
             return false;
         }
         // Other layers may share the tensors.
@@ -135,17 +134,14 @@ impl Layer {
         let [channels, planes, height, width] = input.map(|d| d as usize);
         let kernel = window.kernel.map(|d| d as usize);
         let first = group * (channels / groups);
-        let tap = |k: usize, at: usize, tap: usize| {
-            let position = at * window.stride[k] as usize + tap * window.dilation[k] as usize;
-            position.checked_sub(window.pad_before[k] as usize).filter(|p| *p < input[k + 1] as usize)
-        };
+        let read = |k: usize, at: usize, tap: usize| evaluate::tap(window, k, at, tap, input[k + 1]);
         let value = |image: usize, place: usize, weight: usize| {
             let (x, y) = (weight % kernel[2], weight / kernel[2] % kernel[1]);
             let (z, channel) =
                 (weight / kernel[2] / kernel[1] % kernel[0], weight / kernel.iter().product::<usize>());
-            let column = tap(2, place % out[2], x)?;
-            let row = tap(1, place / out[2] % out[1], y)?;
-            let plane = tap(0, place / out[2] / out[1], z)?;
+            let column = read(2, place % out[2], x)?;
+            let row = read(1, place / out[2] % out[1], y)?;
+            let plane = read(0, place / out[2] / out[1], z)?;
             Some(before[image][(((first + channel) * planes + plane) * height + row) * width + column])
         };
         (0..count)
@@ -167,7 +163,7 @@ fn spread(k: usize, count: usize, all: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{TensorNode, evaluate};
+    use crate::graph::TensorNode;
 
     /// A layer alone, its weights and inputs without a pattern.
     fn layer(operator: fn(TensorId) -> Operator, [weights, bias]: [&[u32]; 2]) -> (TensorGraph, NodeId) {
