@@ -152,12 +152,13 @@ pub fn refitted(
     if !is_judged(model, data) {
         return Ok(None);
     }
-    let trial = Trial::new(model, Some(data), FAITHFUL_SAMPLES);
-    let (fitted, judged) = (every_third(&trial.inputs, |k| k != 2), every_third(&trial.inputs, |k| k == 2));
+    let own = &model.frontend().graph;
+    let inputs = inputs(model, Some(data), FAITHFUL_SAMPLES);
+    let (fitted, judged) = (every_third(&inputs, |k| k != 2), every_third(&inputs, |k| k == 2));
     let scores = |graph: &TensorGraph| -> Vec<Vec<f64>> {
         judged.par_iter().map(|x| evaluate::scores(graph, x)).collect()
     };
-    let wanted = scores(trial.graph);
+    let wanted = scores(own);
     let kept = |graph: &TensorGraph| -> Result<Kept, CompileError> {
         let found = scores(&activation::lower(graph, degree)?.0);
         let same =
@@ -167,11 +168,11 @@ pub fn refitted(
         let levels = explain::levels(graph, degree)?;
         Ok(Kept { agreement: same as f64 / count, distance: squares.sum::<f64>() / count, levels })
     };
-    let before = kept(trial.graph).map_err(|e| Error::new(Kind::UnsupportedModel, &trial.graph.name, e))?;
+    let before = kept(own).map_err(|e| Error::new(Kind::UnsupportedModel, &own.name, e))?;
     // A refitted model that cannot be lowered (a root of values that are negative now) is none.
     let tried = |repaired| {
         let degrees = Degrees { repaired, carried: degree };
-        let graph = refit(trial.graph, degrees, &fitted)?;
+        let graph = refit(own, degrees, &fitted)?;
         let kept = kept(&graph).ok()?;
         let refitted = Refitted { graph, degrees, agreement: kept.agreement, before: before.agreement };
         let as_near = kept.distance.is_finite() && kept.distance.total_cmp(&before.distance).is_le();
@@ -201,6 +202,13 @@ fn is_judged(model: &Model, data: &Dataset) -> bool {
     is_vector && data.samples.len() >= FEWEST_SAMPLES && graph.order().any(approximated)
 }
 
+/// The first samples, preprocessed.
+fn inputs(model: &Model, data: Option<&Dataset>, most: usize) -> Vec<Vec<f64>> {
+    let samples: &[Sample] = data.map_or(&[], |d| &d.samples[..d.samples.len().min(most)]);
+    let (shape, preprocessing) = (model.input_shape(), model.preprocessing());
+    samples.iter().map(|s| slot_values(s, &preprocessing, &shape)).collect()
+}
+
 /// A model with its classes on some samples.
 struct Trial<'a> {
     graph: &'a TensorGraph,
@@ -213,9 +221,7 @@ struct Trial<'a> {
 impl<'a> Trial<'a> {
     fn new(model: &'a Model, data: Option<&'a Dataset>, most: usize) -> Trial<'a> {
         let graph = &model.frontend().graph;
-        let samples: &[Sample] = data.map_or(&[], |d| &d.samples[..d.samples.len().min(most)]);
-        let (shape, preprocessing) = (model.input_shape(), model.preprocessing());
-        let inputs: Vec<Vec<f64>> = samples.iter().map(|s| slot_values(s, &preprocessing, &shape)).collect();
+        let inputs = inputs(model, data, most);
         let clear = classes(graph, &inputs);
         Trial { graph, inputs, labels: data.and_then(|d| d.labels.as_deref()), clear }
     }

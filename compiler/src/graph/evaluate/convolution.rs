@@ -1,14 +1,17 @@
 //! Convolutions in the clear: calibration and `check` evaluate billions of products.
 //!
 //! Sums run in the order of the weights: input channel, plane, row, column of the kernel. Promises: the bits of [`by_definition`], whatever the
-//! window; memory of the order of the operands, where the definition is taken instead.
+//! window and the processor (products and sums are rounded apart); memory of the order of the operands, where the definition is taken instead.
 
 use super::tap;
 use cipherloom_ir::{Tensor, Window};
+use pulp::{Arch, Simd, WithSimd};
 
-/// Results that are summed together, in registers. Of 8, 12 and 16 twelve were fastest: 3.0, 5.2 and 4.5 billion products a second on one
-/// core (AMD EPYC family 25, SSE2, 2026-11-28); the loop by taps had 0.6.
-const LANES: usize = 12;
+/// Maps, and vectors of neighbours, that are summed together: in registers.
+const MAPS: usize = 4;
+const VECTORS: usize = 2;
+/// Most neighbours that are summed together: processors have vectors of eight values at most.
+const LANES_MAX: usize = 8 * VECTORS;
 /// How many times larger than its operands a dealt out image, and than a row of results a row of lanes, may be.
 const OVERHEAD_MAX: usize = 8;
 
@@ -128,7 +131,7 @@ impl Planes<'_> {
         let words = extent[0].checked_mul(extent[1])?.checked_mul(phases)?;
         let operands = input[0] * (input[1] * input[2] + out[0] * out[1]);
         let fits = words / OVERHEAD_MAX <= operands && extent[1] / OVERHEAD_MAX <= out[1];
-        fits.then_some(Planes { input, window, out, extent, words: words + LANES + reach[1] })
+        fits.then_some(Planes { input, window, out, extent, words: words + LANES_MAX + reach[1] })
     }
 
     fn convolution(&self, groups: usize, weight: &Tensor, x: &[f64]) -> Vec<f64> {
@@ -143,15 +146,17 @@ impl Planes<'_> {
                 self.place(k / kernel_columns / kernel_rows, [dy, dx])
             })
             .collect();
+        let words = (out[0] * width).next_multiple_of(LANES_MAX);
+        let mut sums = vec![0.0; out_channels * words];
+        let group_out = out_channels / groups;
+        for (group, sums) in sums.chunks_mut((group_out * words).max(1)).enumerate() {
+            let image = &image[self.place(group * group_in, [0, 0])..];
+            let weights = &weight.values[group * group_out * taps.len()..][..group_out * taps.len()];
+            Arch::new().dispatch(Sums { image, taps: &taps, weights, words, sums });
+        }
         let mut y = Vec::with_capacity(out_channels * out[0] * out[1]);
-        let mut sums = vec![0.0; (out[0] * width).next_multiple_of(LANES)];
-        for (o, weights) in weight.values.chunks_exact(taps.len()).enumerate() {
-            let group = &image[self.place(o / (out_channels / groups) * group_in, [0, 0])..];
-            let weights: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
-            for (k, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-                *sums = weighted(&group[k * LANES..], &taps, &weights);
-            }
-            y.extend(sums.chunks_exact(width).take(out[0]).flat_map(|row| &row[..out[1]]));
+        for map in sums.chunks_exact(words) {
+            map.chunks_exact(width).take(out[0]).for_each(|row| y.extend_from_slice(&row[..out[1]]));
         }
         y
     }
@@ -168,25 +173,77 @@ impl Planes<'_> {
         let [_, rows, columns] = self.input;
         let [pad, stride] =
             [self.window.pad_before, self.window.stride].map(|d| in_plane(d).map(|d| d as usize));
-        let inside = |at: [usize; 2]| [0, 1].iter().all(|k| at[*k] / stride[*k] < self.extent[*k]);
         let mut planes = vec![0.0; self.words];
-        for (k, value) in x.iter().enumerate() {
-            let at = [k / columns % rows + pad[0], k % columns + pad[1]];
-            if inside(at) {
-                planes[self.place(k / columns / rows, at)] = *value;
+        for (k, values) in x.chunks_exact(columns).enumerate() {
+            let (channel, row) = (k / rows, k % rows + pad[0]);
+            if row / stride[0] >= self.extent[0] {
+                continue;
+            }
+            // Columns of one phase stand side by side.
+            for first in 0..stride[1].min(columns) {
+                let column = first + pad[1];
+                let room = self.extent[1].saturating_sub(column / stride[1]);
+                let phase = values[first..].iter().step_by(stride[1]).take(room);
+                let at = self.place(channel, [row, column]);
+                phase.enumerate().for_each(|(k, value)| planes[at + k] = *value);
             }
         }
         planes
     }
 }
 
-/// `Σ w x[tap..]`, by lanes.
-fn weighted(x: &[f64], taps: &[usize], weights: &[f64]) -> [f64; LANES] {
-    let add = |sums: [f64; LANES], (tap, w): (&usize, &f64)| {
-        let x = &x[*tap..*tap + LANES];
-        std::array::from_fn(|lane| sums[lane] + w * x[lane])
-    };
-    taps.iter().zip(weights).fold([0.0; LANES], add)
+/// What a group's maps are: for each of them `Σ w image[tap + k..]`, for all `k` below `words`.
+struct Sums<'a> {
+    image: &'a [f64],
+    taps: &'a [usize],
+    /// By map, then by tap.
+    weights: &'a [f32],
+    /// A multiple of [`LANES_MAX`].
+    words: usize,
+    sums: &'a mut [f64],
+}
+
+impl WithSimd for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Sums { image, taps, words, .. } = self;
+        let (lanes, weights) = (S::F64_LANES * VECTORS, self.weights.chunks(MAPS * taps.len()));
+        for (weights, sums) in weights.zip(self.sums.chunks_mut(MAPS * words)) {
+            // By tap, then by map; maps that are missing weigh nothing.
+            let mut by_tap = vec![[0.0; MAPS]; taps.len()];
+            for (map, weights) in weights.chunks_exact(taps.len()).enumerate() {
+                by_tap.iter_mut().zip(weights).for_each(|(by_tap, w)| by_tap[map] = f64::from(*w));
+            }
+            for k in (0..words).step_by(lanes) {
+                let found = weighted(simd, &image[k..], taps, &by_tap);
+                for (sums, found) in sums.chunks_exact_mut(words).zip(found) {
+                    S::as_mut_simd_f64s(&mut sums[k..k + lanes]).0.copy_from_slice(&found);
+                }
+            }
+        }
+    }
+}
+
+/// `Σ w x[tap..]`, by maps and vectors of neighbours.
+#[inline(always)]
+fn weighted<S: Simd>(
+    simd: S,
+    x: &[f64],
+    taps: &[usize],
+    weights: &[[f64; MAPS]],
+) -> [[S::f64s; VECTORS]; MAPS] {
+    let mut sums = [[simd.splat_f64s(0.0); VECTORS]; MAPS];
+    for (tap, weights) in taps.iter().zip(weights) {
+        let x = S::as_simd_f64s(&x[*tap..*tap + S::F64_LANES * VECTORS]).0;
+        let x: [S::f64s; VECTORS] = std::array::from_fn(|v| x[v]);
+        sums = std::array::from_fn(|map| {
+            let w = simd.splat_f64s(weights[map]);
+            std::array::from_fn(|v| simd.add_f64s(sums[map][v], simd.mul_f64s(w, x[v])))
+        });
+    }
+    sums
 }
 
 #[cfg(test)]
@@ -231,7 +288,7 @@ mod tests {
                 let reach = [0, 1].map(|k| ((kernel[k] - 1) * dilation[k] / stride[k]) as usize);
                 let extent = [out[0] + reach[0], out[1] + reach[1]];
                 let planes = input[0] * stride[0] * stride[1];
-                let words = planes as usize * extent[0] * extent[1] + LANES + reach[1];
+                let words = planes as usize * extent[0] * extent[1] + LANES_MAX + reach[1];
                 Planes { input: input.map(|d| d as usize), window: &window, out, extent, words }
             });
             let bits = |y: &[f64]| y.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
