@@ -48,13 +48,14 @@ pub fn lower(graph: &TensorGraph, degree: u32) -> Result<(TensorGraph, Lowered),
     let mut out = empty_copy(graph);
     let mut lowered = Lowered::default();
     let mut renamed: Vec<NodeId> = Vec::new();
+    let mut known = BTreeMap::new();
     for id in graph.order() {
         let operands: Vec<NodeId> = graph.operands(id).iter().map(|o| renamed[o.0 as usize]).collect();
         let node = graph.node(id).clone();
         let new = match &node.kind {
             Kind::Elementwise(Function::Exact(function)) => {
                 let source = graph.node(graph.operands(id)[0]);
-                let range = range_of(graph, graph.operands(id)[0], &mut lowered.warnings)?;
+                let range = range_of(graph, graph.operands(id)[0], &mut known, &mut lowered.warnings)?;
                 positive(function, range, &source.name)?;
                 lowered.certificate.push(RangeCertificate { tensor: source.name.clone(), range });
                 let density = source.density.as_ref();
@@ -190,13 +191,18 @@ fn line(out: &mut TensorGraph, node: &TensorNode, operand: NodeId, wanted: &Fit<
     out.add(TensorNode { kind, ..node.clone() }, &[operand])
 }
 
-/// Calibrated range of a tensor, else interval bounds.
-fn range_of(graph: &TensorGraph, id: NodeId, warnings: &mut Vec<String>) -> Result<[f64; 2], CompileError> {
+/// Calibrated range of a tensor, else interval bounds; `known` holds those found so far.
+fn range_of(
+    graph: &TensorGraph,
+    id: NodeId,
+    known: &mut BTreeMap<NodeId, [f64; 2]>,
+    warnings: &mut Vec<String>,
+) -> Result<[f64; 2], CompileError> {
     let node = graph.node(id);
     if let Some(range) = node.range {
         return Ok(widened(range));
     }
-    let range = interval(graph, id, &mut BTreeMap::new())?;
+    let range = interval(graph, id, known)?;
     warnings.push(format!(
         "no calibrated range for `{}`: interval bounds [{:.3}, {:.3}] are used, which cost accuracy; calibrate with data",
         node.name, range[0], range[1]
@@ -204,26 +210,38 @@ fn range_of(graph: &TensorGraph, id: NodeId, warnings: &mut Vec<String>) -> Resu
     Ok(widened(range))
 }
 
-/// A range with a width, so that fits exist.
+/// A range with a width, so that fits exist: of values that are all alike, some of their size around them.
 pub(crate) fn widened(range: [f64; 2]) -> [f64; 2] {
-    if range[1] - range[0] > 1e-6 { range } else { [range[0] - 1.0, range[1] + 1.0] }
+    let size = range[0].abs().max(range[1].abs());
+    if range[1] - range[0] > 1e-6 * size {
+        return range;
+    }
+    let around = if size > 0.0 { size } else { 1.0 };
+    [range[0] - around, range[1] + around]
 }
 
-/// Interval bounds of a tensor from the bounds of its operands; `known` keeps what has been found.
+/// Interval bounds of a tensor from the bounds of its operands; `known` keeps what has been found. Graphs are as deep as their files say, so
+/// that operands wait in a list.
 pub(crate) fn interval(
     graph: &TensorGraph,
     id: NodeId,
     known: &mut BTreeMap<NodeId, [f64; 2]>,
 ) -> Result<[f64; 2], CompileError> {
-    let node = graph.node(id);
-    if let Some(range) = node.range.or_else(|| known.get(&id).copied()) {
-        return Ok(range);
+    let mut waiting = vec![id];
+    loop {
+        let Some(&last) = waiting.last() else { return Ok(known[&id]) };
+        let operands = graph.operands(last);
+        let own = graph.node(last).range.or_else(|| known.get(&last).copied());
+        let missing = operands.iter().find(|o| own.is_none() && !known.contains_key(*o));
+        if let Some(operand) = missing {
+            waiting.push(*operand);
+            continue;
+        }
+        let of_operands = || interval_of(graph, last, &operands.iter().map(|o| known[o]).collect::<Vec<_>>());
+        let range = own.map_or_else(of_operands, Ok)?;
+        known.insert(last, range);
+        waiting.pop();
     }
-    let operands = graph.operands(id);
-    let operands = operands.iter().map(|o| interval(graph, *o, known)).collect::<Result<Vec<_>, _>>()?;
-    let range = interval_of(graph, id, &operands)?;
-    known.insert(id, range);
-    Ok(range)
 }
 
 /// Interval bounds of a node from those of its operands.
@@ -257,6 +275,7 @@ fn interval_of(graph: &TensorGraph, id: NodeId, operands: &[[f64; 2]]) -> Result
             [0.0, bound * bound]
         }
         Kind::Elementwise(Function::Exact(f)) => {
+            // Sampled: ends are, and between them activations bend slowly.
             let [low, high] = operands[0];
             let inner = (0..=1000).map(|k| f.value(low + (high - low) * f64::from(k) / 1000.0));
             extent(&inner.collect::<Vec<_>>())
@@ -296,4 +315,38 @@ pub(crate) fn input_range(graph: &TensorGraph) -> [f64; 2] {
     let channels = p.mean.len().max(p.std.len()).max(1);
     let ends = (0..channels).flat_map(|c| [0.0, raw].map(|x| (x - at(&p.mean, c, 0.0)) / at(&p.std, c, 1.0)));
     ends.fold([f64::INFINITY, f64::NEG_INFINITY], |r, x| [r[0].min(x), r[1].max(x)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Deeper than any stack of calls.
+    #[test]
+    fn bounds_of_deep_graphs_are_found() {
+        let mut graph = TensorGraph::new("deep");
+        let node = |kind, name: &str, range| TensorNode {
+            kind,
+            name: name.into(),
+            shape: vec![1],
+            range,
+            density: None,
+            fitting: None,
+        };
+        let x = graph.add(node(Kind::Input, "x", Some([-1.0, 2.0])), &[]);
+        let mut last = x;
+        for _ in 0..50_000 {
+            last = graph.add(node(Kind::Elementwise(Function::Exact(Activation::Relu)), "y", None), &[last]);
+        }
+        assert_eq!(interval(&graph, last, &mut BTreeMap::new()), Ok([0.0, 2.0]));
+        let sum = graph.add(node(Kind::Sub, "z", None), &[x, last]);
+        assert_eq!(interval(&graph, sum, &mut BTreeMap::new()), Ok([-3.0, 2.0]));
+    }
+
+    #[test]
+    fn narrow_ranges_keep_their_size() {
+        assert_eq!(widened([0.0, 5e-7]), [0.0, 5e-7]);
+        assert_eq!(widened([3.0, 3.0]), [0.0, 6.0]);
+        assert_eq!(widened([0.0, 0.0]), [-1.0, 1.0]);
+    }
 }

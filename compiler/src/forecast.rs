@@ -113,7 +113,7 @@ fn nodes(circuit: &Circuit, types: &[ValueType], cost: &CostModel) -> Vec<NodeCo
     let one = |node: &Node| {
         let level = operand_level(&node.op, types);
         let special = match &node.op {
-            Op::Linear(plan) => plan.special_limbs(circuit),
+            Op::Linear(plan) => plan.special_limbs(circuit) as usize,
             _ => 0,
         };
         let limbs = level.limbs() + special;

@@ -60,7 +60,7 @@ pub fn prepared_plaintext_bytes(circuit: &Verified, budget_bytes: u64) -> u64 {
     let of_node = |node: &Node| {
         let level = node.op.operands().first().map_or(0, |v| circuit.value_type(*v).level.limbs());
         let special = match &node.op {
-            Op::Linear(plan) => plan.special_limbs(circuit),
+            Op::Linear(plan) => plan.special_limbs(circuit) as usize,
             _ => 0,
         };
         let limbs = level + special;
@@ -88,11 +88,11 @@ impl Node {
 
 impl LinearPlan {
     /// Special primes that its diagonals carry.
-    pub fn special_limbs(&self, circuit: &Circuit) -> usize {
+    pub fn special_limbs(&self, circuit: &Circuit) -> u32 {
         if self.hoisting == Hoisting::Single {
             return 0;
         }
         let key = self.babies.iter().chain(&self.giants).find_map(|step| step.key);
-        key.map_or(0, |key| circuit.keys[key.0 as usize].gadget.special_limbs as usize)
+        key.and_then(|key| circuit.keys.get(key.0 as usize)).map_or(0, |key| key.gadget.special_limbs)
     }
 }

@@ -1,6 +1,6 @@
 //! The verifier: the laws of circuits, one function per law, in the order of this list.
 //!
-//! 1. **Bounds**: every table and list is within its named bound ([`bounds`]).
+//! 1. **Bounds**: every table and list is within its named bound ([`bounds`]); inputs, and outputs, have names of their own.
 //! 2. **Parameters**: ring degree supported; primes usable, distinct; canonical scales sane (`parameters`).
 //! 3. **Keys**: sorted, distinct; level, gadget and step exist (`parameters`).
 //! 4. **Security**: the policy allows ring degree and modulus, counted over the largest key (not for drafts).
@@ -14,7 +14,7 @@
 //!     in bits (`sizes`, not for drafts). Exact functions stand only in drafts. A plan has one product for every
 //!     diagonal of its maps and no other (`support`, where the map's structure tells without its weights).
 //! 11. **Outputs**: one canonical value per ciphertext of the layout, all at one level; labels fit.
-//! 12. **Records**: certificate and forecast are finite.
+//! 12. **Records**: certificate and forecast are finite; a forecast takes no negative time.
 //! 13. **Uses**: every key is used.
 //! 14. **Memory**: the ciphertexts alive at once stay within a bound (`memory`).
 //! 15. **Bootstrapping**: what the circuit asks for has a plan of all slots, whose parameters the circuit has and whose keys it lists

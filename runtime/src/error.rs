@@ -46,7 +46,7 @@ pub enum RuntimeError {
         /// What differs.
         what: String,
     },
-    /// A described plaintext cannot be materialised; a verified circuit never causes it.
+    /// A described plaintext cannot be materialised: its weights are too large for its scale. The laws bound scales alone.
     #[error("node {node} ({origin}): plaintext cannot be made: {what}")]
     Plaintext {
         /// Node index.

@@ -81,7 +81,7 @@ fn rotated_bytes(circuit: &Verified) -> u64 {
         let first = plan.sources.first().and_then(|source| source.values.first());
         let limbs = first.map_or(0, |value| circuit.value_type(*value).level.limbs());
         let pairs = if plan.hoisting == Hoisting::Double { plan.switches().babies.len() } else { 0 };
-        2 * pairs as u64 * (limbs + plan.special_limbs(circuit)) as u64 * limb_bytes
+        2 * pairs as u64 * (limbs + plan.special_limbs(circuit) as usize) as u64 * limb_bytes
     };
     let plans = circuit.nodes.iter().map(|node| match &node.op {
         Op::Linear(plan) => of_plan(plan),

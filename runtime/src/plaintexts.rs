@@ -127,7 +127,7 @@ impl Source<'_> {
             _ => self.frame.scales.plain(x.level, &x.scale),
         };
         let special = match &self.node.op {
-            Op::Linear(plan) => plan.special_limbs(&self.frame.circuit),
+            Op::Linear(plan) => plan.special_limbs(&self.frame.circuit) as usize,
             _ => 0,
         };
         Shape { limbs: Limbs(x.level.limbs()), special, scale }

@@ -63,9 +63,10 @@ pub fn explain(graph: &TensorGraph, degree: u32) -> Result<Vec<Explained>, Compi
         Kind::Elementwise(Function::Exact(function)) => Some((id, function)),
         _ => None,
     });
+    let mut known = BTreeMap::new();
     let one = |(id, function): (NodeId, &Activation)| {
         let source = graph.operands(id)[0];
-        let range = range_of(graph, source, &mut vec![])?;
+        let range = range_of(graph, source, &mut known, &mut vec![])?;
         let density = graph.node(source).density.as_ref();
         let wanted = graph.node(id).fitting.as_ref().map(|fitting| &fitting.wanted[..]);
         let fit = |degree| Fit { function, range, density, wanted, degree };

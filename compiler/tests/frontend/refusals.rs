@@ -28,6 +28,13 @@ fn everything_unsupported_is_named_at_once() {
     insta::assert_snapshot!(refused(&file, "a e g"));
 }
 
+/// Of a negative alpha the formula of Celu is another function.
+#[test]
+fn a_negative_alpha_of_celu_is_refused() {
+    let error = refused(&image(Node::new("Celu", "x", "y").float("alpha", -1.0)), "y");
+    assert!(error.contains("its alpha is not positive"), "{error}");
+}
+
 #[test]
 fn softmax_inside_the_model_is_refused() {
     let file = File::new(17, &[1, 4]).node(Node::new("Softmax", "x", "s")).node(Node::new("Relu", "s", "y"));

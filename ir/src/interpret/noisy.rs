@@ -317,10 +317,7 @@ impl<'a> Model<'a> {
             plan.giants.iter().map(|g| switch(g).map_or(0.0, |n| sq(n.total() / product))).collect();
         let half =
             plan.pairing.as_ref().and_then(|p| switch(&p.half)).map_or(0.0, |n| sq(n.total() / before));
-        let special = match (plan.hoisting, plan.babies.iter().find_map(|b| b.key)) {
-            (Hoisting::Double, Some(key)) => self.special_limbs(key),
-            _ => 0,
-        };
+        let special = plan.special_limbs(self.circuit);
         // The real part of a paired plan is the sum of a halved value and its conjugate: errors before it are doubled.
         let (twice, divisions) = match &plan.pairing {
             None => (1.0, sq(self.noise.division(special + u32::from(plan.rescale)) / after)),

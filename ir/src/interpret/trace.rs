@@ -277,10 +277,7 @@ impl<'a> Trace<'a> {
         for noise in plan.giants.iter().filter_map(switch) {
             out = out.with_noise(twice * noise.total() / product);
         }
-        let special = match (plan.hoisting, plan.babies.iter().find_map(|b| b.key)) {
-            (Hoisting::Double, Some(key)) => self.special_limbs(circuit, key),
-            _ => 0,
-        };
+        let special = plan.special_limbs(circuit);
         let after = self.scales.value(&result.scale);
         let Some(pairing) = &plan.pairing else {
             let division = self.noise.division(special + u32::from(plan.rescale));

@@ -218,11 +218,7 @@ impl WorstCase {
         let rows = Rows::of(circuit, plan, (operands, &names), baby)?;
         let encoding = self.rounding_of_diagonals(plan, operands, &babies, before / product);
         let giants: f64 = plan.giants.iter().filter_map(switch).map(|n| sq(n.total() / product)).sum();
-        let keyed = plan.babies.iter().chain(&plan.giants).find_map(|s| s.key);
-        let special = match (plan.hoisting, keyed) {
-            (Hoisting::Double, Some(key)) => special_limbs(circuit, key),
-            _ => 0,
-        };
+        let special = plan.special_limbs(circuit);
         let after = self.scales.value(&kind.scale);
         let own = match &plan.pairing {
             None => giants + sq(self.noise.division(special + u32::from(plan.rescale)) / after),

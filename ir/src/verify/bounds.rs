@@ -8,6 +8,7 @@ use crate::circuit::Circuit;
 use crate::layout::Layout;
 use crate::op::Op;
 use crate::scheme::Parameters;
+use std::collections::BTreeSet;
 
 /// Nodes of a circuit.
 pub const MAX_NODES: u64 = 1 << 20;
@@ -17,6 +18,8 @@ pub const MAX_VALUES: u64 = 1 << 21;
 pub const MAX_OPERANDS: u64 = 1 << 22;
 /// Steps of all plans together.
 pub const MAX_STEPS: u64 = 1 << 20;
+/// Slots that one plan reads, of all its operands: gathered rows number them in 32 bits.
+pub const MAX_PLAN_SLOTS: u64 = u32::MAX as u64;
 /// Diagonal products of all plans together.
 pub const MAX_DIAGONALS: u64 = 1 << 22;
 /// Weights of all tensors together.
@@ -90,7 +93,18 @@ fn names(circuit: &Circuit) -> Result<(), LawError> {
     circuit.inputs.iter().try_for_each(|i| name(&i.name))?;
     circuit.origins.iter().try_for_each(|o| name(o))?;
     circuit.certificate.iter().try_for_each(|c| name(&c.tensor))?;
-    circuit.outputs.iter().try_for_each(|o| port(&o.name, &o.labels, o.client_steps.len()))
+    circuit.outputs.iter().try_for_each(|o| port(&o.name, &o.labels, o.client_steps.len()))?;
+    distinct("an input", circuit.inputs.iter().map(|i| i.name.as_str()))?;
+    distinct("an output", circuit.outputs.iter().map(|o| o.name.as_str()))
+}
+
+/// No two ports have one name.
+pub(super) fn distinct<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), LawError> {
+    let mut seen = BTreeSet::new();
+    match names.into_iter().find(|name| !seen.insert(*name)) {
+        Some(name) => Err(LawError::SameName { what, name: name.to_owned() }),
+        None => Ok(()),
+    }
 }
 
 /// A name is short.

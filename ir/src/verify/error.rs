@@ -78,6 +78,24 @@ pub enum LawError {
         /// Its value.
         found: [f64; 2],
     },
+    /// Two ports have one name.
+    #[error("the name {name:?} of {what} stands twice")]
+    SameName {
+        /// Which port.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A bound of an error is too small to be one.
+    #[error("{what} is {found:e}, less than one unit of the output's scale, {least:e}")]
+    ErrorBound {
+        /// Which bound.
+        what: &'static str,
+        /// Its value.
+        found: f64,
+        /// One unit.
+        least: f64,
+    },
     /// A value is used before it is defined.
     #[error("v{} is used before it is defined", .0.0)]
     Undefined(ValueId),

@@ -1,10 +1,10 @@
 //! The laws of a manifest: those of its circuit that can be checked without it.
 
-use super::error::{at_least, at_most, ordered_range};
+use super::error::{LawError, at_least, at_most};
 use super::{Form, Place, Report, VerifyError, bounds, parameters, tables};
 use crate::interpret::WorstError;
-use crate::manifest::Manifest;
-use crate::scheme::SecurityPolicy;
+use crate::manifest::{Manifest, ManifestOutput};
+use crate::scheme::{Scale, SecurityPolicy};
 
 impl Manifest {
     /// Checks bounds, parameters, keys, security under this policy, layouts, inputs, outputs and records; whoever
@@ -30,14 +30,23 @@ impl Manifest {
                 tables::check_layout(&output.layout, slots, batch)?;
                 at_most("level of the output", output.level.0.into(), self.parameters.top().0.into())?;
                 tables::check_output(&output.layout, output.scale, output.range, &output.labels)?;
-                let WorstError { secret_key, public_key } = output.worst_error;
-                // Infinite: nothing is proved.
-                let bounds = [secret_key, public_key].into_iter().filter(|e| *e != f64::INFINITY);
-                bounds.into_iter().try_for_each(|e| ordered_range("worst error", [0.0, e]))
+                self.check_worst_error(output)
             });
         }
         tables::check_records(&self.certificate, &self.forecast, &mut report);
         report.barrier()
+    }
+
+    /// Bounds of errors are infinite, where nothing is proved, or at least one unit of the output's scale: whoever releases scores relies on
+    /// them, and no decryption is that exact.
+    fn check_worst_error(&self, output: &ManifestOutput) -> Result<(), LawError> {
+        let WorstError { secret_key, public_key } = output.worst_error;
+        let least = output.scale.abs() / Scale::canonical(output.level).value(&self.parameters);
+        let bounds = [("worst error", secret_key), ("worst error under a public key", public_key)];
+        match bounds.into_iter().find(|(_, bound)| bound.is_nan() || *bound < least) {
+            Some((what, found)) => Err(LawError::ErrorBound { what, found, least }),
+            None => Ok(()),
+        }
     }
 
     fn check_bounds(&self, report: &mut Report) {
@@ -50,6 +59,8 @@ impl Manifest {
             at_most("inputs", self.inputs.len() as u64, bounds::MAX_PORTS)?;
             at_most("outputs", self.outputs.len() as u64, bounds::MAX_PORTS)?;
             at_most("certificates", self.certificate.len() as u64, bounds::MAX_TABLE)?;
+            bounds::distinct("an input", self.inputs.iter().map(|i| i.name.as_str()))?;
+            bounds::distinct("an output", self.outputs.iter().map(|o| o.name.as_str()))?;
             self.certificate.iter().try_for_each(|c| bounds::name(&c.tensor))?;
             let inputs = self.inputs.iter().map(|i| &i.layout);
             bounds::slots(inputs.chain(self.outputs.iter().map(|o| &o.layout)))

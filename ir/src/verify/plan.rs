@@ -2,7 +2,8 @@
 //!
 //! Relies on: layouts and maps whose own laws hold. Levels and scales of the operands are the op law's affair.
 
-use super::error::{LawError, at_least, count, entry};
+use super::bounds;
+use super::error::{LawError, at_least, at_most, count, entry};
 use super::value::{ValueType, check_key, check_step, index};
 use crate::circuit::Circuit;
 use crate::op::{Hoisting, KeyedStep, LinearPlan, Product};
@@ -16,6 +17,8 @@ pub(crate) fn check_plan(
 ) -> Result<(), LawError> {
     let level = operands.first().map_or(Level(0), |x| x.level);
     check_sources(circuit, plan)?;
+    let slots = plan.sources.iter().map(|s| s.values.len() as u64).sum::<u64>() * circuit.slots() as u64;
+    at_most("slots that the plan reads", slots, bounds::MAX_PLAN_SLOTS)?;
     check_steps(circuit, "baby steps", &plan.babies, level)?;
     check_steps(circuit, "giant steps", &plan.giants, level)?;
     check_gadgets(circuit, plan)?;
@@ -59,7 +62,7 @@ fn check_steps(
 }
 
 /// Keys of the baby steps share one gadget; in double form the giant steps share it too, since all of them are
-/// summed extended by the same special primes.
+/// summed extended by the same special primes. In single form the giant steps share these primes alone.
 fn check_gadgets(circuit: &Circuit, plan: &LinearPlan) -> Result<(), LawError> {
     let gadgets = |steps: &[KeyedStep]| -> Result<Vec<Gadget>, LawError> {
         steps
@@ -68,14 +71,22 @@ fn check_gadgets(circuit: &Circuit, plan: &LinearPlan) -> Result<(), LawError> {
             .map(|key| entry("key", &circuit.keys, key.0).map(|k| k.gadget))
             .collect()
     };
-    let mut all = gadgets(&plan.babies)?;
-    let mut what = "baby steps";
+    let (babies, giants) = (gadgets(&plan.babies)?, gadgets(&plan.giants)?);
     if plan.hoisting == Hoisting::Double {
-        all.extend(gadgets(&plan.giants)?);
-        what = "steps of a double plan";
+        return alike("steps of a double plan", &[babies, giants].concat(), |g| *g);
     }
-    match all.iter().find(|g| **g != all[0]) {
-        Some(second) => Err(LawError::GadgetsDiffer { what, first: all[0], second: *second }),
+    alike("baby steps", &babies, |g| *g)?;
+    alike("giant steps", &giants, |g| g.special_limbs)
+}
+
+/// Gadgets agree in this.
+fn alike<T: PartialEq>(
+    what: &'static str,
+    gadgets: &[Gadget],
+    of: impl Fn(&Gadget) -> T,
+) -> Result<(), LawError> {
+    match gadgets.iter().find(|g| of(g) != of(&gadgets[0])) {
+        Some(second) => Err(LawError::GadgetsDiffer { what, first: gadgets[0], second: *second }),
         None => Ok(()),
     }
 }

@@ -100,12 +100,13 @@ pub(super) fn check_output(
     if labels.is_empty() { Ok(()) } else { count("labels", labels.len() as u64, layout.elements() as u64) }
 }
 
-/// Law 12: certificate and forecast are numbers.
+/// Law 12: certificate and forecast are numbers, and time is not negative.
 pub(super) fn check_records(certificate: &[RangeCertificate], forecast: &Forecast, report: &mut Report) {
     for (k, entry) in certificate.iter().enumerate() {
         report.check(Place::Certificate(k), || ordered_range("range", entry.range));
     }
-    report.check(Place::Circuit, || finite("forecast seconds", forecast.seconds));
+    // Whoever shares out time by it would give back what was never taken.
+    report.check(Place::Circuit, || ordered_range("forecast seconds", [0.0, forecast.seconds]));
     report.check(Place::Circuit, || finite("forecast precision", forecast.precision_bits));
     report.check(Place::Circuit, || {
         finite("forecast precision under a public key", forecast.public_key_precision_bits)

@@ -60,6 +60,7 @@ const MUTATIONS: &[Mutation] = &[
     ("bounds: slots", |c| c.layouts[0].ciphertexts = u32::MAX),
     ("bounds: rank", |c| c.layouts[0].shape = vec![1; 9]),
     ("bounds: chain", |c| c.parameters.chain.clear()),
+    ("bounds: one name twice", |c| c.outputs[1].name = c.outputs[0].name.clone()),
     ("parameters: ring", |c| c.parameters.log_n = 40),
     ("parameters: composite", |c| c.parameters.chain[1] = 16384 * 6 + 1),
     ("parameters: not 1 mod 2N", |c| c.parameters.chain[1] = 1_000_003),
@@ -129,6 +130,7 @@ const MUTATIONS: &[Mutation] = &[
     ("output: factor", |c| c.outputs[0].scale = 0.0),
     ("certificate", |c| c.certificate[0].range[1] = f64::NAN),
     ("forecast", |c| c.forecast.seconds = f64::INFINITY),
+    ("forecast: less than no time", |c| c.forecast.seconds = -1.0),
     ("uses", |c| c.nodes[17].op = Op::Neg(ValueId(16))),
 ];
 
@@ -162,13 +164,15 @@ fn manifests_obey_the_same_laws() {
     let good = Manifest::of(&sample()).unwrap();
     assert_eq!(good.verify(&policy), Ok(()));
     assert_eq!(good.outputs.iter().map(|o| o.level).collect::<Vec<_>>(), vec![Level(0); 3]);
-    let mutations: [fn(&mut Manifest); 6] = [
+    let mutations: [fn(&mut Manifest); 8] = [
         |m| m.parameters.log_n = 12,
         |m| m.keys.swap(0, 1),
         |m| m.inputs[0].layout.axes[1][0].stride = 1,
         |m| m.outputs[0].level = Level(5),
         |m| m.outputs[0].range = [f64::NAN, 0.0],
         |m| m.parameters.chain.clear(),
+        |m| m.outputs[0].worst_error.secret_key = 0.0,
+        |m| m.outputs[1].name = m.outputs[0].name.clone(),
     ];
     for mutate in mutations {
         let mut manifest = good.clone();

@@ -4,6 +4,7 @@ use crate::ClientError;
 use crate::secret::SecretKey;
 use cipherloom_ckks::{Ciphertext, Complex, Context};
 use cipherloom_ring::{Coefficient, Limb, Poly};
+use zeroize::Zeroize;
 
 /// The message of a ciphertext, with its noise, in coefficient form.
 pub fn decrypt(
@@ -41,6 +42,9 @@ pub fn decrypt_slots(
     ciphertext: &Ciphertext,
     scale: f64,
 ) -> Result<Vec<Complex>, ClientError> {
-    let message = decrypt(context, secret, ciphertext)?;
-    Ok(context.encoder().decode_poly(&message, scale, context.slots())?)
+    let mut message = decrypt(context, secret, ciphertext)?;
+    let slots = context.encoder().decode_poly(&message, scale, context.slots());
+    // Its buffer is used again, and with the noise in it the ciphertext is an equation in the secret.
+    message.limbs_mut().for_each(Zeroize::zeroize);
+    Ok(slots?)
 }

@@ -1,10 +1,10 @@
 //! What can go wrong on the client's side; each error names the place and the numbers, and never a secret.
 
 use cipherloom_ckks::{CkksError, KeyError, WireError};
+use cipherloom_ir::Digest;
 use cipherloom_ir::VerifyError;
 use cipherloom_ir::container::ContainerError;
 use cipherloom_ir::scheme::SecurityError;
-use cipherloom_ir::{Digest, LayoutError};
 
 /// Why the client refuses or fails.
 #[derive(Debug, thiserror::Error)]
@@ -98,39 +98,6 @@ pub enum ClientError {
     /// The manifest breaks a law.
     #[error("the manifest is not sound: {0}")]
     Manifest(#[from] VerifyError),
-    /// A layout of the manifest is not one.
-    #[error("the layout of tensor {tensor:?}")]
-    Layout {
-        /// Name of the tensor.
-        tensor: String,
-        /// What is wrong with it.
-        #[source]
-        source: LayoutError,
-    },
-    /// A layout of the manifest has more slots than the ring.
-    #[error("the layout of tensor {tensor:?} has {found} slots, the ring has {max}")]
-    Slots {
-        /// Name of the tensor.
-        tensor: String,
-        /// Slots of the layout.
-        found: usize,
-        /// Slots of the ring.
-        max: usize,
-    },
-    /// The manifest's preprocessing has a zero, a number that is not finite, or lists of the wrong length.
-    #[error("the preprocessing of input {tensor:?} does not fit its channels or is not finite")]
-    Preprocessing {
-        /// Name of the input.
-        tensor: String,
-    },
-    /// The manifest's factor on an output is zero or not finite.
-    #[error("output {tensor:?} is to be multiplied by {scale}")]
-    OutputScale {
-        /// Name of the output.
-        tensor: String,
-        /// The factor.
-        scale: f64,
-    },
     /// Data of another circuit.
     #[error("this belongs to circuit {}, not to {}", found.short(), expected.short())]
     Foreign {
@@ -141,14 +108,12 @@ pub enum ClientError {
     },
     /// The decryption makes no sense.
     #[error(
-        "output {tensor:?} has imaginary parts of {imaginary:.2e} (at most {bound:.2e} are noise): either it was not \
+        "output {tensor:?} has imaginary parts above {bound:.2e}, which is more than noise: either it was not \
          computed with the keys of this secret, or the input lay outside its range and a value left the modulus"
     )]
     WrongKey {
         /// Name of the output.
         tensor: String,
-        /// Root mean square of the imaginary parts of the slots.
-        imaginary: f64,
         /// Largest that passes.
         bound: f64,
     },

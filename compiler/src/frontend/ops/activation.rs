@@ -118,8 +118,9 @@ pub(in crate::frontend) fn selu(call: &mut Call<'_>) -> Lowered {
 /// Celu: alpha · Elu(x / alpha).
 pub(in crate::frontend) fn celu(call: &mut Call<'_>) -> Lowered {
     let alpha = call.float("alpha", 1.0)?;
-    if alpha == 0.0 {
-        return refuse("its alpha is 0", EXPORT_AGAIN);
+    // Of a negative alpha it is another function.
+    if alpha <= 0.0 {
+        return refuse("its alpha is not positive", EXPORT_AGAIN);
     }
     let x = call.tensor(0)?;
     Ok(Value::Tensor(between(call, &x, [1.0 / alpha, alpha], Activation::Elu(1.0))))
