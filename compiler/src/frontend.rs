@@ -10,6 +10,7 @@ pub(crate) mod calibrate;
 mod call;
 mod draft;
 mod error;
+mod external;
 mod fold;
 mod growth;
 mod legacy;
@@ -27,6 +28,7 @@ pub use reference::Reference;
 pub use tensor::TensorFile;
 
 use crate::graph::TensorGraph;
+use external::Beside;
 use proto::{Declared, Source};
 use reference::Analysis;
 use std::fs::File;
@@ -88,7 +90,7 @@ pub struct Model {
     pub notes: Vec<String>,
 }
 
-/// Loads a model from a file.
+/// Loads a model from a file; weights may lie in other files of its folder.
 ///
 /// # Errors
 /// What is wrong with the file or the model; see [`FrontendError`].
@@ -103,23 +105,30 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Model, FrontendError> 
     let mut bytes = Vec::new();
     file.take(options.max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut model = load_bytes(&bytes, options)?;
+    let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut model = load_from(&bytes, options, Some(parent.unwrap_or(Path::new("."))))?;
     if !stem.is_empty() {
         model.graph.name = stem;
     }
     Ok(model)
 }
 
-/// Loads a model from memory; its name is the ONNX graph's.
+/// Loads a model from memory; its name is the ONNX graph's, and its weights lie in it.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_bytes(bytes: &[u8], options: &LoadOptions) -> Result<Model, FrontendError> {
+    load_from(bytes, options, None)
+}
+
+/// Loads a model whose weights lie in it or in files of a folder.
+fn load_from(bytes: &[u8], options: &LoadOptions, folder: Option<&Path>) -> Result<Model, FrontendError> {
     let size = bytes.len() as u64;
     if size > options.max_bytes {
         return Err(FrontendError::TooLarge { bytes: size, limit_bytes: options.max_bytes });
     }
-    let mut source = proto::read(bytes, &options.bound)?;
+    let beside = Beside { folder, bytes_max: options.max_bytes - size };
+    let mut source = proto::read(bytes, &options.bound, beside)?;
     let mut metadata = Metadata::read(&source.model)?;
     if let Some(tensor) = &options.output {
         if source.graph().output.iter().all(|own| own.name != *tensor) {

@@ -4,6 +4,8 @@
 mod circuits;
 #[path = "frontend/conformance.rs"]
 mod conformance;
+#[path = "frontend/external.rs"]
+mod external;
 #[path = "frontend/models.rs"]
 mod models;
 #[path = "frontend/onnx.rs"]

@@ -4,10 +4,11 @@
 //! dimensions, one float32 input. What is checked here cannot make tract panic.
 
 use super::error::{BadTensor, FrontendError};
+use super::external::{self, Beside};
 use super::legacy::modernise;
 use super::tensor::TensorFile;
 use std::collections::{BTreeMap, BTreeSet};
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use tract_onnx::prelude::Framework;
@@ -50,12 +51,20 @@ pub(super) fn is_onnx_domain(domain: &str) -> bool {
 }
 
 /// Decodes and checks a file, after inputs that are `bound` have become constants.
-pub(super) fn read(mut bytes: &[u8], bound: &[(usize, TensorFile)]) -> Result<Source, FrontendError> {
+pub(super) fn read(
+    mut bytes: &[u8],
+    bound: &[(usize, TensorFile)],
+    beside: Beside<'_>,
+) -> Result<Source, FrontendError> {
     let mut model = tract_onnx::onnx()
         .proto_model_for_read(&mut bytes)
         .map_err(|e| invalid(format!("the file does not decode ({})", e.root_cause())))?;
     if let Some(graph) = &mut model.graph {
+        external::read(graph, beside)?;
         bind(graph, bound)?;
+        // The same tensor again says nothing new.
+        let mut seen = BTreeSet::new();
+        graph.output.retain(|output| seen.insert(output.name.clone()));
     }
     let Some(graph) = &model.graph else { return Err(invalid("it holds no graph")) };
     let opset = operator_set(&model)?;
@@ -172,9 +181,6 @@ fn check_tensors(graph: &GraphProto) -> Result<(), FrontendError> {
 }
 
 pub(super) fn check_tensor(t: &TensorProto) -> Result<(), String> {
-    if t.data_location == Some(DataLocation::External as i32) || !t.external_data.is_empty() {
-        return Err("its data lie in another file; save the model as one file".to_owned());
-    }
     let kind = DataType::try_from(t.data_type).map_err(|_| format!("unknown data type {}", t.data_type))?;
     let (bytes, stored) = match kind {
         DataType::Float => (4, t.float_data.len()),

@@ -128,6 +128,23 @@ impl File {
         self
     }
 
+    /// Weights in another file: what the model says of the place.
+    pub fn external(mut self, name: &str, dims: &[i64], place: &[(&str, &str)]) -> File {
+        let mut t = Vec::new();
+        dims.iter().for_each(|d| number(&mut t, 1, *d as u64));
+        number(&mut t, 2, 1);
+        field(&mut t, 8, name.as_bytes());
+        for (key, value) in place {
+            let mut entry = Vec::new();
+            field(&mut entry, 1, key.as_bytes());
+            field(&mut entry, 2, value.as_bytes());
+            field(&mut t, 13, &entry);
+        }
+        number(&mut t, 14, 1);
+        self.tensors.push(t);
+        self
+    }
+
     /// Weights in [-0.5, 0.5), the same in every run.
     pub fn random(mut self, name: &str, dims: &[i64]) -> File {
         let count = dims.iter().product::<i64>() as usize;

@@ -25,7 +25,11 @@ fn image_layout(slots: u32) -> Layout {
 
 /// A circuit that returns its input: the identity on one image.
 pub fn manifest(log_n: u32) -> Manifest {
-    let request = ChainRequest { log_n, log_scale: 25, base_bits: 35, levels: 1 };
+    manifest_of(ChainRequest { log_n, log_scale: 25, base_bits: 35, levels: 1 })
+}
+
+/// The same over a chain of one's own.
+pub fn manifest_of(request: ChainRequest) -> Manifest {
     let parameters = request.parameters(1).unwrap();
     let gadget = Gadget { digit_limbs: 1, special_limbs: parameters.special.len() as u32 };
     let key = |kind| KeySpec { kind, level: Level(1), gadget };
@@ -46,7 +50,7 @@ pub fn manifest(log_n: u32) -> Manifest {
             level: parameters.top(),
             scale: 2.0,
             range: [-2.0, 3.0],
-            worst_error: WorstError::default(),
+            worst_error: WorstError { secret_key: 1e-4, public_key: 1e-3 },
             labels: (0..12).map(|k| format!("class {k}")).collect(),
             client_steps: vec![ClientStep::Softmax],
         }],

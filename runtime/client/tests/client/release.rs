@@ -1,13 +1,15 @@
 //! Answers that must not be trusted, and answers that are made fit to be given away.
 
-use crate::circuit::{answer, client, manifest};
+use crate::circuit::{answer, client, manifest_of};
 use cipherloom_client::sample::{WIDE_DEVIATION, wide_gaussian};
 use cipherloom_client::{Alarm, Client, ClientError, EncryptedOutput, Randomness, Release, SecretKey};
 use cipherloom_ir::WorstError;
+use cipherloom_ir::scheme::ChainRequest;
 
 /// The identity (times 2) with this proved error, a secret, and its answer to these preprocessed elements.
 fn answered(bound: f64, values: &[f64]) -> (Client, SecretKey, EncryptedOutput) {
-    let mut manifest = manifest(10);
+    // Flooding is of use where bounds, and so units of the scale, are very small.
+    let mut manifest = manifest_of(ChainRequest { log_n: 10, log_scale: 45, base_bits: 48, levels: 1 });
     manifest.outputs[0].worst_error = WorstError { secret_key: bound / 2.0, public_key: bound };
     let client = client(manifest);
     let secret = client.generate_secret().unwrap();
