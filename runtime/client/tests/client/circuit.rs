@@ -194,7 +194,7 @@ fn impossible_manifests_are_refused() {
     refused(|m| m.outputs.push(m.outputs[0].clone()), "circuit: the name");
     refused(|m| m.keys[1].kind = KeyKind::Rotation(0), "key k1");
     refused(|m| m.keys[1].gadget.digit_limbs = 0, "key k1");
-    refused(|m| m.keys[1].level = Level(u32::MAX), "key k1");
+    refused(|m| m.keys[1].level = Level(u32::MAX), "a key at level 4294967295");
     refused(|m| m.parameters.chain[0] += 2, "parameters");
     refused(|m| m.parameters.chain.clear(), "circuit: chain primes");
     refused(|m| m.parameters.log_n = 60, "parameters");
