@@ -1,12 +1,13 @@
 //! The diagonals that are there by structure, without the weights.
 //!
 //! Relies on [`super::structure`]: where the relation is a product over axes and addresses add without carry into
-//! the next ciphertext, the set of slot distances is a sum of small sets. Elsewhere the map is materialised.
+//! the next ciphertext, the set of slot distances is a sum of small sets. Elsewhere the entries of the map's matrix are listed, once for
+//! all copies.
 //! Promises: exactly the diagonals of [`Diagonals::of`], in microseconds for the common maps.
 
 use super::diagonals::{Diagonals, PlacedMap, Places};
 use super::residues::Residues;
-use super::shape::MapError;
+use super::shape::{MapError, bounded};
 use super::structure::{Relation, squeezed};
 use super::{LinearMap, Operator, Tensor, volume_of};
 use crate::layout::Layout;
@@ -28,8 +29,31 @@ impl Support {
     pub fn of(map: &PlacedMap<'_>, tensors: &[Tensor]) -> Result<Support, MapError> {
         match Support::structural(map, tensors)? {
             Some(support) => Ok(support),
-            None => Ok(Diagonals::of(map, tensors)?.support()),
+            None => Support::listed(map, tensors),
         }
+    }
+
+    /// By the entries of the matrix.
+    fn listed(map: &PlacedMap<'_>, tensors: &[Tensor]) -> Result<Support, MapError> {
+        let (places, rows, copies) = (map.places()?, map.rows(tensors)?, map.output.replica_offsets());
+        let (slots, outputs) = (map.input.slots, map.output.ciphertexts);
+        // As many as a materialised map may have, so that both refuse the same maps.
+        bounded("materialised map", &[rows.entries() as u64, copies.len() as u64, map.output.batch.into()])?;
+        let split = |a: u64| ((a / u64::from(slots)) as u32, (a % u64::from(slots)) as u32);
+        let columns: Vec<(u32, u32)> = map.input.addresses().into_iter().map(split).collect();
+        let mut sets: BTreeMap<(u32, u32), Residues> = BTreeMap::new();
+        for (row, address) in map.output.addresses().into_iter().enumerate() {
+            let (co, so) = split(address);
+            for column in rows.row(row).0 {
+                let (ci, si) = columns[*column as usize];
+                let set = sets.entry((co, ci)).or_insert_with(|| Residues::new(slots));
+                set.insert(si.wrapping_sub(so) & (slots - 1));
+            }
+        }
+        let distances = sets.into_iter().map(|(pair, set)| (pair, set.iter().collect())).collect();
+        let mut unlimited = u64::MAX;
+        let steps = steps(distances, &places, &copies, &mut unlimited).unwrap_or_default();
+        Ok(Support(with_zeros(steps, outputs)))
     }
 
     /// Support of a placed map on the quick path; `None` where the map would have to be materialised.
