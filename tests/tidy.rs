@@ -108,7 +108,7 @@ fn each_big_dependency_has_one_doorway() {
         ("tfhe_ntt", &["runtime/ring/src/transform.rs"]),
         ("axum", &["runtime/service/src/", "runtime/remote/src/ui.rs"]),
         ("axum_server", &["runtime/service/src/server.rs", "runtime/remote/src/ui.rs"]),
-        ("redb", &["runtime/service/src/ledger.rs"]),
+        ("redb", &["runtime/service/src/ledger/database.rs"]),
         ("rustls", &["runtime/service/src/server.rs"]),
         ("utoipa", &["runtime/service/src/"]),
         ("ureq", &["runtime/remote/src/connection.rs"]),

@@ -2,14 +2,23 @@
 
 use super::report::{Output, Report, bytes_text};
 use cipherloom::compiler::CompileOptions;
-use cipherloom::ir::scheme::SecurityPolicy;
-use cipherloom::service::{self, Options, Scope, Settings, StartError, Tls, TokenError, TokenFile};
+use cipherloom::ir::{Digest, scheme::SecurityPolicy};
+use cipherloom::service::{
+    self, Options, Scope, Settings, StartError, Tls, TokenError, TokenFile, TokenRecord,
+};
 use cipherloom::{Access, Error, Kind, Model, files};
+use clap::value_parser;
 use serde_json::json;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Longest time that anything can be kept: a hundred years.
+const HOURS_MAX: u64 = 100 * 366 * 24;
+/// Requests a second that can be asked for.
+const RATES: RangeInclusive<f64> = 0.1..=1e6;
 
 /// Arguments of `serve`.
 #[derive(clap::Args)]
@@ -46,25 +55,25 @@ struct Serve {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// Memory for circuits and keys, MiB, by their forecasts (default: half of the machine's).
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = value_parser!(u64).range(1..))]
     memory: Option<u64>,
     /// Waiting jobs of all clients.
-    #[arg(long, value_name = "N", default_value_t = Settings::default().queue)]
-    queue: usize,
+    #[arg(long, value_name = "N", default_value_t = Settings::default().queue as u32, value_parser = value_parser!(u32).range(1..))]
+    queue: u32,
     /// Unfinished jobs of one client.
-    #[arg(long, value_name = "N", default_value_t = Settings::default().queue_per_client)]
-    queue_per_client: usize,
+    #[arg(long, value_name = "N", default_value_t = Settings::default().queue_per_client as u32, value_parser = value_parser!(u32).range(1..))]
+    queue_per_client: u32,
     /// What one client may store, MiB.
-    #[arg(long, value_name = "MIB", default_value_t = Settings::default().quota_bytes >> 20)]
+    #[arg(long, value_name = "MIB", default_value_t = Settings::default().quota_bytes >> 20, value_parser = value_parser!(u64).range(1..))]
     quota: u64,
     /// Hours until unused keys are removed.
-    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().keys_kept.as_secs() / 3600)]
+    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().keys_kept.as_secs() / 3600, value_parser = value_parser!(u64).range(1..=HOURS_MAX))]
     keep_keys: u64,
     /// Hours until ended jobs and their results are removed.
-    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().results_kept.as_secs() / 3600)]
+    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().results_kept.as_secs() / 3600, value_parser = value_parser!(u64).range(1..=HOURS_MAX))]
     keep_results: u64,
     /// Requests a second of one client.
-    #[arg(long, value_name = "N", default_value_t = Settings::default().requests_per_second)]
+    #[arg(long, value_name = "N", default_value_t = Settings::default().requests_per_second, value_parser = rate)]
     rate: f64,
 }
 
@@ -114,6 +123,11 @@ fn scope(name: &str) -> Result<Scope, String> {
     Scope::of_name(name).ok_or_else(|| format!("is none of {}", names()))
 }
 
+fn rate(text: &str) -> Result<f64, String> {
+    let wanted = || format!("is no number from {} to {}", RATES.start(), RATES.end());
+    text.parse().ok().filter(|rate| RATES.contains(rate)).ok_or_else(wanted)
+}
+
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     match &arguments.action {
         Some(Action::Token(a)) => token(&a.action),
@@ -127,6 +141,7 @@ fn serve(arguments: &Serve, output: &Output) -> Result<Report, Error> {
         return Err(Error::new(Kind::Usage, "serve", "no model is named")
             .remedy("name circuits (.loom), folders of them, or ONNX models"));
     }
+    arguments.models.iter().try_for_each(|m| exists(m))?;
     service::log::set(match output.quiet {
         true => service::log::Verbosity::Quiet,
         false => service::log::Verbosity::Events,
@@ -134,7 +149,7 @@ fn serve(arguments: &Serve, output: &Output) -> Result<Report, Error> {
     let local = local_token(arguments, output)?;
     let models = arguments.models.iter().map(|m| circuit_of(m, &arguments.data, output));
     let mib = |n: u64| n.saturating_mul(1 << 20);
-    let hours = |n: u64| Duration::from_secs(n.saturating_mul(3600));
+    let hours = |n: u64| Duration::from_secs(n * 3600);
     let half = cipherloom::memory::machine_bytes().map_or(Settings::default().memory_bytes, |b| b / 2);
     let tls = arguments.tls_cert.clone().zip(arguments.tls_key.clone());
     let options = Options {
@@ -145,12 +160,12 @@ fn serve(arguments: &Serve, output: &Output) -> Result<Report, Error> {
         threads: rayon::current_num_threads(),
         settings: Settings {
             memory_bytes: arguments.memory.map_or(half, mib),
-            queue: arguments.queue,
-            queue_per_client: arguments.queue_per_client,
+            queue: arguments.queue as usize,
+            queue_per_client: arguments.queue_per_client as usize,
             quota_bytes: mib(arguments.quota),
             keys_kept: hours(arguments.keep_keys),
             results_kept: hours(arguments.keep_results),
-            requests_per_second: arguments.rate.clamp(0.1, 1e6),
+            requests_per_second: arguments.rate,
             ..Settings::default()
         },
     };
@@ -183,11 +198,33 @@ fn local_token(arguments: &Serve, output: &Output) -> Result<Option<PathBuf>, Er
     let wrong = |e: TokenError| token_error(&arguments.data, &e);
     let file = TokenFile::open(&arguments.data).map_err(wrong)?;
     if file.list().map_err(wrong)?.is_empty() {
-        let (_, token) = file.add("local", &Scope::ALL, None).map_err(wrong)?;
-        files::write_bytes(&place, Access::Owner, format!("{token}\n").as_bytes())?;
+        let (record, token) = file.add("local", &Scope::ALL, None).map_err(wrong)?;
+        hand_over(&file, &record, &token, &place)?;
         output.step(&format!("made a token for this machine's user: {}", place.display()));
     }
     Ok(place.exists().then_some(place))
+}
+
+/// Writes a new token for its owner alone; one that could not be written does not stay valid.
+fn hand_over(file: &TokenFile, record: &TokenRecord, token: &str, place: &Path) -> Result<(), Error> {
+    files::write_bytes(place, Access::Owner, format!("{token}\n").as_bytes()).or_else(|e| {
+        file.revoke(&record.id).map_err(|revoking| token_error(place, &revoking))?;
+        Err(e)
+    })
+}
+
+/// Refuses what is no file or folder, before anything is made; a subcommand after flags is taken for a model.
+fn exists(model: &Path) -> Result<(), Error> {
+    let subcommand = ["token", "openapi"].into_iter().find(|name| model.as_os_str() == *name);
+    match (model.exists(), subcommand) {
+        (true, _) => Ok(()),
+        (false, Some(name)) => {
+            Err(Error::new(Kind::Usage, name, "stands after a flag and is taken for a model; there is none")
+                .remedy(format!("put the subcommand first: `cipherloom serve {name} … [flags]`")))
+        }
+        (false, None) => Err(Error::io(model, &std::io::ErrorKind::NotFound.into())
+            .remedy("name circuits (.loom), folders of them, or ONNX models")),
+    }
 }
 
 /// A circuit as it is; an ONNX model is compiled into the data folder.
@@ -200,8 +237,10 @@ fn circuit_of(path: &Path, data: &Path, output: &Output) -> Result<PathBuf, Erro
     let compiled = Model::open(path)?.compile(&CompileOptions::default())?;
     let folder = data.join("compiled");
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, &e))?;
-    let place = folder.join(format!("{name}.loom"));
-    files::write_bytes(&place, Access::Shared, &compiled.circuit.to_bytes())?;
+    let bytes = compiled.circuit.to_bytes();
+    // Models of one name stand side by side.
+    let place = folder.join(format!("{name}-{}.loom", Digest::of(&bytes).short()));
+    files::write_bytes(&place, Access::Shared, &bytes)?;
     Ok(place)
 }
 
@@ -210,12 +249,13 @@ fn token(action: &TokenAction) -> Result<Report, Error> {
         TokenAction::Add { client, scope, days, data, output } => {
             let lifetime = days.map(|d| Duration::from_secs(u64::from(d) * 24 * 3600));
             let wrong = |e: TokenError| token_error(data, &e);
-            let (record, token) =
-                TokenFile::open(data).and_then(|f| f.add(client, scope, lifetime)).map_err(wrong)?;
+            files::check(&[], output.as_deref().as_slice())?;
+            let file = TokenFile::open(data).map_err(wrong)?;
+            let (record, token) = file.add(client, scope, lifetime).map_err(wrong)?;
             let mut facts = json!({ "id": record.id, "client": record.client, "scopes": record.scopes });
             let text = match output {
                 Some(path) => {
-                    files::write_bytes(path, Access::Owner, format!("{token}\n").as_bytes())?;
+                    hand_over(&file, &record, &token, path)?;
                     facts["token_file"] = json!(path);
                     format!("token {} for {client}: {}", record.id, path.display())
                 }
@@ -228,15 +268,15 @@ fn token(action: &TokenAction) -> Result<Report, Error> {
         }
         TokenAction::Revoke { id, data } => {
             let wrong = |e: TokenError| token_error(data, &e);
-            match TokenFile::open(data).and_then(|f| f.revoke(id)).map_err(wrong)? {
+            match TokenFile::existing(data).and_then(|f| f.revoke(id)).map_err(wrong)? {
                 true => Ok(Report::new(format!("token {id} is revoked"), json!({ "revoked": id }))),
                 false => Err(Error::new(Kind::Usage, id, "is no token of this data folder")
                     .remedy("see `cipherloom serve token list`")),
             }
         }
         TokenAction::List { data } => {
-            let all = TokenFile::open(data).and_then(|f| f.list()).map_err(|e| token_error(data, &e))?;
-            let line = |t: &service::TokenRecord| {
+            let all = TokenFile::existing(data).and_then(|f| f.list()).map_err(|e| token_error(data, &e))?;
+            let line = |t: &TokenRecord| {
                 let scopes: Vec<&str> = t.scopes.iter().map(|s| s.name()).collect();
                 format!("{}  {:<20} {}", t.id, t.client, scopes.join(","))
             };
@@ -260,12 +300,13 @@ fn openapi() -> Result<Report, Error> {
 }
 
 fn token_error(data: &Path, error: &TokenError) -> Error {
-    let kind = match error {
-        TokenError::ClientName(_) => Kind::Usage,
-        TokenError::Damaged(_) => Kind::BadInput,
-        TokenError::Io(_) | TokenError::Entropy => Kind::Resources,
-    };
-    Error::new(kind, data.display(), error)
+    let of = |kind| Error::new(kind, data.display(), error);
+    match error {
+        TokenError::ClientName(_) => of(Kind::Usage),
+        TokenError::NoTokens => of(Kind::Usage).remedy("name the server's data folder with --data"),
+        TokenError::Damaged(_) => of(Kind::BadInput),
+        TokenError::Io(_) | TokenError::Entropy => of(Kind::Resources),
+    }
 }
 
 fn start_error(data: &Path, error: &StartError) -> Error {
@@ -280,6 +321,17 @@ fn start_error(data: &Path, error: &StartError) -> Error {
         StartError::Memory { .. } => Error::new(Kind::Resources, data.display(), error)
             .remedy("give --memory more, or leave the model out"),
         StartError::Token(e) => token_error(data, e),
-        StartError::Database(_) | StartError::Io(_) => Error::new(Kind::Resources, data.display(), error),
+        StartError::Listen(address, e) => {
+            Error::new(Kind::Resources, address, format!("cannot be listened on: {e}"))
+                .remedy("end what listens there, or give --listen another port (0: a free one)")
+        }
+        StartError::InUse => Error::new(Kind::Resources, data.display(), error)
+            .remedy("end the other server, or give --data another folder"),
+        StartError::Damaged { path, what } => Error::new(Kind::BadInput, path.display(), what).remedy(
+            "copy the data folder back from a backup; or move this file away: clients register their keys again",
+        ),
+        StartError::Database { path, what } => Error::new(Kind::Resources, path.display(), what)
+            .remedy("free space, and see that the server's user may write there"),
+        StartError::Io(_) => Error::new(Kind::Resources, data.display(), error),
     }
 }

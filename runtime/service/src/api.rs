@@ -123,7 +123,8 @@ impl FromRequestParts<Arc<Service>> for Caller {
                 .remedy("send a token that the operator made with `cipherloom serve token add`")
         };
         let header = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| denied("no token was sent"))?;
-        let token = header.to_str().ok().and_then(|h| h.strip_prefix("Bearer ")).unwrap_or("");
+        let sent = header.to_str().ok().and_then(|h| h.split_once(' '));
+        let token = sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map_or("", |(_, t)| t);
         let record = service.tokens.find(token.trim()).map_err(|e| match e {
             Denied::Unknown => denied("the token is unknown or revoked"),
             Denied::Expired => denied("the token has expired"),

@@ -17,14 +17,51 @@ pub(crate) fn settle(file: &File, from: &Path, to: &Path) -> io::Result<()> {
     to.parent().map_or(Ok(()), sync_folder)
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes bytes that only the server's user may read; durable when it returns.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    write_as(path, bytes, |_| Ok(()))
+}
+
+/// The same, but owner and mode stay those of the file that is replaced: root may do it for the server's user.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_as(path, bytes, |file| take_after(file, path))
+}
+
+fn write_as(path: &Path, bytes: &[u8], own: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    let folder = folder_of(path);
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
     file.write_all(bytes)?;
+    own(file.as_file())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     sync_folder(folder)
+}
+
+/// Gives a new file owner and mode of the one at `path`; where there is none, the owner of its folder.
+pub(crate) fn take_after(file: &File, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let (own, old) = (file.metadata()?, std::fs::metadata(path).ok());
+    let model = old.as_ref().map_or_else(|| std::fs::metadata(folder_of(path)), |m| Ok(m.clone()))?;
+    if own.uid() != model.uid() || old.is_some() && own.gid() != model.gid() {
+        let kept = |e: io::Error| {
+            let what = format!("cannot be left to its owner ({e}); run the command as that user");
+            io::Error::new(e.kind(), what)
+        };
+        fchown(file, Some(model.uid()), Some(model.gid())).map_err(kept)?;
+    }
+    // After the owner, whose change would clear bits of the mode.
+    old.map_or(Ok(()), |m| file.set_permissions(m.permissions()))
+}
+
+/// Whether so many bytes could be written beside a file.
+pub(crate) fn has_room(path: &Path, bytes: usize) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(".room-").tempfile_in(folder_of(path))?;
+    file.write_all(&vec![1; bytes])?;
+    file.as_file().sync_all()
 }
 
 /// Removes a file that may be absent.

@@ -4,6 +4,7 @@
 //! Promises: nothing that a client sent ends the thread (errors and panics fail the job, with the reason); a job that took the
 //! whole process with it [`TRIES_MAX`] times is failed instead of being tried again.
 
+use crate::ledger::LedgerError;
 use crate::record::{Job, JobId, Outcome, Work};
 use crate::service::Service;
 use crate::{disk, log, pages::Pages};
@@ -42,10 +43,7 @@ fn one(service: &Service, pool: &rayon::ThreadPool, pages: &mut Pages, id: JobId
         Err("internal error of the server".into())
     });
     let outcome = evaluated.unwrap_or_else(|reason| Outcome::Failure { reason });
-    if let Err(e) = settle(service, id, job, outcome) {
-        // The record still says queued: the job is evaluated again after a restart.
-        log::event("job_not_recorded", &[("job", json!(id.to_string())), ("error", json!(e))]);
-    }
+    settle(service, id, job, &outcome);
 }
 
 /// The result of a job, already durable; or the reason why there is none.
@@ -91,16 +89,21 @@ fn count_try(service: &Service, id: JobId) -> Result<(), String> {
     }
 }
 
-fn settle(service: &Service, id: JobId, job: &Job, outcome: Outcome) -> Result<(), String> {
+/// Records how a job ended, however long the database refuses: other jobs' ends could not be recorded either.
+fn settle(service: &Service, id: JobId, job: &Job, outcome: &Outcome) {
     let failed = matches!(outcome, Outcome::Failure { .. });
     let mut facts = vec![("job", json!(id.to_string())), ("client", json!(job.client))];
-    match &outcome {
+    match outcome {
         Outcome::Result { evaluation_ms, bytes, .. } => {
             facts.extend([("evaluation_ms", json!(evaluation_ms)), ("bytes", json!(bytes))]);
         }
         Outcome::Failure { reason } => facts.push(("reason", json!(reason))),
     }
-    let wanted = service.ledger.finish(id, outcome).map_err(|e| e.to_string())?;
+    let unrecorded = |e: LedgerError| {
+        log::event("job_not_recorded", &[("job", json!(id.to_string())), ("error", json!(e.to_string()))]);
+    };
+    // A server that stops leaves the record at queued: the job is evaluated again after the restart.
+    let Some(wanted) = service.ledger.finish_at_last(id, outcome, unrecorded) else { return };
     let files = &service.files;
     let mut gone = vec![files.input(id), files.tries(id)];
     if !wanted {
@@ -117,5 +120,4 @@ fn settle(service: &Service, id: JobId, job: &Job, outcome: Outcome) -> Result<(
         "done"
     });
     log::event(if failed { "job_failed" } else { "job_done" }, &facts);
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What a client is told when something is refused: an HTTP status and {kind, where, what, remedy}, the same four fields and
 //! kinds as the command's own errors. Promises: no payload, no path of the server, no other client's name.
 
+use crate::ledger::LedgerError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -109,6 +110,19 @@ impl Refusal {
         .remedy("try again later, or tell the operator")
     }
 
+    /// The client would store more than it may.
+    pub(crate) fn quota(quota_bytes: u64) -> Refusal {
+        let what = format!("the client may store {quota_bytes} bytes in all");
+        Refusal::new(StatusCode::INSUFFICIENT_STORAGE, Kind::Resources, "quota", what)
+            .remedy("delete jobs whose results you have, or old keys, or ask the operator")
+    }
+
+    /// The server takes no work now.
+    pub(crate) fn unavailable(what: &str) -> Refusal {
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Resources, "server", what)
+            .remedy("try again later")
+    }
+
     /// A bug.
     pub(crate) fn internal(error: impl ToString) -> Refusal {
         crate::log::event("internal_error", &[("error", error.to_string().into())]);
@@ -117,9 +131,12 @@ impl Refusal {
     }
 }
 
-impl From<crate::ledger::LedgerError> for Refusal {
-    fn from(error: crate::ledger::LedgerError) -> Refusal {
-        Refusal::internal(error)
+impl From<LedgerError> for Refusal {
+    fn from(error: LedgerError) -> Refusal {
+        match error {
+            LedgerError::Disk(e) => Refusal::disk(&e),
+            other => Refusal::internal(other),
+        }
     }
 }
 

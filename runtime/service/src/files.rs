@@ -3,13 +3,14 @@
 //! | path | what |
 //! |---|---|
 //! | `service.redb` | records of keys and jobs (`ledger.rs`); its lock keeps a second server out |
-//! | `tokens.json` | hashes of tokens |
+//! | `tokens.json`, `tokens.lock` | hashes of tokens; held by whoever changes them |
 //! | `keys/CLIENT/DIGEST.part`, `.keys` | evaluation keys, while they arrive and whole |
 //! | `jobs/ID.in`, `.out` | encrypted input and output |
 //! | `jobs/ID.tries` | how often an evaluation was begun, one byte each |
 
 use crate::record::JobId;
 use cipherloom_ir::Digest;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,16 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+/// Makes a file that only its owner reads, or takes the right from others.
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 /// The data folder.

@@ -1,36 +1,30 @@
 //! The records of keys and jobs: what is promised to clients, in a transactional database, and the queue made from it.
 //!
-//! Relies on redb: a transaction that has been committed survives kill -9 and loss of power. Promises, in this order: a
+//! Relies on `database.rs`: a transaction that has been committed survives kill -9 and loss of power. Promises, in this order: a
 //! record is committed before it is acknowledged or seen by anyone; a job is in the queue exactly if its record says
 //! *queued* and no evaluation has it; a job leaves *queued* once. Which job is running is not on disk: after a restart it
 //! is queued again, and since evaluation is a pure function its result is the same. Above the soft cap of lines: all that one
 //! lock protects stands together.
 
+mod database;
+
 use crate::clock::now_ms;
 use crate::queue::FairQueue;
-use crate::record::{Accepted, Job, JobId, KeyRecord, Outcome, QueueLimits, Request, Work};
+use crate::record::{Accepted, Announced, Job, JobId, JobLimits, KeyRecord, Outcome, Refused, Request, Work};
 use cipherloom_ir::Digest;
 use cipherloom_ir::wire::JobState;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use serde::{Deserialize, Serialize};
+pub(crate) use database::LedgerError;
+use database::Store;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::watch;
 
-const JOBS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("jobs");
-const KEYS: TableDefinition<'_, (&str, &[u8]), &[u8]> = TableDefinition::new("keys");
-/// Memory of the database's page cache; the records are in memory anyway.
-const CACHE_BYTES: usize = 8 << 20;
-
-/// The database refuses, which is a fault of disk or program.
-#[derive(Debug, thiserror::Error)]
-#[error("the database: {0}")]
-pub(crate) struct LedgerError(pub(crate) String);
-
-fn wrong(e: impl Into<redb::Error>) -> LedgerError {
-    LedgerError(e.into().to_string())
-}
+/// What a record counts at least against its client's quota: it takes memory and space in the database without any payload.
+const RECORD_BYTES_MIN: u64 = 64 << 10;
+/// Until an end that could not be recorded is tried again: at first, and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// A client's keys by digest.
 pub(crate) type KeyName = (String, Digest);
@@ -55,13 +49,39 @@ impl Memory {
     fn waiting(&self, client: &str) -> usize {
         self.jobs.values().filter(|j| j.client == client && !j.state.is_final()).count()
     }
+
+    /// Bytes that a client's records stand for.
+    fn stored_bytes(&self, client: &str) -> u64 {
+        let counted = |bytes: u64| bytes.max(RECORD_BYTES_MIN);
+        let keys = self.keys.iter().filter(|((c, _), _)| c == client).map(|(_, r)| counted(r.bytes));
+        let jobs = self.jobs.values().filter(|j| j.client == client).map(|j| {
+            counted(match &j.outcome {
+                Some(Outcome::Result { bytes, .. }) => *bytes,
+                None if !j.state.is_final() => j.input_bytes,
+                _ => 0,
+            })
+        });
+        keys.sum::<u64>() + jobs.sum::<u64>()
+    }
+
+    fn exceeds(&self, client: &str, more_bytes: u64, quota_bytes: u64) -> bool {
+        let more_bytes = more_bytes.max(RECORD_BYTES_MIN);
+        self.stored_bytes(client).saturating_add(more_bytes) > quota_bytes
+    }
+
+    /// Why a new job of this client is not taken.
+    fn refuses(&mut self, client: &str, input_bytes: u64, limits: JobLimits) -> Option<Refused> {
+        if self.queue().len() >= limits.all || self.waiting(client) >= limits.per_client {
+            return Some(Refused::Full);
+        }
+        self.exceeds(client, input_bytes, limits.quota_bytes).then_some(Refused::OverQuota)
+    }
 }
 
 /// The records.
 pub(crate) struct Ledger {
-    database: Database,
     /// Held by whoever changes the database, through to the change in memory.
-    writing: Mutex<()>,
+    writing: Mutex<Store>,
     memory: Mutex<Memory>,
     /// Signals work, or the end, to the evaluating thread.
     work: Condvar,
@@ -72,12 +92,15 @@ impl Ledger {
     /// Opens or makes the database; jobs that were not finished are queued again, in the order of their acceptance.
     /// `seconds` forecasts the evaluation of a model.
     pub(crate) fn open(path: &Path, seconds: impl Fn(&Digest) -> f64) -> Result<Ledger, LedgerError> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(wrong)?;
-        let start = database.begin_write().map_err(wrong)?;
-        start.open_table(JOBS).map_err(wrong)?;
-        start.open_table(KEYS).map_err(wrong)?;
-        start.commit().map_err(wrong)?;
-        let mut memory = read(&database)?;
+        let (store, records) = Store::open(path)?;
+        let mut memory = Memory { keys: records.keys.into_iter().collect(), ..Memory::default() };
+        for (id, job) in records.jobs {
+            memory.sequence = memory.sequence.max(job.sequence + 1);
+            if let Some(name) = &job.idempotency {
+                memory.requests.insert((job.client.clone(), name.clone()), id);
+            }
+            memory.jobs.insert(id, job);
+        }
         let mut waiting: Vec<(u64, JobId)> = memory
             .jobs
             .iter()
@@ -90,8 +113,7 @@ impl Ledger {
             memory.queue().push(&job.client, id, seconds(&job.model));
         }
         Ok(Ledger {
-            database,
-            writing: Mutex::new(()),
+            writing: Mutex::new(store),
             memory: Mutex::new(memory),
             work: Condvar::new(),
             changes: watch::channel(0).0,
@@ -102,7 +124,7 @@ impl Ledger {
         self.memory.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn writing(&self) -> MutexGuard<'_, ()> {
+    fn writing(&self) -> MutexGuard<'_, Store> {
         self.writing.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -115,47 +137,26 @@ impl Ledger {
         self.changes.send_modify(|n| *n += 1);
     }
 
-    /// Commits jobs, `None` for those that go.
-    fn commit_jobs(&self, jobs: &[(JobId, Option<&Job>)]) -> Result<(), LedgerError> {
-        let write = self.database.begin_write().map_err(wrong)?;
-        {
-            let mut table = write.open_table(JOBS).map_err(wrong)?;
-            for (id, job) in jobs {
-                match job {
-                    Some(job) => {
-                        let bytes = encode(job)?;
-                        table.insert(&id.0[..], &bytes[..]).map_err(wrong)?;
-                    }
-                    None => drop(table.remove(&id.0[..]).map_err(wrong)?),
-                }
-            }
-        }
-        write.commit().map_err(wrong)
+    /// Whether records can be written now.
+    pub(crate) fn check(&self) -> Result<(), LedgerError> {
+        self.writing().check()
     }
 
-    /// Commits keys, `None` for those that go.
-    fn commit_keys(&self, keys: &[(&KeyName, Option<&KeyRecord>)]) -> Result<(), LedgerError> {
-        let write = self.database.begin_write().map_err(wrong)?;
-        {
-            let mut table = write.open_table(KEYS).map_err(wrong)?;
-            for ((client, digest), record) in keys {
-                let name = (client.as_str(), &digest.0[..]);
-                match record {
-                    Some(record) => {
-                        let bytes = encode(record)?;
-                        table.insert(name, &bytes[..]).map_err(wrong)?;
-                    }
-                    None => drop(table.remove(name).map_err(wrong)?),
-                }
-            }
-        }
-        write.commit().map_err(wrong)
-    }
-
-    /// Whether a request would wait too long in line to be worth its upload.
-    pub(crate) fn is_full(&self, client: &str, limits: QueueLimits) -> bool {
+    /// Whether a request would be refused after its upload: `name` says that it may be a repetition, `input_bytes` what it
+    /// brings at most.
+    pub(crate) fn foresees(
+        &self,
+        client: &str,
+        name: Option<&str>,
+        input_bytes: u64,
+        limits: JobLimits,
+    ) -> Option<Refused> {
         let mut memory = self.memory();
-        memory.queue().len() >= limits.all || memory.waiting(client) >= limits.per_client
+        let known = |n: &str| memory.requests.contains_key(&(client.to_owned(), n.to_owned()));
+        match name.is_some_and(known) {
+            true => None,
+            false => memory.refuses(client, input_bytes, limits),
+        }
     }
 
     /// Accepts a job whose input is durable as that of `id`; when it returns `New`, so is the job.
@@ -163,19 +164,19 @@ impl Ledger {
         &self,
         id: JobId,
         request: Request,
-        limits: QueueLimits,
+        limits: JobLimits,
     ) -> Result<Accepted, LedgerError> {
-        let _writing = self.writing();
+        let mut store = self.writing();
         let name = request.idempotency.clone().map(|name| (request.client.clone(), name));
         let sequence = {
             let mut memory = self.memory();
             if let Some(known) = name.as_ref().and_then(|n| memory.requests.get(n)).copied() {
                 let job = &memory.jobs[&known];
                 let same = (job.model, job.keys, job.input) == (request.model, request.keys, request.input);
-                return Ok(if same { Accepted::Repeated(known) } else { Accepted::Reused });
+                return Ok(if same { Accepted::Repeated(known) } else { Accepted::Not(Refused::Reused) });
             }
-            if memory.queue().len() >= limits.all || memory.waiting(&request.client) >= limits.per_client {
-                return Ok(Accepted::Full);
+            if let Some(refused) = memory.refuses(&request.client, request.input_bytes, limits) {
+                return Ok(Accepted::Not(refused));
             }
             memory.sequence
         };
@@ -192,7 +193,7 @@ impl Ledger {
             finished_ms: None,
             outcome: None,
         };
-        self.commit_jobs(&[(id, Some(&job))])?;
+        store.add_job(id, &job)?;
         let mut memory = self.memory();
         memory.sequence = sequence + 1;
         if let Some(name) = name {
@@ -244,6 +245,28 @@ impl Ledger {
         self.end(id, JobState::Running, state, Some(outcome))
     }
 
+    /// [`Ledger::finish`], tried again and again where the database fails, for the client was promised an end; `None` where
+    /// the server stops before: then the record still says *queued*.
+    pub(crate) fn finish_at_last(
+        &self,
+        id: JobId,
+        outcome: &Outcome,
+        failed: impl Fn(LedgerError),
+    ) -> Option<bool> {
+        let (mut pause, longest) = RETRY;
+        loop {
+            match self.finish(id, outcome.clone()) {
+                Ok(wanted) => return Some(wanted),
+                Err(e) => failed(e),
+            }
+            let waited = self.work.wait_timeout_while(self.memory(), pause, |m| !m.stopping);
+            if waited.unwrap_or_else(|e| e.into_inner()).0.stopping {
+                return None;
+            }
+            pause = (pause * 2).min(longest);
+        }
+    }
+
     /// Cancels a job that is not final; says whether that changed anything.
     pub(crate) fn cancel(&self, id: JobId) -> Result<bool, LedgerError> {
         if self.end(id, JobState::Queued, JobState::Cancelled, None)? {
@@ -259,7 +282,7 @@ impl Ledger {
         to: JobState,
         outcome: Option<Outcome>,
     ) -> Result<bool, LedgerError> {
-        let _writing = self.writing();
+        let mut store = self.writing();
         let job = {
             let memory = self.memory();
             match memory.jobs.get(&id).filter(|j| j.state == from) {
@@ -267,7 +290,7 @@ impl Ledger {
                 None => return Ok(false),
             }
         };
-        self.commit_jobs(&[(id, Some(&job))])?;
+        store.commit_jobs(&[(id, Some(&job))])?;
         let mut memory = self.memory();
         memory.queue().remove(&job.client, &id);
         memory.jobs.insert(id, job);
@@ -307,13 +330,13 @@ impl Ledger {
 
     /// Drops jobs, final or not, and returns them.
     pub(crate) fn drop_jobs(&self, which: impl Fn(&Job) -> bool) -> Result<Vec<JobId>, LedgerError> {
-        let _writing = self.writing();
+        let mut store = self.writing();
         let ids: Vec<JobId> =
             self.memory().jobs.iter().filter(|(_, j)| which(j)).map(|(id, _)| *id).collect();
         if ids.is_empty() {
             return Ok(ids);
         }
-        self.commit_jobs(&ids.iter().map(|id| (*id, None)).collect::<Vec<_>>())?;
+        store.commit_jobs(&ids.iter().map(|id| (*id, None)).collect::<Vec<_>>())?;
         let mut memory = self.memory();
         for id in &ids {
             if let Some(job) = memory.jobs.remove(id) {
@@ -337,12 +360,44 @@ impl Ledger {
         memory.keys.iter().filter(|((c, _), _)| c == client).map(|((_, d), r)| (*d, r.clone())).collect()
     }
 
-    /// Announces or completes keys.
-    pub(crate) fn put_keys(&self, name: &KeyName, record: KeyRecord) -> Result<(), LedgerError> {
-        let _writing = self.writing();
-        self.commit_keys(&[(name, Some(&record))])?;
-        self.memory().keys.insert(name.clone(), record);
-        Ok(())
+    /// Announces keys, unless there are such or the quota is used up. `begin` runs before anybody sees new ones.
+    pub(crate) fn announce_keys(
+        &self,
+        name: &KeyName,
+        record: KeyRecord,
+        quota_bytes: u64,
+        begin: impl FnOnce(),
+    ) -> Result<Announced, LedgerError> {
+        let mut store = self.writing();
+        {
+            let memory = self.memory();
+            if let Some(known) = memory.keys.get(name) {
+                return Ok(Announced::Known(known.clone()));
+            }
+            if memory.exceeds(&name.0, record.bytes, quota_bytes) {
+                return Ok(Announced::OverQuota);
+            }
+        }
+        begin();
+        store.commit_keys(&[(name, Some(&record))])?;
+        self.memory().keys.insert(name.clone(), record.clone());
+        Ok(Announced::New(record))
+    }
+
+    /// Records that announced keys are whole; `None` where they were dropped meanwhile.
+    pub(crate) fn complete_keys(
+        &self,
+        name: &KeyName,
+        announced: &KeyRecord,
+    ) -> Result<Option<KeyRecord>, LedgerError> {
+        let mut store = self.writing();
+        // Dropped and announced again, they are others, whose bytes are yet to come.
+        let same = |r: &&KeyRecord| !r.complete && r.created_ms == announced.created_ms;
+        let Some(known) = self.memory().keys.get(name).filter(same).cloned() else { return Ok(None) };
+        let record = KeyRecord { complete: true, used_ms: now_ms(), ..known };
+        store.commit_keys(&[(name, Some(&record))])?;
+        self.memory().keys.insert(name.clone(), record.clone());
+        Ok(Some(record))
     }
 
     /// Notes that keys are used; that reaches the disk with the next sweep.
@@ -352,19 +407,21 @@ impl Ledger {
         }
     }
 
-    /// Drops keys, and returns which; the times of use of the others are committed with it.
+    /// Drops keys, and returns which; the times of use of the others are committed with it. `remove` takes their files before
+    /// anybody can announce the same keys again.
     pub(crate) fn drop_keys(
         &self,
         which: impl Fn(&KeyName, &KeyRecord) -> bool,
+        remove: impl Fn(&KeyName),
     ) -> Result<Vec<KeyName>, LedgerError> {
-        let _writing = self.writing();
+        let mut store = self.writing();
         let all: Vec<(KeyName, KeyRecord)> =
             self.memory().keys.iter().map(|(n, r)| (n.clone(), r.clone())).collect();
         if all.is_empty() {
             return Ok(vec![]);
         }
         let kept = |(n, r): &'_ (KeyName, KeyRecord)| !which(n, r);
-        self.commit_keys(
+        store.commit_keys(
             &all.iter().map(|both| (&both.0, kept(both).then_some(&both.1))).collect::<Vec<_>>(),
         )?;
         let gone: Vec<KeyName> = all.iter().filter(|both| !kept(both)).map(|(n, _)| n.clone()).collect();
@@ -372,126 +429,16 @@ impl Ledger {
         memory.keys.retain(|name, _| !gone.contains(name));
         memory.keys_went |= !gone.is_empty();
         drop(memory);
+        gone.iter().for_each(remove);
         self.work.notify_all();
         Ok(gone)
     }
 
     /// Bytes that a client's records stand for.
     pub(crate) fn stored_bytes(&self, client: &str) -> u64 {
-        let memory = self.memory();
-        let keys: u64 = memory.keys.iter().filter(|((c, _), _)| c == client).map(|(_, r)| r.bytes).sum();
-        let jobs = memory.jobs.values().filter(|j| j.client == client).map(|j| match &j.outcome {
-            Some(Outcome::Result { bytes, .. }) => *bytes,
-            Some(Outcome::Failure { .. }) => 0,
-            None => j.input_bytes,
-        });
-        keys + jobs.sum::<u64>()
+        self.memory().stored_bytes(client)
     }
-}
-
-fn encode(record: &impl Serialize) -> Result<Vec<u8>, LedgerError> {
-    serde_json::to_vec(record).map_err(|e| LedgerError(e.to_string()))
-}
-
-fn decode<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, LedgerError> {
-    serde_json::from_slice(bytes).map_err(|e| LedgerError(format!("a record is damaged: {e}")))
-}
-
-/// Everything in the database.
-fn read(database: &Database) -> Result<Memory, LedgerError> {
-    let mut memory = Memory::default();
-    let read = database.begin_read().map_err(wrong)?;
-    for entry in read.open_table(JOBS).map_err(wrong)?.iter().map_err(wrong)? {
-        let (id, job) = entry.map_err(wrong)?;
-        let id = id.value().try_into().map_err(|_| LedgerError("a job's name is damaged".into()))?;
-        let job: Job = decode(job.value())?;
-        memory.sequence = memory.sequence.max(job.sequence + 1);
-        if let Some(name) = &job.idempotency {
-            memory.requests.insert((job.client.clone(), name.clone()), JobId(id));
-        }
-        memory.jobs.insert(JobId(id), job);
-    }
-    for entry in read.open_table(KEYS).map_err(wrong)?.iter().map_err(wrong)? {
-        let (name, record) = entry.map_err(wrong)?;
-        let (client, digest) = name.value();
-        let digest = digest.try_into().map_err(|_| LedgerError("a key's name is damaged".into()))?;
-        memory.keys.insert((client.to_owned(), Digest(digest)), decode(record.value())?);
-    }
-    Ok(memory)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(client: &str, name: Option<&str>, input: u8) -> Request {
-        let digest = Digest([7; 32]);
-        Request {
-            client: client.into(),
-            model: digest,
-            keys: digest,
-            idempotency: name.map(str::to_owned),
-            input: Digest([input; 32]),
-            input_bytes: 10,
-            seconds: 1.0,
-        }
-    }
-
-    const LIMITS: QueueLimits = QueueLimits { all: 4, per_client: 3 };
-
-    fn accept(ledger: &Ledger, client: &str, name: Option<&str>, input: u8) -> Accepted {
-        ledger.accept(JobId::random().unwrap(), request(client, name, input), LIMITS).unwrap()
-    }
-
-    #[test]
-    fn accepted_jobs_outlive_the_process_and_end_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("db");
-        let done = Outcome::Result { digest: Digest([1; 32]), bytes: 5, evaluation_ms: 1.0 };
-        let (first, second);
-        {
-            let ledger = Ledger::open(&path, |_| 1.0).unwrap();
-            let Accepted::New(a) = accept(&ledger, "a", Some("x"), 1) else { panic!("accepted") };
-            let Accepted::New(b) = accept(&ledger, "a", None, 2) else { panic!("accepted") };
-            (first, second) = (a, b);
-            assert!(matches!(accept(&ledger, "a", Some("x"), 1), Accepted::Repeated(id) if id == a));
-            assert!(matches!(accept(&ledger, "a", Some("x"), 9), Accepted::Reused));
-            assert!(matches!(accept(&ledger, "b", Some("x"), 9), Accepted::New(_)), "names are per client");
-            assert!(matches!(accept(&ledger, "a", None, 3), Accepted::New(_)));
-            assert!(matches!(accept(&ledger, "a", None, 4), Accepted::Full));
-            assert!(!ledger.finish(a, done.clone()).unwrap(), "a job that nobody took cannot end");
-            assert!(matches!(ledger.next(), Work::Evaluate(id, _) if id == a));
-            assert!(ledger.job("b", a).is_none(), "another client's job is none");
-        }
-        let ledger = Ledger::open(&path, |_| 1.0).unwrap();
-        assert_eq!(ledger.queued(), 4, "the one that was running waits again");
-        assert!(matches!(accept(&ledger, "a", Some("x"), 1), Accepted::Repeated(id) if id == first));
-        assert!(matches!(ledger.next(), Work::Evaluate(id, _) if id == first));
-        assert!(ledger.finish(first, done.clone()).unwrap());
-        assert!(!ledger.finish(first, done.clone()).unwrap(), "once");
-        assert!(ledger.cancel(second).unwrap() && !ledger.cancel(second).unwrap());
-        assert_eq!(ledger.expire_jobs(u64::MAX).unwrap().len(), 2);
-        drop(ledger);
-        let ledger = Ledger::open(&path, |_| 1.0).unwrap();
-        assert_eq!((ledger.queued(), ledger.jobs("a").len(), ledger.jobs("b").len()), (2, 1, 1));
-    }
-
-    #[test]
-    fn keys_come_and_go_with_their_client() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("db");
-        let record =
-            KeyRecord { model: Digest([1; 32]), bytes: 9, complete: true, created_ms: 1, used_ms: 1 };
-        let name = |client: &str| (client.to_owned(), Digest([2; 32]));
-        {
-            let ledger = Ledger::open(&path, |_| 1.0).unwrap();
-            ledger.put_keys(&name("a"), record.clone()).unwrap();
-            ledger.put_keys(&name("b"), record).unwrap();
-            ledger.touch_keys(&name("b"));
-            assert_eq!(ledger.drop_keys(|_, r| r.used_ms < 2).unwrap(), [name("a")]);
-        }
-        let ledger = Ledger::open(&path, |_| 1.0).unwrap();
-        assert!(ledger.keys(&name("a")).is_none() && ledger.keys(&name("b")).unwrap().used_ms > 1);
-        assert_eq!((ledger.stored_bytes("a"), ledger.stored_bytes("b")), (0, 9));
-    }
-}
+mod tests;

@@ -48,14 +48,55 @@ impl Rates {
     }
 }
 
-/// Receives a body of at most `limit_bytes` piece by piece, and returns its size.
+/// Bodies that are being received, of all clients and of each.
+pub(crate) struct Uploads {
+    all: usize,
+    per_client: usize,
+    open: Mutex<BTreeMap<String, usize>>,
+}
+
+impl Uploads {
+    pub(crate) fn new(all: usize, per_client: usize) -> Uploads {
+        Uploads { all, per_client, open: Mutex::default() }
+    }
+
+    /// The right to one more upload, until it is dropped; `None` where there are too many.
+    pub(crate) fn take<'a>(&'a self, client: &str) -> Option<Upload<'a>> {
+        let mut open = self.open.lock().unwrap_or_else(|e| e.into_inner());
+        let own = open.get(client).copied().unwrap_or(0);
+        if own >= self.per_client || open.values().sum::<usize>() >= self.all {
+            return None;
+        }
+        open.insert(client.to_owned(), own + 1);
+        Some(Upload { uploads: self, client: client.to_owned() })
+    }
+}
+
+/// The right to one upload.
+pub(crate) struct Upload<'a> {
+    uploads: &'a Uploads,
+    client: String,
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        let mut open = self.uploads.open.lock().unwrap_or_else(|e| e.into_inner());
+        match open.get_mut(&self.client) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(open.remove(&self.client)),
+        }
+    }
+}
+
+/// Receives a client's body of at most `limit_bytes` piece by piece, and returns its size.
 pub(crate) async fn receive(
     service: &Service,
+    client: &str,
     body: Body,
     limit_bytes: u64,
     mut sink: impl FnMut(&[u8]) -> std::io::Result<()>,
 ) -> Result<u64, Refusal> {
-    let Ok(_permit) = service.uploads.try_acquire() else {
+    let Some(_upload) = service.uploads.take(client) else {
         drain(body).await;
         return Err(Refusal::busy("body", "too many uploads at once", 1));
     };
@@ -108,5 +149,18 @@ mod tests {
         assert_eq!((0..20).filter(|_| rates.take("a").is_ok()).count(), 8);
         assert_eq!(rates.take("a"), Err(1));
         assert!(rates.take("b").is_ok());
+    }
+
+    #[test]
+    fn one_client_cannot_take_all_uploads() {
+        let uploads = Uploads::new(4, 2);
+        let first: Vec<_> = (0..3).filter_map(|_| uploads.take("a")).collect();
+        assert_eq!(first.len(), 2);
+        let others: Vec<_> = ["b", "b", "c"].iter().filter_map(|c| uploads.take(c)).collect();
+        assert_eq!(others.len(), 2, "all together are bounded too");
+        drop(first);
+        assert!(uploads.take("a").is_some());
+        drop(others);
+        assert!(uploads.open.lock().unwrap().is_empty(), "nobody who has gone is remembered");
     }
 }

@@ -42,6 +42,11 @@ impl Model {
         keys.saturating_add(HEADER_BYTES + 512 * self.manifest.keys.len() as u64)
     }
 
+    /// Fewer bytes no file of its evaluation keys has: each key holds polynomials, whose coefficients take more than a byte.
+    pub(crate) fn key_bytes_min(&self) -> u64 {
+        ((self.manifest.keys.len() as u64) << self.manifest.parameters.log_n).max(1)
+    }
+
     /// Most bytes that a file of its encrypted inputs has: whole ciphertexts at the top level.
     pub(crate) fn input_bytes_max(&self) -> u64 {
         let p = &self.manifest.parameters;

@@ -44,7 +44,8 @@ impl<J: PartialEq> FairQueue<J> {
         let line = waiting.min_by(|a, b| a.time.total_cmp(&b.time))?;
         let (job, seconds) = line.jobs.pop_front()?;
         self.now = line.time;
-        line.time += seconds;
+        // A damaged forecast must not turn the time back.
+        line.time += seconds.max(0.0);
         // A client whose time has passed is as good as new.
         let now = self.now;
         self.clients.retain(|_, l| !l.jobs.is_empty() || l.time > now);
@@ -88,6 +89,15 @@ mod tests {
         (100..200).for_each(|k| queue.push("long", k, 10.0));
         let first: Vec<i32> = (0..44).filter_map(|_| queue.pop()).collect();
         assert_eq!(first.iter().filter(|k| **k >= 100).count(), 4, "{first:?}");
+    }
+
+    #[test]
+    fn a_negative_forecast_gives_no_turn_before_others() {
+        let mut queue = FairQueue::new();
+        (0..10).for_each(|k| queue.push("negative", k, -1e9));
+        (10..20).for_each(|k| queue.push("other", k, 1.0));
+        let first: Vec<i32> = (0..15).filter_map(|_| queue.pop()).collect();
+        assert!(queue.now >= 0.0 && first.iter().any(|k| *k >= 10), "{first:?}");
     }
 
     #[test]

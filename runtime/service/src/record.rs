@@ -16,7 +16,7 @@ pub(crate) struct JobId(pub(crate) [u8; 16]);
 impl JobId {
     pub(crate) fn random() -> Result<JobId, LedgerError> {
         let mut id = [0; 16];
-        getrandom::fill(&mut id).map_err(|e| LedgerError(e.to_string()))?;
+        getrandom::fill(&mut id).map_err(|e| LedgerError::Other(e.to_string()))?;
         Ok(JobId(id))
     }
 }
@@ -90,11 +90,15 @@ pub(crate) struct Request {
     pub(crate) seconds: f64,
 }
 
-/// Most waiting jobs.
+/// What bounds new jobs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct QueueLimits {
+pub(crate) struct JobLimits {
+    /// Most waiting jobs.
     pub(crate) all: usize,
+    /// Most unfinished jobs of one client.
     pub(crate) per_client: usize,
+    /// Most bytes that one client stores.
+    pub(crate) quota_bytes: u64,
 }
 
 /// What the evaluating thread does next.
@@ -110,10 +114,27 @@ pub(crate) enum Accepted {
     New(JobId),
     /// The same request had been accepted before.
     Repeated(JobId),
-    /// The name was used for another request.
+    Not(Refused),
+}
+
+/// Why a request becomes no job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Its name was used for another request.
     Reused,
     /// Too many wait.
     Full,
+    /// The client would store too much.
+    OverQuota,
+}
+
+/// What became of an announcement of keys.
+pub(crate) enum Announced {
+    New(KeyRecord),
+    /// They were announced before, with this record.
+    Known(KeyRecord),
+    /// The client would store too much.
+    OverQuota,
 }
 
 #[cfg(test)]

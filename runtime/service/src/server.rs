@@ -76,10 +76,29 @@ pub enum StartError {
     /// The token file.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The data folder has its server.
+    #[error("another server is at work in this data folder")]
+    InUse,
+    /// The database is not what a server left.
+    #[error("{}: {what}", path.display())]
+    Damaged {
+        /// Its file.
+        path: PathBuf,
+        /// How that shows.
+        what: String,
+    },
     /// The database cannot be opened.
-    #[error("{0}; is another server at work in this data folder?")]
-    Database(String),
-    /// Network, threads, files.
+    #[error("{}: {what}", path.display())]
+    Database {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// Threads, files.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -97,7 +116,7 @@ pub fn serve(
     let service = Arc::new(Service::open(&options.models, &options.data, policy, options.settings.clone())?);
     let pool =
         rayon::ThreadPoolBuilder::new().num_threads(options.threads).build().map_err(io::Error::other)?;
-    let listener = TcpListener::bind(options.listen)?;
+    let listener = TcpListener::bind(options.listen).map_err(|e| StartError::Listen(options.listen, e))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -2,11 +2,11 @@
 
 use crate::clock::before_now_ms;
 use crate::files::DataFolder;
-use crate::ledger::{KeyName, Ledger};
-use crate::limits::Rates;
+use crate::ledger::{KeyName, Ledger, LedgerError};
+use crate::limits::{Rates, Uploads};
 use crate::metrics::Metrics;
 use crate::models::Models;
-use crate::record::{JobId, QueueLimits};
+use crate::record::{JobId, JobLimits, KeyRecord};
 use crate::server::StartError;
 use crate::tokens::{TokenFile, Tokens};
 use crate::{disk, log};
@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// What an operator may choose.
 #[derive(Clone, Debug)]
@@ -40,6 +39,8 @@ pub struct Settings {
     pub requests_per_second: f64,
     /// Bodies received at once.
     pub uploads: usize,
+    /// The same of one client.
+    pub uploads_per_client: usize,
     /// Longest silence while a body is received.
     pub silence: Duration,
     /// Longest wait that a request may ask for.
@@ -58,6 +59,7 @@ impl Default for Settings {
             results_kept: day,
             requests_per_second: 200.0,
             uploads: 64,
+            uploads_per_client: 16,
             silence: Duration::from_secs(30),
             wait_max: Duration::from_secs(60),
         }
@@ -73,7 +75,7 @@ pub(crate) struct Service {
     pub(crate) files: DataFolder,
     pub(crate) metrics: Metrics,
     pub(crate) rates: Rates,
-    pub(crate) uploads: Semaphore,
+    pub(crate) uploads: Uploads,
     /// Keys that are being received or checked: one request at a time may change them.
     receiving: Mutex<BTreeSet<KeyName>>,
     stopping: AtomicBool,
@@ -98,11 +100,18 @@ impl Service {
         let tokens = Tokens::new(TokenFile::open(data)?)?;
         let files = DataFolder::open(data)?;
         let seconds = |model: &Digest| models.get(model).map_or(0.0, |m| m.manifest.forecast.seconds);
-        let ledger =
-            Ledger::open(&files.database(), seconds).map_err(|e| StartError::Database(e.to_string()))?;
+        let database = files.database();
+        let ledger = Ledger::open(&database, seconds).map_err(|e| {
+            let what = e.to_string();
+            match e {
+                LedgerError::InUse => StartError::InUse,
+                LedgerError::Damaged(_) => StartError::Damaged { path: database, what },
+                _ => StartError::Database { path: database, what },
+            }
+        })?;
         let service = Service {
             rates: Rates::new(settings.requests_per_second),
-            uploads: Semaphore::new(settings.uploads),
+            uploads: Uploads::new(settings.uploads, settings.uploads_per_client),
             settings,
             models,
             ledger,
@@ -116,9 +125,10 @@ impl Service {
         Ok(service)
     }
 
-    /// Limits of the queue.
-    pub(crate) fn queue_limits(&self) -> QueueLimits {
-        QueueLimits { all: self.settings.queue, per_client: self.settings.queue_per_client }
+    /// What bounds new jobs.
+    pub(crate) fn job_limits(&self) -> JobLimits {
+        let s = &self.settings;
+        JobLimits { all: s.queue, per_client: s.queue_per_client, quota_bytes: s.quota_bytes }
     }
 
     /// Whether new work is taken.
@@ -143,7 +153,6 @@ impl Service {
         let unused = before_now_ms(self.settings.keys_kept);
         let busy = self.receiving.lock().unwrap_or_else(|e| e.into_inner()).clone();
         let keys = self
-            .ledger
             .drop_keys(|name, record| record.used_ms < unused && !busy.contains(name))
             .map_err(|e| e.to_string())?;
         let jobs =
@@ -151,18 +160,22 @@ impl Service {
         if !keys.is_empty() || !jobs.is_empty() {
             log::event("expired", &[("keys", json!(keys.len())), ("jobs", json!(jobs.len()))]);
         }
-        keys.iter().for_each(|name| self.remove_key_files(name));
         jobs.iter().for_each(|id| self.remove_job_files(*id));
         Ok(())
     }
 
-    /// Removes the files of keys without a record. What cannot be removed now goes at the next start.
-    pub(crate) fn remove_key_files(&self, (client, digest): &KeyName) {
-        let _ = disk::remove(&self.files.keys(client, digest));
-        let _ = disk::remove(&self.files.partial_keys(client, digest));
+    /// Removes keys, records and files, and returns which. A file that cannot be removed now goes at the next start.
+    pub(crate) fn drop_keys(
+        &self,
+        which: impl Fn(&KeyName, &KeyRecord) -> bool,
+    ) -> Result<Vec<KeyName>, LedgerError> {
+        self.ledger.drop_keys(which, |(client, digest)| {
+            let _ = disk::remove(&self.files.keys(client, digest));
+            let _ = disk::remove(&self.files.partial_keys(client, digest));
+        })
     }
 
-    /// The same for a job.
+    /// Removes the files of a job without a record.
     pub(crate) fn remove_job_files(&self, id: JobId) {
         for path in [self.files.input(id), self.files.output(id), self.files.tries(id)] {
             let _ = disk::remove(&path);

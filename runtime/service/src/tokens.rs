@@ -5,9 +5,10 @@
 //! as it differs: a revoked token is refused from the next request on.
 
 use crate::clock::now_ms;
-use crate::disk;
+use crate::{disk, files, log};
 use cipherloom_ir::Digest;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -78,6 +79,9 @@ pub enum TokenError {
     /// A client's name that cannot name a folder.
     #[error("a client's name has 1 to 64 letters, digits, '-' or '_', not {0:?}")]
     ClientName(String),
+    /// A folder that no server or `token add` has used.
+    #[error("holds no tokens")]
+    NoTokens,
     /// No randomness.
     #[error("the operating system gives no randomness")]
     Entropy,
@@ -92,8 +96,17 @@ pub struct TokenFile {
 impl TokenFile {
     /// The token file of a data folder, which is made if need be.
     pub fn open(data: &Path) -> Result<TokenFile, TokenError> {
-        crate::files::private_folder(data)?;
+        files::private_folder(data)?;
         Ok(TokenFile { path: data.join("tokens.json") })
+    }
+
+    /// The same of a folder that has tokens; nothing is made.
+    pub fn existing(data: &Path) -> Result<TokenFile, TokenError> {
+        let path = data.join("tokens.json");
+        match path.try_exists()? {
+            true => Ok(TokenFile { path }),
+            false => Err(TokenError::NoTokens),
+        }
     }
 
     /// All tokens.
@@ -129,6 +142,7 @@ impl TokenFile {
             created_ms: now_ms(),
             expires_ms: lifetime.map(|l| now_ms() + l.as_millis() as u64),
         };
+        let _lock = self.lock()?;
         let mut all = self.list()?;
         all.push(record.clone());
         self.write(&all)?;
@@ -137,6 +151,7 @@ impl TokenFile {
 
     /// Ends a token, by its id; says whether there was one.
     pub fn revoke(&self, id: &str) -> Result<bool, TokenError> {
+        let _lock = self.lock()?;
         let mut all = self.list()?;
         let before = all.len();
         all.retain(|t| t.id != id);
@@ -146,8 +161,17 @@ impl TokenFile {
         Ok(all.len() != before)
     }
 
+    /// Keeps others from changing the tokens until it is dropped.
+    fn lock(&self) -> io::Result<File> {
+        let path = self.path.with_extension("lock");
+        let file = files::private_file(&path)?;
+        disk::take_after(&file, &self.path)?;
+        file.lock()?;
+        Ok(file)
+    }
+
     fn write(&self, all: &[TokenRecord]) -> Result<(), TokenError> {
-        Ok(disk::write(&self.path, &serde_json::to_vec_pretty(all)?)?)
+        Ok(disk::replace(&self.path, &serde_json::to_vec_pretty(all)?)?)
     }
 }
 
@@ -179,8 +203,11 @@ impl Tokens {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
         let now = stamp(&self.file.path);
         if known.0 != now {
-            // A file that cannot be read lets nobody in.
-            *known = (now, self.file.list().unwrap_or_default());
+            match self.file.list() {
+                Ok(all) => *known = (now, all),
+                // Better yesterday's tokens than none; the next request reads again.
+                Err(e) => log::event("tokens_unreadable", &[("error", e.to_string().into())]),
+            }
         }
         // Hashes are compared, so the time tells nothing about the token.
         let record = known.1.iter().find(|t| t.hash == hash).ok_or(Denied::Unknown)?;
@@ -218,8 +245,45 @@ mod tests {
         assert_eq!(tokens.find("cl1-00"), Err(Denied::Unknown));
         assert!(file.revoke(&a.id).unwrap() && !file.revoke(&a.id).unwrap());
         assert_eq!(tokens.find(&token), Err(Denied::Unknown), "a running server sees it at once");
+        std::fs::write(folder.path().join("tokens.json"), "[{").unwrap();
+        assert_eq!(tokens.find(&old), Err(Denied::Expired), "what was known stays while the file is damaged");
         for name in ["", "..", "a/b", "é", &"x".repeat(65)] {
             assert!(matches!(file.add(name, &[], None), Err(TokenError::ClientName(_))), "{name}");
         }
+    }
+
+    #[test]
+    fn parallel_changes_lose_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::open(folder.path()).unwrap();
+        let (gone, _) = file.add("gone", &Scope::CLIENT, None).unwrap();
+        std::thread::scope(|s| {
+            for k in 0..20 {
+                let file = &file;
+                s.spawn(move || file.add(&format!("client-{k}"), &Scope::CLIENT, None).unwrap());
+            }
+            s.spawn(|| file.revoke(&gone.id).unwrap());
+        });
+        let left = file.list().unwrap();
+        assert!(left.len() == 20 && left.iter().all(|t| t.client != "gone"), "{}", left.len());
+    }
+
+    #[test]
+    fn owner_and_mode_stay_and_nothing_is_made_by_looking() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(TokenFile::existing(&folder.path().join("none")), Err(TokenError::NoTokens)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let file = TokenFile::open(folder.path()).unwrap();
+        file.add("alice", &Scope::CLIENT, None).unwrap();
+        let path = folder.path().join("tokens.json");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        // Only root can give files away; others see that the mode stays.
+        let given = chown(&path, Some(7), Some(7)).is_ok();
+        file.add("bob", &Scope::CLIENT, None).unwrap();
+        let found = std::fs::metadata(&path).unwrap();
+        assert_eq!((found.mode() & 0o777, given && found.uid() != 7), (0o640, false));
+        let lock = std::fs::metadata(folder.path().join("tokens.lock")).unwrap();
+        assert_eq!(lock.uid(), found.uid(), "the server's user can lock too");
     }
 }

@@ -235,6 +235,38 @@ fn a_full_disk_refuses_and_loses_nothing() {
 }
 
 #[test]
+fn a_ledger_that_was_full_works_again_by_itself() {
+    let keys = case().keys.len();
+    let Some(disk) = SmallDisk::new(24) else {
+        eprintln!("skipped: a small file system cannot be mounted here");
+        return;
+    };
+    let data = disk.0.path().join("data");
+    let server =
+        Running::start(&case().path("models"), &data, &["--quota", "100000000", "--rate", "1000000"]);
+    let token = local_token(&data);
+    let announce = |k: usize| {
+        let text = format!(r#"{{"model":"{}","digest":"{k:064x}","bytes":{keys}}}"#, case().model);
+        server.ask(&token, "POST", "/v1/keys", &[], text.as_bytes())
+    };
+    assert_eq!((announce(0).status, server.get("", "/v1/ready").status), (200, 200));
+    let filler = disk.0.path().join("filler");
+    let full = std::io::copy(&mut std::io::repeat(0), &mut std::fs::File::create(&filler).unwrap());
+    assert!(full.is_err(), "the disk is full");
+    // The database takes records until it has to grow.
+    let refused = (1..20_000).map(|k| (k, announce(k))).find(|(_, a)| a.status != 200);
+    let (first, refused) = refused.expect("a full disk takes no more records");
+    assert_eq!((refused.status, refused.json()["kind"].as_str()), (507, Some("resources")), "{refused:?}");
+    assert_eq!(server.get("", "/v1/ready").status, 503);
+    assert_eq!(announce(first).status, 507, "still");
+    std::fs::remove_file(filler).unwrap();
+    assert_eq!(server.get("", "/v1/ready").status, 200);
+    assert_eq!(announce(first).status, 200);
+    let listed = server.get(&token, "/v1/keys").json();
+    assert_eq!(listed.as_array().unwrap().len(), first + 1, "nothing that was acknowledged is lost");
+}
+
+#[test]
 fn replayed_and_reordered_requests_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let server = Running::start(&case().path("models"), folder.path(), &[]);

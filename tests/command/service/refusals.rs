@@ -95,6 +95,8 @@ fn tokens_have_scopes_ends_and_owners() {
     let listed = done(data, &["serve", "token", "list", "--data", &data.display().to_string()]);
     assert_eq!(listed["tokens"].as_array().unwrap().len(), 4);
     assert!(!listed.to_string().contains(&bob[..20]));
+    let lower = format!("bearer {bob}");
+    assert_eq!(server.ask("", "GET", "/v1/jobs", &[("authorization", &lower)], b"").status, 200);
 }
 
 #[test]
@@ -113,9 +115,12 @@ fn keys_are_resumed_checked_and_bounded() {
         server.ask(&token, "PATCH", path, &[("upload-offset", &*from.to_string())], bytes)
     };
     assert_eq!(announce(&server, &keys, 1 << 40).status, 413);
-    assert_eq!(announce(&server, "xyz", 10).status, 422);
+    assert_eq!(announce(&server, "xyz", case.keys.len()).status, 422);
+    for bytes in [0, 10] {
+        assert_eq!(announce(&server, &"2".repeat(64), bytes).status, 422, "no keys are that small");
+    }
     assert_eq!(announce(&server, &keys, case.keys.len()).json()["offset"], 0);
-    assert_eq!(announce(&server, &keys, 17).status, 409, "the same keys of another size");
+    assert_eq!(announce(&server, &keys, case.keys.len() - 1).status, 409, "the same keys of another size");
     assert_eq!(server.submit(&token, 0, "early").status, 409, "keys that are not whole are not used");
     assert_eq!(send(&server, &path, 5, b"abc").status, 409, "a wrong offset");
 
@@ -158,10 +163,21 @@ fn keys_are_resumed_checked_and_bounded() {
     let honest = cipherloom::ir::Digest::of(&broken).to_string();
     announce(&server, &honest, broken.len());
     assert_eq!(send(&server, &format!("/v1/keys/{honest}"), 0, &broken).status, 422, "a damaged section");
-    let stranger = &case.inputs[0];
-    let digest = cipherloom::ir::Digest::of(stranger).to_string();
+    let mut stranger = case.inputs[0].clone();
+    stranger.resize(case.keys.len(), 0);
+    let digest = cipherloom::ir::Digest::of(&stranger).to_string();
     announce(&server, &digest, stranger.len());
-    assert_eq!(send(&server, &format!("/v1/keys/{digest}"), 0, stranger).status, 422, "no keys at all");
+    assert_eq!(send(&server, &format!("/v1/keys/{digest}"), 0, &stranger).status, 422, "no keys at all");
+
+    // More on disk than was announced: what was left from before goes, what came since is no offset.
+    let digest = "3".repeat(64);
+    let (path, partial) = (format!("/v1/keys/{digest}"), data.join(format!("keys/local/{digest}.part")));
+    let longer = vec![0; case.keys.len() + 1];
+    std::fs::write(&partial, &longer).unwrap();
+    assert_eq!(announce(&server, &digest, case.keys.len()).json()["offset"], 0);
+    std::fs::write(&partial, &longer).unwrap();
+    assert_eq!(send(&server, &path, longer.len(), b"x").status, 409);
+    assert_eq!(server.get(&token, &path).json()["offset"], 0, "it is sent again from the beginning");
 }
 
 #[test]
@@ -201,10 +217,16 @@ fn jobs_are_checked_named_and_bounded() {
     for (k, job) in all.iter().enumerate().filter(|(_, a)| a.status == 202) {
         assert!(result(&job.json()["id"]).body == case().answers[k % 3], "job {k}");
     }
-    // A job that has ended stays as it is.
-    let cancelled =
-        server.ask(&token, "DELETE", &format!("/v1/jobs/{}", first["id"].as_str().unwrap()), &[], b"");
-    assert_eq!(cancelled.json()["state"], "done");
+    // A job that has ended is deleted with its result; one whose result was lost says so.
+    let path = format!("/v1/jobs/{}", first["id"].as_str().unwrap());
+    let output = data.join(format!("jobs/{}.out", first["id"].as_str().unwrap()));
+    let whole = std::fs::read(&output).unwrap();
+    std::fs::remove_file(&output).unwrap();
+    assert_eq!(result(&first["id"]).status, 410);
+    std::fs::write(&output, whole).unwrap();
+    assert_eq!(server.ask(&token, "DELETE", &path, &[], b"").json()["state"], "done");
+    assert!(server.get(&token, &path).status == 404 && !output.exists());
+    assert_ne!(server.submit(&token, 0, "a").json()["id"], first["id"], "its name is free again");
 }
 
 #[test]
@@ -220,7 +242,18 @@ fn a_model_beyond_the_budget_or_a_second_server_is_refused() {
     assert_eq!((code, error["kind"].as_str()), (6, Some("resources")), "{error}");
     let _server = Running::start(&case().path("models"), folder.path(), &[]);
     let (code, error) = serve(&[]);
-    assert_eq!(code, 6, "{error}");
+    let said = |error: &Value, word: &str| error["what"].as_str().unwrap().contains(word);
+    assert!(code == 6 && said(&error, "another server"), "{error}");
+    let other = tempfile::tempdir().unwrap();
+    let elsewhere = ["serve", &models, "-q", "--data", other.path().to_str().unwrap()];
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, error) = crate::json(other.path(), &[&elsewhere[..], &["--listen", &address]].concat());
+    assert!(code == 6 && error["where"] == address.as_str(), "{error}");
+    std::fs::write(other.path().join("service.redb"), "no database").unwrap();
+    let (code, error) = crate::json(other.path(), &[&elsewhere[..], &["--listen", "127.0.0.1:0"]].concat());
+    assert!(code == 3 && said(&error, "damaged"), "{error}");
+    assert!(error["where"].as_str().unwrap().ends_with("service.redb"), "{error}");
     let empty = tempfile::tempdir().unwrap();
     let (code, _) =
         crate::json(folder.path(), &["serve", &empty.path().display().to_string(), "--data", &data, "-q"]);
@@ -228,4 +261,50 @@ fn a_model_beyond_the_budget_or_a_second_server_is_refused() {
     let (code, _) =
         crate::json(folder.path(), &["serve", &shipped("samples/digit-3.png"), "--data", &data, "-q"]);
     assert_eq!(code, 3, "no circuit either");
+}
+
+#[test]
+fn arguments_that_cannot_be_meant_make_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let models = case().path("models").display().to_string();
+    for wrong in [
+        &[&*models, "--rate", "nan"][..],
+        &[&*models, "--rate", "0"],
+        &[&*models, "--queue", "0"],
+        &[&*models, "--queue-per-client", "0"],
+        &[&*models, "--keep-keys", "18446744073709551615"],
+        &["--quiet", "token", "list"],
+        &["--data", "data", "token", "list"],
+        &["token", "list", "--data", "data"],
+        &["token", "revoke", "none", "--data", "data"],
+    ] {
+        let (code, error) = crate::json(f, &[&["serve"], wrong].concat());
+        assert_eq!((code, error["kind"].as_str()), (2, Some("usage")), "{wrong:?}: {error}");
+    }
+    assert_eq!(crate::json(f, &["serve", "none.loom", "--data", "data"]).0, 3);
+    assert_eq!(std::fs::read_dir(f).unwrap().count(), 0);
+    // No token stays valid that nobody got.
+    let add = |place: &str| crate::json(f, &["serve", "token", "add", "a", "--data", "data", "-o", place]);
+    let secret = case().path("s");
+    let before = std::fs::read(&secret).unwrap();
+    assert_eq!((add("none/x").0, add(secret.to_str().unwrap()).0), (6, 2));
+    assert!(std::fs::read(&secret).unwrap() == before && !f.join("data").exists());
+    assert_eq!(add("x").0, 0);
+    assert_eq!(done(f, &["serve", "token", "list", "--data", "data"])["tokens"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn models_of_one_file_name_are_served_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str, model: &str| {
+        let path = folder.path().join(name).join("m.onnx");
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        std::fs::copy(shipped(model), &path).unwrap();
+        path
+    };
+    let (a, b) = (place("a", "lola.onnx"), place("b", "mlp.onnx"));
+    let data = folder.path().join("data");
+    let server = Running::start(&a, &data, &[b.to_str().unwrap()]);
+    assert_eq!(server.get(&local_token(&data), "/v1/models").json().as_array().unwrap().len(), 2);
 }

@@ -56,9 +56,8 @@ pub(crate) async fn forget(State(service): Shared, caller: Caller) -> Result<Jso
     let client = caller.may(Scope::Jobs)?;
     blocking(move || {
         let jobs = service.ledger.drop_jobs(|j| j.client == client)?;
-        let keys = service.ledger.drop_keys(|(owner, _), _| *owner == client)?;
+        let keys = service.drop_keys(|(owner, _), _| *owner == client)?;
         jobs.iter().for_each(|id| service.remove_job_files(*id));
-        keys.iter().for_each(|name| service.remove_key_files(name));
         let facts = [("client", json!(client)), ("keys", json!(keys.len())), ("jobs", json!(jobs.len()))];
         crate::log::event("forgotten", &facts);
         Ok(Json(Forgotten { keys: keys.len(), jobs: jobs.len() }))

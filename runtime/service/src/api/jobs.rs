@@ -6,7 +6,7 @@ use crate::engine::TRIES_MAX;
 use crate::error::{Kind, Problem, Refusal, job_state};
 use crate::limits::{drain, receive};
 use crate::models::Model;
-use crate::record::{Accepted, Job, JobId, Outcome, Request};
+use crate::record::{Accepted, Job, JobId, Outcome, Refused, Request};
 use crate::service::Service;
 use crate::tokens::Scope;
 use axum::Json;
@@ -19,6 +19,7 @@ use cipherloom_ir::container::{ContainerReader, Kind as FileKind};
 use cipherloom_ir::wire::JobState;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -134,7 +135,7 @@ pub(crate) async fn submit(
     let mut hasher = blake3::Hasher::new();
     let mut partial =
         Partial::create(service.files.jobs().join(format!("{id}.part"))).map_err(|e| Refusal::disk(&e))?;
-    let input_bytes = receive(&service, body, model.input_bytes_max(), |piece| {
+    let input_bytes = receive(&service, &wanted.client, body, model.input_bytes_max(), |piece| {
         hasher.update(piece);
         partial.write(piece)
     })
@@ -164,7 +165,7 @@ fn check(
 ) -> Result<(Arc<Model>, Wanted), Refusal> {
     let client = caller.may(Scope::Jobs)?;
     if service.is_stopping() {
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Resources, "server", "is stopping"));
+        return Err(Refusal::unavailable("the server is stopping"));
     }
     let (model_id, keys) = (digest("model", &submission.model)?, digest("keys", &submission.keys)?);
     let model = service.models.get(&model_id).ok_or_else(|| Refusal::absent("model", "model"))?.clone();
@@ -179,17 +180,13 @@ fn check(
         );
     }
     let idempotency = request_name(headers)?;
-    // A name may be a repetition: it gets its answer even when no new job would be taken.
-    if idempotency.is_none() && service.ledger.is_full(&client, service.queue_limits()) {
-        return Err(full(service));
+    let declared = text_header(headers, "content-length").and_then(|t| t.parse().ok());
+    let input_bytes = declared.unwrap_or(u64::MAX).min(model.input_bytes_max());
+    // What the client may not, it learns before it sends; what others take meanwhile, when it has.
+    match service.ledger.foresees(&client, idempotency.as_deref(), input_bytes, service.job_limits()) {
+        Some(refused) => Err(refusal(service, refused)),
+        None => Ok((model, Wanted { client, keys, idempotency })),
     }
-    let quota = service.settings.quota_bytes;
-    if service.ledger.stored_bytes(&client) > quota {
-        let what = format!("the client may store {quota} bytes in all");
-        return Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, Kind::Resources, "quota", what)
-            .remedy("fetch and delete results, or ask the operator"));
-    }
-    Ok((model, Wanted { client, keys, idempotency }))
 }
 
 fn request_name(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
@@ -209,6 +206,15 @@ fn full(service: &Service) -> Refusal {
     Refusal::busy("queue", "too many jobs are waiting", wait.ceil() as u32)
 }
 
+fn refusal(service: &Service, refused: Refused) -> Refusal {
+    match refused {
+        Refused::Full => full(service),
+        Refused::OverQuota => Refusal::quota(service.settings.quota_bytes),
+        Refused::Reused => Refusal::conflict("Idempotency-Key", "this name was used for another request")
+            .remedy("take a new name"),
+    }
+}
+
 /// Checks the form of the input, makes it durable, then the record: in this order, so that no record lacks its input.
 fn accept(
     service: &Arc<Service>,
@@ -220,7 +226,7 @@ fn accept(
     check_input(&partial, model).map_err(|what| Refusal::bad("input", what))?;
     partial.keep(&service.files.input(id)).map_err(|e| Refusal::disk(&e))?;
     let client = request.client.clone();
-    let accepted = service.ledger.accept(id, request, service.queue_limits());
+    let accepted = service.ledger.accept(id, request, service.job_limits());
     if !matches!(accepted, Ok(Accepted::New(_))) {
         service.remove_job_files(id);
     }
@@ -230,11 +236,7 @@ fn accept(
             id
         }
         Accepted::Repeated(id) => id,
-        Accepted::Reused => {
-            let what = "this name was used for another request";
-            return Err(Refusal::conflict("Idempotency-Key", what).remedy("take a new name"));
-        }
-        Accepted::Full => return Err(full(service)),
+        Accepted::Not(refused) => return Err(refusal(service, refused)),
     };
     let job = service.ledger.job(&client, id).ok_or_else(|| Refusal::absent("job", "job"))?;
     Ok((id, job))
@@ -302,7 +304,8 @@ pub(crate) async fn show(
     Ok(Json(JobFacts::of(id, &job)))
 }
 
-/// Cancels a job that has not ended; what has ended stays as it is. A running evaluation goes on, and its result is dropped.
+/// Cancels a job that has not ended, deletes one that has, with its result; answers as it stood last. A running evaluation
+/// goes on, and its result is dropped.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", security(("bearer" = ["jobs"])),
     params(("id" = String, Path)),
     responses((status = 200, body = JobFacts), (status = "4XX", body = Problem)))]
@@ -316,6 +319,11 @@ pub(crate) async fn cancel(
     blocking(move || {
         let absent = || Refusal::absent("job", "job");
         let before = service.ledger.job(&client, id).ok_or_else(absent)?;
+        if before.state.is_final() {
+            service.ledger.drop_jobs(|j| j.sequence == before.sequence)?;
+            service.remove_job_files(id);
+            return Ok(Json(JobFacts::of(id, &before)));
+        }
         if service.ledger.cancel(id)? {
             service.metrics.job("cancelled");
             if before.state == JobState::Queued {
@@ -348,7 +356,13 @@ pub(crate) async fn result(
     match (job.state, &job.outcome) {
         (JobState::Done, Some(Outcome::Result { evaluation_ms, .. })) => {
             let path = service.files.output(id);
-            let bytes = blocking(move || std::fs::read(path).map_err(|e| Refusal::disk(&e))).await?;
+            let read = move || {
+                std::fs::read(path).map_err(|e| match e.kind() {
+                    ErrorKind::NotFound => gone("the result has expired or was deleted"),
+                    _ => Refusal::disk(&e),
+                })
+            };
+            let bytes = blocking(read).await?;
             let mut response = octets(bytes);
             if let Ok(value) = format!("{evaluation_ms:.3}").parse() {
                 response.headers_mut().insert("evaluation-ms", value);

@@ -6,11 +6,11 @@
 
 use super::{Caller, Named, Shared, blocking, digest, text_header};
 use crate::disk;
-use crate::error::{Kind, Problem, Refusal};
+use crate::error::{Problem, Refusal};
 use crate::ledger::KeyName;
 use crate::limits::{drain, receive};
 use crate::models::Model;
-use crate::record::KeyRecord;
+use crate::record::{Announced, KeyRecord};
 use crate::service::Service;
 use crate::tokens::Scope;
 use crate::{clock::now_ms, files::private_folder};
@@ -22,7 +22,7 @@ use cipherloom_ir::Digest;
 use cipherloom_ir::container::{ContainerReader, Kind as FileKind};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Write};
+use std::io::{BufReader, ErrorKind, Write};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -63,7 +63,7 @@ impl KeyFacts {
             bytes: record.bytes,
             offset: if record.complete { record.bytes } else { arrived() },
             complete: record.complete,
-            expires_ms: record.used_ms + service.settings.keys_kept.as_millis() as u64,
+            expires_ms: record.used_ms.saturating_add(service.settings.keys_kept.as_millis() as u64),
         }
     }
 }
@@ -84,7 +84,7 @@ pub(crate) async fn announce(
 ) -> Result<Json<KeyFacts>, Refusal> {
     let client = caller.may(Scope::Keys)?;
     let mut text = Vec::new();
-    receive(&service, body, 4096, |piece| {
+    receive(&service, &client, body, 4096, |piece| {
         text.extend_from_slice(piece);
         Ok(())
     })
@@ -95,32 +95,34 @@ pub(crate) async fn announce(
     let model_id = digest("model", &wanted.model)?;
     let model = service.models.get(&model_id).ok_or_else(|| Refusal::absent("model", "model"))?;
     let name = (client.clone(), keys);
-    if let Some(record) = service.ledger.keys(&name) {
-        return match (record.model, record.bytes) == (model_id, wanted.bytes) {
-            true => Ok(Json(KeyFacts::of(&service, &client, &keys, &record))),
-            false => Err(Refusal::conflict("keys", "these keys are registered with another model or size")),
-        };
-    }
-    let limit = model.key_bytes_max();
+    let (least, limit) = (model.key_bytes_min(), model.key_bytes_max());
     if wanted.bytes > limit {
         return Err(Refusal::too_large("keys", limit));
     }
-    let quota = service.settings.quota_bytes;
-    if service.ledger.stored_bytes(&client).saturating_add(wanted.bytes) > quota {
-        let what = format!("the client may store {quota} bytes in all");
-        return Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, Kind::Resources, "quota", what)
-            .remedy("remove old keys (`cipherloom client forget`) or ask the operator"));
+    if wanted.bytes < least {
+        let what = format!("keys of this model have at least {least} bytes, not {}", wanted.bytes);
+        return Err(Refusal::bad("bytes", what).remedy("announce the size of the keys' file"));
     }
     let now = now_ms();
     let record =
         KeyRecord { model: model_id, bytes: wanted.bytes, complete: false, created_ms: now, used_ms: now };
-    let (shared, stored) = (service.clone(), record.clone());
     blocking(move || {
-        private_folder(&shared.files.client(&name.0)).map_err(|e| Refusal::disk(&e))?;
-        Ok(shared.ledger.put_keys(&name, stored)?)
+        private_folder(&service.files.client(&client)).map_err(|e| Refusal::disk(&e))?;
+        // What stands there without a record is of a registration that has been removed.
+        let begin = || drop(disk::remove(&service.files.partial_keys(&client, &keys)));
+        let quota = service.settings.quota_bytes;
+        let record = match service.ledger.announce_keys(&name, record, quota, begin)? {
+            Announced::New(record) => record,
+            Announced::Known(known) if (known.model, known.bytes) == (model_id, wanted.bytes) => known,
+            Announced::Known(_) => {
+                let what = "these keys are registered with another model or size";
+                return Err(Refusal::conflict("keys", what));
+            }
+            Announced::OverQuota => return Err(Refusal::quota(quota)),
+        };
+        Ok(Json(KeyFacts::of(&service, &client, &keys, &record)))
     })
-    .await?;
-    Ok(Json(KeyFacts::of(&service, &client, &keys, &record)))
+    .await
 }
 
 /// Appends a piece at `Upload-Offset`; what arrives before a connection breaks stays. The last piece is acknowledged when
@@ -146,7 +148,7 @@ pub(crate) async fn append(
         Ok(reserved) => next_piece(&service, &name, &headers).map(|next| (reserved, next)),
         Err(refusal) => Err(refusal),
     };
-    let (_reserved, (record, facts)) = match reserved {
+    let (_reserved, (record, left)) = match reserved {
         Ok(both) => both,
         Err(refusal) => {
             drain(body).await;
@@ -155,7 +157,7 @@ pub(crate) async fn append(
     };
     let path = service.files.partial_keys(&client, &keys);
     let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(|e| Refusal::disk(&e))?;
-    receive(&service, body, record.bytes - facts.offset, |piece| file.write_all(piece)).await?;
+    receive(&service, &client, body, left, |piece| file.write_all(piece)).await?;
     drop(file);
     let facts = KeyFacts::of(&service, &client, &keys, &record);
     if facts.offset < record.bytes {
@@ -163,21 +165,22 @@ pub(crate) async fn append(
     }
     let model = service.models.get(&record.model).ok_or_else(|| Refusal::absent("model", "model"))?.clone();
     let shared = service.clone();
-    let record = blocking(move || complete(&shared, &model, &name, record)).await?;
+    let record = blocking(move || complete(&shared, &model, &name, &record)).await?;
     Ok(Json(KeyFacts::of(&service, &client, &keys, &record)))
 }
 
-/// The keys that a piece is for, if it starts where they end.
-fn next_piece(
-    service: &Service,
-    name: &KeyName,
-    headers: &HeaderMap,
-) -> Result<(KeyRecord, KeyFacts), Refusal> {
+/// The keys that a piece is for, if it starts where they end, and how much they lack.
+fn next_piece(service: &Service, name: &KeyName, headers: &HeaderMap) -> Result<(KeyRecord, u64), Refusal> {
     let record = service.ledger.keys(name).ok_or_else(|| Refusal::absent("keys", "keys"))?;
     let facts = KeyFacts::of(service, &name.0, &name.1, &record);
     let offset = text_header(headers, "upload-offset").and_then(|t| t.parse().ok());
+    let Some(left) = record.bytes.checked_sub(facts.offset) else {
+        disk::remove(&service.files.partial_keys(&name.0, &name.1)).map_err(|e| Refusal::disk(&e))?;
+        let what = "more has arrived than was announced";
+        return Err(Refusal::conflict("keys", what).remedy("send the file again from the beginning"));
+    };
     match offset == Some(facts.offset) && !facts.complete {
-        true => Ok((record, facts)),
+        true => Ok((record, left)),
         false => {
             let what = format!("the next piece starts at {}", facts.offset);
             Err(Refusal::conflict("Upload-Offset", what).remedy("ask for the offset and send from there"))
@@ -190,7 +193,7 @@ fn complete(
     service: &Arc<Service>,
     model: &Model,
     name: &KeyName,
-    record: KeyRecord,
+    record: &KeyRecord,
 ) -> Result<KeyRecord, Refusal> {
     let (client, keys) = name;
     let partial = service.files.partial_keys(client, keys);
@@ -198,16 +201,27 @@ fn complete(
         let _ = disk::remove(&partial);
         refusal.remedy("send the file again from the beginning")
     };
-    let mut file = File::open(&partial).map_err(|e| Refusal::disk(&e))?;
+    let dropped = || Refusal::absent("keys", "keys");
+    let mut file = File::open(&partial).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => dropped(),
+        _ => Refusal::disk(&e),
+    })?;
     let mut hasher = blake3::Hasher::new();
     std::io::copy(&mut file, &mut hasher).map_err(|e| Refusal::disk(&e))?;
     if hasher.finalize().as_bytes() != &keys.0 {
         return Err(refuse(Refusal::bad("keys", "the bytes do not have the announced digest")));
     }
     check_keys(&file, model).map_err(|what| refuse(Refusal::bad("keys", what)))?;
-    disk::settle(&file, &partial, &service.files.keys(client, keys)).map_err(|e| Refusal::disk(&e))?;
-    let record = KeyRecord { complete: true, used_ms: now_ms(), ..record };
-    service.ledger.put_keys(name, record.clone())?;
+    let place = service.files.keys(client, keys);
+    disk::settle(&file, &partial, &place).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => dropped(),
+        _ => Refusal::disk(&e),
+    })?;
+    let Some(record) = service.ledger.complete_keys(name, record)? else {
+        // The client deleted them while they were checked.
+        let _ = disk::remove(&place);
+        return Err(dropped());
+    };
     crate::log::event(
         "keys_registered",
         &[("client", client.as_str().into()), ("bytes", record.bytes.into())],
@@ -272,8 +286,7 @@ pub(crate) async fn remove(
     let shared = service.clone();
     blocking(move || {
         let _reserved = shared.receive_keys(&name).ok_or_else(busy)?;
-        let gone = shared.ledger.drop_keys(|n, _| *n == name)?;
-        gone.iter().for_each(|name| shared.remove_key_files(name));
+        let gone = shared.drop_keys(|n, _| *n == name)?;
         match gone.is_empty() {
             true => Err(Refusal::absent("keys", "keys")),
             false => Ok(StatusCode::NO_CONTENT),

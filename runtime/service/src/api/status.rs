@@ -1,11 +1,13 @@
 //! Whether the server lives, takes work, and what it has done.
 
-use super::{Caller, Shared};
-use crate::error::{Kind, Problem, Refusal};
+use super::{Caller, Shared, blocking};
+use crate::error::{Problem, Refusal};
+use crate::ledger::LedgerError;
+use crate::log;
 use crate::tokens::Scope;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -29,17 +31,16 @@ pub(crate) async fn health() -> Json<Status> {
 
 /// Takes work.
 #[utoipa::path(get, path = "/v1/ready", tag = "status",
-    responses((status = 200, body = Status), (status = 503, body = Problem, description = "stopping")))]
+    responses((status = 200, body = Status), (status = 503, body = Problem, description = "stopping, or no record can be written")))]
 pub(crate) async fn ready(State(service): Shared) -> Result<Json<Status>, Refusal> {
-    match service.is_stopping() {
-        false => Ok(Json(OK)),
-        true => Err(Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Kind::Resources,
-            "server",
-            "the server is stopping",
-        )),
+    if service.is_stopping() {
+        return Err(Refusal::unavailable("the server is stopping"));
     }
+    let unwritable = |e: LedgerError| {
+        log::event("not_ready", &[("error", e.to_string().into())]);
+        Refusal::unavailable("no record can be written; the server's disk may be full")
+    };
+    blocking(move || service.ledger.check().map(|()| Json(OK)).map_err(unwritable)).await
 }
 
 /// Counters for Prometheus.
