@@ -118,7 +118,7 @@ fn start(folder: &Path) -> Running {
 fn connect(folder: &Path, server: &Running, client: &str) -> Connection {
     let data = folder.join("data").display().to_string();
     let made = command(&["serve", "token", "add", client, "--data", &data]);
-    let token = Token::new(made["token"].as_str().unwrap());
+    let token = Token::new(made["token"].as_str().unwrap()).unwrap();
     Connection::new(&Server { url: server.1.clone(), token, ca: None }).unwrap()
 }
 

@@ -1,12 +1,13 @@
 //! `client`: a model at a server, from a home folder that alone has the secret key.
 
 use super::decrypt::{Detail, answer_facts, answer_text};
-use super::report::{Output, Report, bytes_text};
+use super::report::{Output, Report, bytes_text, line};
 use cipherloom::ir::scheme::SecurityPolicy;
 use cipherloom::remote::{self, Home, Passphrase, Progress, Remote, RemoteError, Server, Setup, Token};
 use cipherloom::{Error, Kind, data, files, session};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Arguments of `client`.
 #[derive(clap::Args)]
@@ -66,10 +67,10 @@ struct Place {
     passphrase_file: Option<PathBuf>,
 }
 
-/// Which server and model; sets up the home where that has not been done.
+/// Which server and model; sets up the home where that has not been done, and else changes its server, token and authority.
 #[derive(clap::Args)]
 struct Target {
-    /// Address of the server, https://host:port (http:// on loopback).
+    /// Address of the server, https://host:port (http:// on loopback; default: the home's, with its token and authority).
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// File with the token (default: CIPHERLOOM_TOKEN).
@@ -78,10 +79,11 @@ struct Target {
     /// PEM file with the certificate that vouches for the server, in place of the public authorities.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Model: its name or the beginning of its digest, where the server offers several.
+    /// Model: its name or the beginning of its digest, where the server offers several; the home's, where it has one.
     #[arg(long)]
     model: Option<String>,
-    /// Manifest that the model's owner gave you (default: the server's, pinned at the first meeting).
+    /// Manifest that the model's owner gave you; the home's, where it has one (default: the server's, pinned at the first
+    /// meeting).
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
 }
@@ -97,51 +99,101 @@ impl Place {
     }
 
     fn passphrase(&self) -> Result<Option<Passphrase>, Error> {
-        match &self.passphrase_file {
-            Some(path) => Ok(Some(Passphrase::new(files::read(path)?))),
-            None => Ok(std::env::var("CIPHERLOOM_PASSPHRASE").ok().map(|p| Passphrase::new(p.into_bytes()))),
-        }
+        let (place, bytes) = match &self.passphrase_file {
+            Some(path) => (path.display().to_string(), files::read_secret(path)?),
+            None => match variable(PASSPHRASE)? {
+                Some(text) => (PASSPHRASE.to_owned(), Zeroizing::new(text.into_bytes())),
+                None => return Ok(None),
+            },
+        };
+        Passphrase::new(&bytes).map(Some).map_err(|e| remote_error(e.at(place)))
     }
 
+    /// The home as it is, or set up with what `target` names.
     fn open(&self, target: &Target, output: &Output) -> Result<Remote, Error> {
-        let (home, passphrase) = (self.home()?, self.passphrase()?);
+        let home = self.home()?;
+        if !home.exists() || target.names_something() {
+            return self.set_up(target, output);
+        }
         let policy = SecurityPolicy::standard_128();
-        let server = match (&target.server, home.exists()) {
-            (None, true) => {
-                return Remote::open(&home, passphrase.as_ref(), &policy).map_err(remote_error);
-            }
-            (Some(url), _) => target.server(url)?,
-            (None, false) => {
-                return Err(Error::new(Kind::Usage, home.folder().display(), "is not set up")
-                    .remedy("give --server and --token"));
-            }
-        };
+        Remote::open(&home, self.passphrase()?.as_ref(), &policy).map_err(remote_error)
+    }
+
+    fn set_up(&self, target: &Target, output: &Output) -> Result<Remote, Error> {
+        let (home, passphrase) = (self.home()?, self.passphrase()?);
         let setup = Setup {
-            server,
+            server: target.server(&home)?,
             model: target.model.as_deref(),
             manifest: target.manifest.as_deref().map(files::read).transpose()?,
             passphrase: passphrase.as_ref(),
         };
+        let policy = SecurityPolicy::standard_128();
         Remote::init(&home, setup, &policy, &|p| tell(output, p)).map_err(remote_error)
     }
 }
 
 impl Target {
-    fn server(&self, url: &str) -> Result<Server, Error> {
-        let token = match &self.token {
-            Some(path) => String::from_utf8_lossy(&files::read(path)?).into_owned(),
-            None => std::env::var("CIPHERLOOM_TOKEN").map_err(|_| {
-                Error::new(Kind::Usage, "token", "none is given")
-                    .remedy("give --token FILE, or CIPHERLOOM_TOKEN in the environment")
-            })?,
-        };
-        let ca = self.ca.as_deref().map(files::read).transpose()?;
-        Ok(Server { url: url.to_owned(), token: Token::new(&token), ca })
+    fn names_something(&self) -> bool {
+        let Target { server, token, ca, model, manifest } = self;
+        server.is_some() || token.is_some() || ca.is_some() || model.is_some() || manifest.is_some()
     }
+
+    /// The server that is named, or the home's with what is named instead. A home's token is for its own server alone.
+    fn server(&self, home: &Home) -> Result<Server, Error> {
+        let token = self.token.as_deref().map(token_file).transpose()?;
+        let ca = self.ca.as_deref().map(files::read).transpose()?;
+        match &self.server {
+            Some(url) => {
+                let token = token.map_or_else(token_variable, Ok)?;
+                Ok(Server { url: url.clone(), token, ca })
+            }
+            None if home.exists() => {
+                let known = home.server().map_err(remote_error)?;
+                Ok(Server { url: known.url, token: token.unwrap_or(known.token), ca: ca.or(known.ca) })
+            }
+            None => Err(Error::new(Kind::Usage, home.folder().display(), "is not set up")
+                .remedy("give --server and --token")),
+        }
+    }
+}
+
+const PASSPHRASE: &str = "CIPHERLOOM_PASSPHRASE";
+const TOKEN: &str = "CIPHERLOOM_TOKEN";
+
+fn token_file(path: &Path) -> Result<Token, Error> {
+    let bytes = files::read_secret(path)?;
+    Token::new(&String::from_utf8_lossy(&bytes)).map_err(|e| remote_error(e.at(path.display())))
+}
+
+fn token_variable() -> Result<Token, Error> {
+    let text = variable(TOKEN)?.ok_or_else(|| {
+        Error::new(Kind::Usage, "token", "none is given")
+            .remedy("give --token FILE, or CIPHERLOOM_TOKEN in the environment")
+    })?;
+    Token::new(&text).map_err(|e| remote_error(e.at(TOKEN)))
+}
+
+/// A variable of the environment, if it is set.
+fn variable(name: &str) -> Result<Option<String>, Error> {
+    match std::env::var(name) {
+        Ok(text) => Ok(Some(text)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(Error::new(Kind::Usage, name, "is not UTF-8").remedy("give it in a file"))
+        }
+    }
+}
+
+/// Refuses standard input for two things at once.
+fn refuse_shared_input(images: &[PathBuf], place: &Place, target: &Target) -> Result<(), Error> {
+    let others = [&place.passphrase_file, &target.token, &target.ca, &target.manifest];
+    let paths = images.iter().chain(others.into_iter().flatten());
+    files::one_stream(&paths.map(PathBuf::as_path).collect::<Vec<_>>())
 }
 
 fn tell(output: &Output, progress: Progress) {
     match progress {
+        Progress::Waiting => output.remark("waiting for another command that changes this home"),
         Progress::MakingKeys { keys } => output.step(&format!("making {keys} evaluation keys")),
         Progress::Sending { sent, of } => {
             output.step(&format!("sending keys: {} of {}", bytes_text(sent), bytes_text(of)));
@@ -163,6 +215,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
             Ok(Report::new(text, object(gone)))
         }
         Action::Ui { place, target, port } => {
+            refuse_shared_input(&[], place, target)?;
             let remote = place.open(target, output)?;
             remote.ensure_registered(&|p| tell(output, p)).map_err(remote_error)?;
             let ready = |url: &str| {
@@ -177,13 +230,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
 }
 
 fn init(place: &Place, target: &Target, output: &Output) -> Result<Report, Error> {
-    let remote = place.open(target, output)?;
+    refuse_shared_input(&[], place, target)?;
+    let remote = place.set_up(target, output)?;
     let keys = remote.ensure_registered(&|p| tell(output, p)).map_err(remote_error)?;
     let (client, home) = (remote.client(), place.home()?);
     let (manifest, security) = (client.manifest(), client.security());
     let text = format!(
         "model {} ({}) at {}; log QP {} of at most {} for 128 bits\nhome {} (it holds the secret key: keep it)",
-        manifest.name,
+        line(&manifest.name),
         manifest.circuit.short(),
         remote.connection().url(),
         security.log_qp,
@@ -201,17 +255,21 @@ fn init(place: &Place, target: &Target, output: &Output) -> Result<Report, Error
 }
 
 fn predict(images: &[PathBuf], place: &Place, target: &Target, output: &Output) -> Result<Report, Error> {
-    files::one_stream(&images.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    refuse_shared_input(images, place, target)?;
     let remote = place.open(target, output)?;
     let manifest = remote.client().manifest();
-    let input =
-        manifest.inputs.first().ok_or_else(|| Error::new(Kind::BadInput, &manifest.name, "has no input"))?;
-    let (mut lines, mut answers) = (Vec::new(), Vec::new());
+    let name = &manifest.name;
+    let input = manifest.inputs.first().ok_or_else(|| Error::new(Kind::BadInput, name, "has no input"))?;
+    // All are read before the first is sent, so that no answer is lost by a file that cannot be read.
+    let mut batches = Vec::new();
     for paths in images.chunks(manifest.batch() as usize) {
         let read = |path: &PathBuf| data::read_one(path, &input.layout.shape, 0);
         let samples = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let values =
-            vec![session::batch_values(&manifest.name, &samples, &input.preprocessing, &input.layout)?];
+        let values = session::batch_values(name, &samples, &input.preprocessing, &input.layout)?;
+        batches.push((paths, [values]));
+    }
+    let (mut lines, mut answers) = (Vec::new(), Vec::new());
+    for (paths, values) in batches {
         let prediction = remote.predict(&values, &|p| tell(output, p)).map_err(remote_error)?;
         if !prediction.outside.is_empty() {
             let names: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();

@@ -3,6 +3,8 @@
 //! Relies on the shipped *lola*, compiled once. `CIPHERLOOM_FAULT_RUNS` and `CIPHERLOOM_FUZZ_REQUESTS` make the long form
 //! (docs/operations.md); the counts are printed.
 
+#[path = "service/client.rs"]
+mod client;
 #[path = "service/faults.rs"]
 mod faults;
 #[path = "service/hosts.rs"]

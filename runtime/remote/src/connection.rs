@@ -1,20 +1,26 @@
 //! A server's REST interface as calls.
 //!
 //! Relies on ureq with rustls. Promises: what is repeated after a broken connection is safe to repeat (reads, deletions,
-//! pieces of keys by their offset, jobs by their idempotency key); answers are bounded; the token is never shown.
+//! pieces of keys by their offset, jobs by their idempotency key); answers are bounded in size and time; a server that gets
+//! nowhere is given up or asked slowly; the token is never shown.
+
+mod facts;
 
 use crate::error::{Kind, RemoteError};
+use crate::server::Server;
 use cipherloom_ir::Digest;
-use cipherloom_ir::wire::{JobState, Problem};
-use serde::Deserialize;
+use cipherloom_ir::wire::Problem;
+pub use facts::{JobFacts, KeyFacts, ModelFacts, Submission};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use ureq::http::Response;
+use ureq::http::{Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
@@ -26,91 +32,14 @@ const ANSWER_BYTES_MAX: u64 = 1 << 30;
 const WAIT_S: u64 = 30;
 /// How long a call is repeated while the server is busy or away.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A bearer token; it is not printed.
-#[derive(Clone)]
-pub struct Token(String);
-
-impl Token {
-    /// A token as the operator gave it, without white space around it.
-    pub fn new(text: &str) -> Token {
-        Token(text.trim().to_owned())
-    }
-
-    pub(crate) fn secret(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(..)")
-    }
-}
-
-/// Where a server is, and how one is let in.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// `https://host[:port]`, or `http://` on loopback.
-    pub url: String,
-    /// Token.
-    pub token: Token,
-    /// Certificates (PEM) that vouch for the server in place of the public authorities.
-    pub ca: Option<Vec<u8>>,
-}
-
-/// A model as the server describes it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ModelFacts {
-    /// Digest of the circuit.
-    pub id: Digest,
-    /// Name.
-    pub name: String,
-}
-
-/// Keys as the server knows them.
-#[derive(Clone, Debug, Deserialize)]
-pub struct KeyFacts {
-    /// Digest of the file.
-    pub digest: Digest,
-    /// Bytes that have arrived.
-    pub offset: u64,
-    /// Whether they can be used.
-    pub complete: bool,
-}
-
-/// A job as the server knows it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct JobFacts {
-    /// Its name.
-    pub id: String,
-    /// Where it stands.
-    pub state: JobState,
-    /// The model.
-    pub model: Digest,
-    /// The keys.
-    pub keys: Digest,
-    /// The input.
-    pub input: Digest,
-    /// Why it failed.
-    pub reason: Option<String>,
-}
-
-/// What to evaluate.
-#[derive(Clone, Copy, Debug)]
-pub struct Submission<'a> {
-    /// The model.
-    pub model: Digest,
-    /// The registered keys.
-    pub keys: Digest,
-    /// The encrypted input's file.
-    pub input: &'a [u8],
-    /// Names the request: a repeated one is answered with the job of the first.
-    pub idempotency: &'a str,
-}
+/// Shortest pause before a question is repeated.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Longest silence within a call; a server that waits for a job is silent for [`WAIT_S`].
+const SILENCE: Duration = Duration::from_secs(WAIT_S + 60);
+/// Longest time that an answer's body takes: the largest one at 300 kB/s.
+const BODY: Duration = Duration::from_secs(3600);
 
 /// A server that can be asked.
-#[derive(Debug)]
 pub struct Connection {
     agent: Agent,
     base: String,
@@ -119,27 +48,43 @@ pub struct Connection {
     reached: AtomicBool,
 }
 
+impl std::fmt::Debug for Connection {
+    /// The address alone: the rest holds the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
 /// One try of a call.
 type Try<'a> = &'a mut dyn FnMut() -> Result<Response<Body>, ureq::Error>;
 
 impl Connection {
     /// Prepares to ask a server; nothing is sent yet.
     pub fn new(server: &Server) -> Result<Connection, RemoteError> {
+        Connection::with_silence(server, SILENCE)
+    }
+
+    fn with_silence(server: &Server, silence: Duration) -> Result<Connection, RemoteError> {
         let base = server.url.trim_end_matches('/').to_owned();
-        refuse_plain(&base)?;
+        let scheme = check_address(&base)?;
         let mut tls = TlsConfig::builder();
         if let Some(pem) = &server.ca {
             tls = tls.root_certs(RootCerts::new_with_certs(&certificates(pem)?));
         }
-        let config = Agent::config_builder()
+        let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(10)))
-            .timeout_recv_response(Some(Duration::from_secs(WAIT_S + 60)))
-            .tls_config(tls.build())
-            .build();
-        let authorization = format!("Bearer {}", server.token.0);
-        Ok(Connection { agent: config.into(), base, authorization, reached: AtomicBool::new(false) })
+            .timeout_recv_response(Some(silence))
+            .timeout_per_read(Some(silence))
+            .timeout_per_write(Some(silence))
+            .timeout_recv_body(Some(BODY))
+            .tls_config(tls.build());
+        if scheme == Scheme::Loopback {
+            config = config.proxy(None); // a proxy of the environment would see the token in the clear
+        }
+        let authorization = format!("Bearer {}", server.token.secret());
+        Ok(Connection { agent: config.build().into(), base, authorization, reached: AtomicBool::new(false) })
     }
 
     /// The server's address.
@@ -172,7 +117,7 @@ impl Connection {
         let text = json!({ "model": model, "digest": digest, "bytes": size }).to_string();
         let url = format!("{}/v1/keys", self.base);
         let mut announce = || self.with_token(self.agent.post(&url)).send(text.as_bytes());
-        let mut facts: KeyFacts = self.json(&mut announce)?;
+        let mut facts = self.check_keys(self.json(&mut announce)?, &digest, 0..=size)?;
         let start = Instant::now();
         while !facts.complete {
             progress(facts.offset, size);
@@ -180,17 +125,33 @@ impl Connection {
             let mut piece = Vec::with_capacity(PIECE_BYTES);
             (&mut file).take(PIECE_BYTES as u64).read_to_end(&mut piece).map_err(wrong)?;
             match self.append(&digest, facts.offset, &piece) {
-                Ok(next) => facts = next,
+                Ok(next) => facts = self.check_keys(next, &digest, facts.offset + 1..=size)?,
                 // What has arrived of the piece decides where to go on.
                 Err(e) if e.kind == Kind::Resources && start.elapsed() < PATIENCE => {
-                    std::thread::sleep(Duration::from_millis(200));
-                    facts = self.json(&mut self.get(&format!("/v1/keys/{digest}")))?;
+                    std::thread::sleep(PAUSE);
+                    let arrived = self.json(&mut self.get(&format!("/v1/keys/{digest}")))?;
+                    facts = self.check_keys(arrived, &digest, 0..=size)?;
                 }
                 Err(e) => return Err(e),
             }
         }
         progress(size, size);
         Ok(digest)
+    }
+
+    /// Refuses what cannot be true of keys, so that every piece brings their end nearer.
+    fn check_keys(
+        &self,
+        facts: KeyFacts,
+        keys: &Digest,
+        possible: RangeInclusive<u64>,
+    ) -> Result<KeyFacts, RemoteError> {
+        if facts.digest == *keys && (facts.complete || possible.contains(&facts.offset)) {
+            return Ok(facts);
+        }
+        let (found, of) = (facts.digest.short(), possible.end());
+        let what = format!("claims {} of {of} bytes of keys {found}, which cannot be", facts.offset);
+        Err(RemoteError::new(Kind::Mismatch, &self.base, what).remedy("ask the server's operator"))
     }
 
     /// Sends one piece of keys, once.
@@ -216,11 +177,15 @@ impl Connection {
     pub fn result(&self, job: &str) -> Result<(Vec<u8>, Option<f64>), RemoteError> {
         loop {
             let mut ask = self.get(&format!("/v1/jobs/{job}/result?wait={WAIT_S}"));
+            let asked = Instant::now();
             let mut response = self.call(&mut ask)?;
             if response.status().as_u16() != 202 {
                 let ms = response.headers().get("evaluation-ms").and_then(|v| v.to_str().ok());
                 let ms = ms.and_then(|v| v.parse().ok());
                 return Ok((bytes(&self.base, &mut response)?, ms));
+            }
+            if asked.elapsed() < Duration::from_secs(WAIT_S) {
+                std::thread::sleep(PAUSE); // the server is stopping, or does not wait
             }
         }
     }
@@ -323,7 +288,7 @@ fn is_broken(error: &ureq::Error) -> bool {
 
 fn retry_after(response: &Response<Body>) -> Option<Duration> {
     let seconds = response.headers().get("retry-after")?.to_str().ok()?.parse::<u64>().ok()?;
-    Some(Duration::from_secs(seconds.min(30)))
+    Some(Duration::from_secs(seconds.min(30)).max(PAUSE))
 }
 
 fn bytes(base: &str, response: &mut Response<Body>) -> Result<Vec<u8>, RemoteError> {
@@ -350,45 +315,37 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, RemoteError> {
     if all.is_empty() { Err(wrong("holds no certificate")) } else { Ok(all) }
 }
 
-/// Plain HTTP is for this machine alone.
-fn refuse_plain(base: &str) -> Result<(), RemoteError> {
+/// How a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scheme {
+    Tls,
+    /// Plain HTTP, which is for this machine alone.
+    Loopback,
+}
+
+/// Reads an address as the HTTP client will, so that both see the same host.
+fn check_address(base: &str) -> Result<Scheme, RemoteError> {
     let wrong = |what: &str, remedy: &str| Err(RemoteError::new(Kind::Usage, base, what).remedy(remedy));
-    let Some(rest) = base.strip_prefix("http://") else {
-        return match base.starts_with("https://") {
-            true => Ok(()),
-            false => wrong("is no address of a server", "write https://host:port"),
-        };
+    let uri = base.parse::<Uri>().ok().filter(|uri| uri.query().is_none());
+    let Some((uri, authority)) = uri.as_ref().and_then(|uri| Some((uri, uri.authority()?))) else {
+        return wrong("is no address of a server", "write https://host:port");
     };
-    let host = rest.split('/').next().unwrap_or("");
-    let host = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or(""),
-        None => host.split(':').next().unwrap_or(""),
-    };
-    let loopback = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-    match loopback {
-        true => Ok(()),
-        false => wrong(
+    if authority.as_str().contains('@') {
+        return wrong("names a user, which no server here has", "write https://host:port, and give --token");
+    }
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    match uri.scheme_str() {
+        Some("https") => Ok(Scheme::Tls),
+        Some("http") if host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()) => {
+            Ok(Scheme::Loopback)
+        }
+        Some("http") => wrong(
             "would carry the token in the clear",
             "use https://, with --ca for a certificate of your own",
         ),
+        _ => wrong("is no address of a server", "write https://host:port"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_do_not_leave_in_the_clear() {
-        for fine in ["https://example.org", "http://127.0.0.1:1", "http://localhost", "http://[::1]:80/x"] {
-            assert!(refuse_plain(fine).is_ok(), "{fine}");
-        }
-        for bad in
-            ["http://example.org", "http://127.0.0.1.example.org", "http://10.0.0.1", "ftp://x", "host"]
-        {
-            assert!(refuse_plain(bad).is_err(), "{bad}");
-        }
-        let token = Token::new(" cl1-secret\n");
-        assert_eq!(format!("{token:?}{}", token.secret()), "Token(..)cl1-secret");
-    }
-}
+mod tests;

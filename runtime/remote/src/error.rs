@@ -23,19 +23,25 @@ pub struct RemoteError {
 impl From<Problem> for RemoteError {
     /// A refusal in the server's words.
     fn from(Problem { kind, place, what, remedy }: Problem) -> RemoteError {
-        RemoteError { kind, place, what, remedy }
+        RemoteError::new(kind, place, what).remedy(&remedy)
     }
 }
 
 impl RemoteError {
-    /// An error of this kind at this place.
+    /// An error of this kind at this place. All texts become harmless lines: a server may have had a hand in each.
     pub fn new(kind: Kind, place: impl ToString, what: impl ToString) -> RemoteError {
-        RemoteError { kind, place: place.to_string(), what: what.to_string(), remedy: String::new() }
+        let (place, what) = (printable(&place.to_string()), printable(&what.to_string()));
+        RemoteError { kind, place, what, remedy: String::new() }
+    }
+
+    /// The same at another place.
+    pub fn at(self, place: impl ToString) -> RemoteError {
+        RemoteError { place: printable(&place.to_string()), ..self }
     }
 
     /// The same with advice.
     pub fn remedy(self, remedy: &str) -> RemoteError {
-        RemoteError { remedy: remedy.to_owned(), ..self }
+        RemoteError { remedy: printable(remedy), ..self }
     }
 
     pub(crate) fn io(path: &Path, error: &std::io::Error) -> RemoteError {
@@ -56,5 +62,35 @@ impl RemoteError {
             _ => Kind::BadInput,
         };
         RemoteError::new(kind, place, error)
+    }
+}
+
+/// Text from elsewhere as one harmless line: what moves a terminal's cursor or the direction of its text is spelled out.
+pub(crate) fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_words_cannot_steer_the_terminal() {
+        let evil = "\u{1b}[2J\n\u{9b}m\u{202e}ok".to_owned();
+        let problem =
+            Problem { kind: Kind::Usage, place: evil.clone(), what: evil.clone(), remedy: evil.clone() };
+        let said = RemoteError::from(problem);
+        let harmless = r"\u{1b}[2J\n\u{9b}m\u{202e}ok";
+        assert_eq!([&said.place, &said.what, &said.remedy], [harmless; 3]);
+        let ours = RemoteError::new(Kind::Usage, "C:\\ü 'é'", &evil).at(&evil).remedy(&evil);
+        assert_eq!([&ours.place, &ours.what, &ours.remedy], [harmless; 3]);
+        assert_eq!(printable("C:\\ü 'é' 日本"), "C:\\ü 'é' 日本");
     }
 }

@@ -16,10 +16,12 @@ mod error;
 mod home;
 mod passphrase;
 mod remote;
+mod server;
 pub mod ui;
 
-pub use connection::{Connection, JobFacts, KeyFacts, ModelFacts, Server, Submission, Token};
+pub use connection::{Connection, JobFacts, KeyFacts, ModelFacts, Submission};
 pub use error::{Kind, RemoteError};
 pub use home::Home;
 pub use passphrase::Passphrase;
 pub use remote::{Exchange, Listener, Prediction, Progress, Remote, Setup};
+pub use server::{Server, Token};

@@ -23,11 +23,13 @@ const HEAD_BYTES: usize = 8 + 4 + SALT_BYTES;
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
 impl Passphrase {
-    /// The first line of these bytes.
-    pub fn new(bytes: Vec<u8>) -> Passphrase {
-        let all = Zeroizing::new(bytes);
-        let line = all.split(|b| *b == b'\n' || *b == b'\r').next().unwrap_or(&[]);
-        Passphrase(Zeroizing::new(line.to_vec()))
+    /// The first line of these bytes, which may not be empty.
+    pub fn new(bytes: &[u8]) -> Result<Passphrase, RemoteError> {
+        match bytes.split(|b| *b == b'\n' || *b == b'\r').next() {
+            None | Some([]) => Err(RemoteError::new(Kind::Usage, "passphrase", "is empty")
+                .remedy("write one on the first line, or name none to leave the key unsealed")),
+            Some(line) => Ok(Passphrase(Zeroizing::new(line.to_vec()))),
+        }
     }
 
     fn key(&self, head: &[u8; HEAD_BYTES]) -> Result<LessSafeKey, RemoteError> {
@@ -97,9 +99,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_empty_passphrase_is_none() {
+        for empty in ["", "\n", "\r\nsecond line"] {
+            assert!(Passphrase::new(empty.as_bytes()).is_err_and(|e| e.kind == Kind::Usage), "{empty:?}");
+        }
+    }
+
+    #[test]
     fn a_sealed_key_opens_with_its_passphrase_alone() {
-        let right = Passphrase::new(b"correct horse\n".to_vec());
-        let wrong = Passphrase::new(b"battery staple".to_vec());
+        let right = Passphrase::new(b"correct horse\n").unwrap();
+        let wrong = Passphrase::new(b"battery staple").unwrap();
         let sealed = seal_with(&right, b"secret", 10).unwrap();
         assert!(is_sealed(&sealed) && !sealed.windows(6).any(|w| w == b"secret"));
         let path = Path::new("secret.key");

@@ -1,12 +1,14 @@
 //! One model at one server, from a home folder.
 //!
 //! Relies on [`Client`] for all that is secret. Promises: the secret key is on disk before any key made with it is sent; every
-//! step of a set-up that broke off goes on where it was; nothing is sent to a server whose manifest is not the pinned one.
+//! step of a set-up that broke off goes on where it was; nothing is sent to a server whose manifest is not the pinned one; what
+//! the user names and the home does not have is an error; processes change a home one after the other.
 
-use crate::connection::{Connection, Server, Submission};
-use crate::error::{Kind, RemoteError};
+use crate::connection::{Connection, Submission};
+use crate::error::{Kind, RemoteError, printable};
 use crate::home::Home;
 use crate::passphrase::Passphrase;
+use crate::server::Server;
 use cipherloom_client::{Client, OutsideRange, Scores, SecretKey};
 use cipherloom_ir::scheme::SecurityPolicy;
 use cipherloom_ir::{Digest, Manifest};
@@ -19,6 +21,8 @@ use std::time::Instant;
 /// What a longer step tells of itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Progress {
+    /// Waits for another process that changes the home.
+    Waiting,
     /// Makes so many evaluation keys.
     MakingKeys {
         /// How many.
@@ -44,7 +48,7 @@ pub struct Setup<'a> {
     pub model: Option<&'a str>,
     /// The manifest's bytes as the model's owner gave them; else the server's are pinned.
     pub manifest: Option<Vec<u8>>,
-    /// Seals the secret key's file.
+    /// Seals the secret key's file, also one that was written without.
     pub passphrase: Option<&'a Passphrase>,
 }
 
@@ -81,17 +85,18 @@ pub struct Prediction {
 /// A model at a server, with this client's keys.
 pub struct Remote {
     connection: Connection,
-    server: Server,
     home: Home,
     client: Client,
     secret: SecretKey,
+    /// Digest of the file that the secret key was read from.
+    secret_digest: Digest,
     /// The registered keys; changed when they have to be registered again.
     keys: Mutex<Option<Digest>>,
 }
 
 impl Remote {
     /// Sets up a home: pins the manifest, makes the secret key and the evaluation keys, and registers them. What an earlier
-    /// try has done is kept.
+    /// try has done is kept, but for server, token and authority, which are taken from `setup`.
     pub fn init(
         home: &Home,
         setup: Setup<'_>,
@@ -101,23 +106,39 @@ impl Remote {
         let Setup { server, model, manifest, passphrase } = setup;
         let connection = Connection::new(&server)?;
         home.create()?;
+        let lock = home.lock(|| listener(Progress::Waiting))?;
+        home.remove_temporary()?;
         let pinned = match home.manifest()? {
-            Some(bytes) => bytes,
+            Some(pinned) if manifest.as_ref().is_some_and(|given| *given != pinned) => {
+                return Err(other_model(home, "is set up with another manifest than the given one"));
+            }
+            Some(pinned) => pinned,
             None => manifest.map_or_else(|| choose(&connection, model), Ok)?,
         };
         let client = client(&connection, &pinned, policy)?;
-        let circuit = client.manifest().circuit;
+        let (circuit, name) = (client.manifest().circuit, &client.manifest().name);
+        if let Some(wanted) = model.filter(|wanted| !fits(wanted, &circuit, name)) {
+            let what = format!("is for model {name} ({}), not for {wanted}", circuit.short());
+            return Err(other_model(home, &what));
+        }
         check_server(&connection, &circuit, &pinned)?;
         home.pin_manifest(&pinned)?;
         if !home.has_secret() {
             let secret = client.generate_secret().map_err(|e| RemoteError::client("secret key", &e))?;
+            // Before it stands here: keys of an earlier secret must never be used with it.
+            home.forget_keys()?;
             home.write_secret(&client, &secret, passphrase)?;
         }
         let secret = home.secret(&client, passphrase)?;
-        let keys = home.read().ok().filter(|(_, model, _)| *model == circuit).and_then(|(_, _, keys)| keys);
+        if let Some(passphrase) = passphrase {
+            home.seal_secret(&client, &secret, passphrase)?;
+        }
+        let secret_digest = home.secret_digest()?;
+        let keys = home.registered(&circuit)?;
         home.write(&server, &circuit, keys)?;
-        let remote =
-            Remote { connection, server, home: home.clone(), client, secret, keys: Mutex::new(keys) };
+        drop(lock);
+        let keys = Mutex::new(keys);
+        let remote = Remote { connection, home: home.clone(), client, secret, secret_digest, keys };
         remote.ensure_registered(listener)?;
         Ok(remote)
     }
@@ -139,8 +160,9 @@ impl Remote {
             let what = "manifest and client.json are of different circuits";
             return Err(RemoteError::new(Kind::Mismatch, home.folder().display(), what));
         }
-        let secret = home.secret(&client, passphrase)?;
-        Ok(Remote { connection, server, home: home.clone(), client, secret, keys: Mutex::new(keys) })
+        let (secret, secret_digest) = (home.secret(&client, passphrase)?, home.secret_digest()?);
+        let keys = Mutex::new(keys);
+        Ok(Remote { connection, home: home.clone(), client, secret, secret_digest, keys })
     }
 
     /// The client of the model.
@@ -161,16 +183,29 @@ impl Remote {
         {
             return Ok(keys);
         }
+        let circuit = self.client.manifest().circuit;
+        let _lock = self.home.lock(|| listener(Progress::Waiting))?;
+        if self.home.secret_digest()? != self.secret_digest {
+            let what = "was set up anew while this command ran";
+            return Err(RemoteError::new(Kind::Mismatch, self.home.folder().display(), what)
+                .remedy("start the command again"));
+        }
+        // Another process may have registered keys before it let this one go on.
+        let noted = self.home.registered(&circuit)?;
+        if let Some(keys) = noted.filter(|_| noted != *known)
+            && self.holds(&keys)?
+        {
+            *known = noted;
+            return Ok(keys);
+        }
         let path = self.home.keys_path();
         if !path.exists() {
             listener(Progress::MakingKeys { keys: self.client.key_shapes().len() });
             self.home.write_keys(&self.client, &self.secret)?;
         }
-        let circuit = self.client.manifest().circuit;
         let mut progress = |sent, of| listener(Progress::Sending { sent, of });
         let keys = self.connection.register(&circuit, &path, &mut progress)?;
-        self.home.write(&self.server, &circuit, Some(keys))?;
-        self.home.drop_keys();
+        self.home.note_keys(keys)?;
         *known = Some(keys);
         Ok(keys)
     }
@@ -211,6 +246,8 @@ impl Remote {
         let answer = self.client.read_output(Cursor::new(answer)).map_err(wrong)?;
         let mut scores = self.client.decrypt(&self.secret, &answer).map_err(wrong)?;
         scores.truncate(self.client.manifest().batch() as usize);
+        // Labels are words of whoever made the manifest.
+        scores.iter_mut().filter_map(|s| s.label.as_mut()).for_each(|label| *label = printable(label));
         let exchange = Exchange {
             job,
             upload_bytes: input.len() as u64,
@@ -248,12 +285,14 @@ impl Remote {
 impl Home {
     /// What the server holds of this client; needs no secret key.
     pub fn status(&self) -> Result<Value, RemoteError> {
-        Connection::new(&self.read()?.0)?.data()
+        Connection::new(&self.server()?)?.data()
     }
 
     /// Makes the server delete all that it holds of this client, then removes what stands here, the secret key with it.
     pub fn forget(&self) -> Result<Value, RemoteError> {
-        let gone = Connection::new(&self.read()?.0)?.forget()?;
+        let connection = Connection::new(&self.server()?)?;
+        let _lock = self.lock(|| ())?;
+        let gone = connection.forget()?;
         self.remove()?;
         Ok(gone)
     }
@@ -267,15 +306,22 @@ fn client(connection: &Connection, pinned: &[u8], policy: &SecurityPolicy) -> Re
         .map_err(|e| RemoteError::client(&place, &e).remedy("take a model whose compiler enforces 128 bits"))
 }
 
+/// Whether a user means this model: by its name, or the beginning of its digest.
+fn fits(wanted: &str, circuit: &Digest, name: &str) -> bool {
+    name == wanted || wanted.len() >= 8 && circuit.to_string().starts_with(wanted)
+}
+
+/// The refusal of a home that is for another model than the user names.
+fn other_model(home: &Home, what: &str) -> RemoteError {
+    RemoteError::new(Kind::Mismatch, home.folder().display(), what)
+        .remedy("use a new home (--home) for another model, or leave --model and --manifest away")
+}
+
 /// The manifest of the model that was asked for.
 fn choose(connection: &Connection, wanted: Option<&str>) -> Result<Vec<u8>, RemoteError> {
     let models = connection.models()?;
     let names: Vec<&str> = models.iter().map(|m| m.name.as_str()).collect();
-    let fits = |id: &Digest, name: &str| match wanted {
-        Some(w) => name == w || w.len() >= 8 && id.to_string().starts_with(w),
-        None => true,
-    };
-    let mut matching = models.iter().filter(|m| fits(&m.id, &m.name));
+    let mut matching = models.iter().filter(|m| wanted.is_none_or(|w| fits(w, &m.id, &m.name)));
     match (matching.next(), matching.next()) {
         (Some(model), None) => connection.manifest(&model.id),
         (None, _) => Err(RemoteError::new(Kind::Mismatch, connection.url(), "has no such model")
@@ -290,7 +336,7 @@ fn choose(connection: &Connection, wanted: Option<&str>) -> Result<Vec<u8>, Remo
 /// Refuses a server that does not have the pinned circuit, or describes it otherwise.
 fn check_server(connection: &Connection, circuit: &Digest, pinned: &[u8]) -> Result<(), RemoteError> {
     let theirs = connection.manifest(circuit).map_err(|e| {
-        let e = RemoteError { place: connection.url().to_owned(), ..e };
+        let e = e.at(connection.url());
         match e.kind {
             Kind::Mismatch => RemoteError { what: "does not serve the pinned model".into(), ..e }
                 .remedy("start over in a new home (--home) to use what it serves now"),

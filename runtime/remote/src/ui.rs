@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use cipherloom_ir::wire::Problem;
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -112,9 +113,8 @@ async fn with_token(State(page): Shared, request: Request, next: Next) -> Respon
 }
 
 fn problem(error: &RemoteError) -> Response {
-    let body = json!({ "kind": format!("{:?}", error.kind), "where": error.place, "what": error.what,
-        "remedy": error.remedy });
-    (StatusCode::BAD_GATEWAY, Json(body)).into_response()
+    let RemoteError { kind, place, what, remedy } = error.clone();
+    (StatusCode::BAD_GATEWAY, Json(Problem { kind, place, what, remedy })).into_response()
 }
 
 /// Model, parameters and forecasts.
@@ -181,6 +181,15 @@ async fn server(State(page): Shared) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_is_told_in_the_words_of_the_service() {
+        let error = RemoteError::new(Kind::BadInput, "here", "this").remedy("that");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let body = runtime.block_on(problem(&error).into_body().collect()).unwrap().to_bytes();
+        let said: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(said, json!({ "kind": "bad-input", "where": "here", "what": "this", "remedy": "that" }));
+    }
 
     #[test]
     fn foreign_hosts_and_origins_are_refused() {

@@ -1,0 +1,115 @@
+//! Addresses, and servers that answer as ours would not.
+
+use super::*;
+use crate::server::Token;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
+const TOKEN: &str = "cl1-hidden";
+
+#[test]
+fn tokens_do_not_leave_in_the_clear() {
+    for fine in ["http://127.0.0.1:1", "http://localhost", "http://[::1]:80/x", "HTTP://localhost:1"] {
+        assert_eq!(check_address(fine).ok(), Some(Scheme::Loopback), "{fine}");
+    }
+    assert_eq!(check_address("https://example.org/behind/a/proxy").ok(), Some(Scheme::Tls));
+    let bad = [
+        "http://example.org",
+        "http://127.0.0.1.example.org",
+        "http://10.0.0.1",
+        "http://localhost:80@evil.example",
+        "http://[::1]@evil.example",
+        "http://[::1]:80@evil.example/x",
+        "https://user@example.org",
+        "http://localhost?x",
+        "http://",
+        "ftp://x",
+        "/x",
+        "host",
+        "",
+    ];
+    for bad in bad {
+        assert_eq!(check_address(bad).map_err(|e| e.kind), Err(Kind::Usage), "{bad}");
+    }
+}
+
+/// A connection that gives up after so many milliseconds of silence, to a server on loopback that answers each request by
+/// `answer`, which is told the request's line; the stream stays open until the next answer.
+fn stub(silence_ms: u64, mut answer: impl FnMut(&str) -> String + Send + 'static) -> Connection {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut open = None;
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let mut lines = Vec::new();
+            while lines.last().is_none_or(|line: &String| line.len() > 2) {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                lines.push(line.to_lowercase());
+            }
+            let length = lines.iter().find_map(|l| l.strip_prefix("content-length: ")?.trim().parse().ok());
+            reader.read_exact(&mut vec![0; length.unwrap_or(0)]).unwrap();
+            reader.get_mut().write_all(answer(&lines[0]).as_bytes()).unwrap();
+            open = Some(reader);
+        }
+        drop(open);
+    });
+    let server = Server { url, token: Token::new(TOKEN).unwrap(), ca: None };
+    Connection::with_silence(&server, Duration::from_millis(silence_ms)).unwrap()
+}
+
+fn answer(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
+#[test]
+fn a_connection_does_not_print_its_token() {
+    let connection = stub(1, |_| String::new());
+    let text = format!("{connection:?}{connection:#?}");
+    assert!(text.contains("127.0.0.1") && !text.contains("hidden"), "{text}");
+}
+
+#[test]
+fn keys_that_do_not_arrive_are_not_sent_for_ever() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "0123456789").unwrap();
+    let keys = Digest::of(b"0123456789");
+    let facts = move |offset: u64, complete: bool| {
+        answer("200 OK", &json!({ "digest": keys, "offset": offset, "complete": complete }).to_string())
+    };
+    // Announced, then after each piece: how much has arrived.
+    for (announced, arrived) in [(0, 0), (4, 3), (0, 11), (11, 11), (10, 10)] {
+        let connection = stub(60_000, move |line| {
+            facts(if line.starts_with("post") { announced } else { arrived }, false)
+        });
+        let error = connection.register(&keys, file.path(), &mut |_, _| ()).unwrap_err();
+        assert_eq!(error.kind, Kind::Mismatch, "{announced} {arrived}: {error}");
+    }
+    let other = json!({ "digest": Digest([7; 32]), "offset": 10, "complete": true }).to_string();
+    let connection = stub(60_000, move |_| answer("200 OK", &other));
+    assert_eq!(
+        connection.register(&keys, file.path(), &mut |_, _| ()).map_err(|e| e.kind),
+        Err(Kind::Mismatch)
+    );
+    // A server that has all bytes but was stopped before it looked at them is sent none.
+    let connection = stub(60_000, move |line| facts(10, !line.starts_with("post")));
+    assert_eq!(connection.register(&keys, file.path(), &mut |_, _| ()), Ok(keys));
+}
+
+#[test]
+fn a_server_that_stalls_is_given_up() {
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf".to_owned();
+    let connection = stub(100, move |_| half.clone());
+    let error = connection.result("job").unwrap_err();
+    assert_eq!(error.kind, Kind::Resources, "{error}");
+    assert!(error.what.starts_with("the answer broke off"), "{error}");
+}
+
+#[test]
+fn a_result_is_waited_for() {
+    let mut answers = vec![answer("200 OK", "result"), answer("202 Accepted", "{}")];
+    let connection = stub(60_000, move |_| answers.pop().unwrap_or_default());
+    assert_eq!(connection.result("job"), Ok((b"result".to_vec(), None)));
+}
