@@ -21,7 +21,11 @@ mod shell;
 use cipherloom::{Error, Kind};
 use clap::{Parser, Subcommand};
 use report::{Output, Report};
+use std::io::Write;
 use std::process::ExitCode;
+
+/// Most worker threads.
+const THREADS_MAX: u16 = 1024;
 
 /// Compiles CNNs to circuits that run on encrypted images.
 #[derive(Parser)]
@@ -33,7 +37,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true)]
     json: bool,
     /// Worker threads (default: RAYON_NUM_THREADS, else all cores).
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(THREADS_MAX)))]
     threads: Option<u16>,
     /// More about what is done, on standard error.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -81,14 +85,17 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(e) if !e.use_stderr() => {
+            // Help or version.
+            return report::finish(e.print().and_then(|()| std::io::stdout().flush()), ExitCode::SUCCESS);
+        }
         Err(e) => {
-            let json = std::env::args().any(|a| a == "--json") && e.use_stderr();
+            let json = std::env::args_os().any(|a| a == "--json");
             if json {
-                let error = Error::new(Kind::Usage, "command line", e.to_string().trim());
-                return Output { json, quiet: true, verbose: 0 }.error(&error);
+                return Output { json, quiet: true, verbose: 0 }.error(&usage_error(&e));
             }
             let _ = e.print();
-            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+            return ExitCode::from(Kind::Usage.exit_code());
         }
     };
     let output = Output { json: cli.json, quiet: cli.quiet, verbose: cli.verbose };
@@ -98,10 +105,40 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Clap's message in the form of ours: its first paragraph says what is wrong, the others how it is used.
+fn usage_error(error: &clap::Error) -> Error {
+    let place = "command line";
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Error::new(Kind::Usage, place, "no subcommand is given").remedy("see `cipherloom --help`");
+    }
+    let text = error.to_string();
+    let mut paragraphs = text
+        .split("\n\n")
+        .map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|p| !p.is_empty());
+    let what = paragraphs.next().unwrap_or_default();
+    let remedy = paragraphs.collect::<Vec<_>>().join("; ");
+    Error::new(Kind::Usage, place, what.strip_prefix("error: ").unwrap_or(&what)).remedy(remedy)
+}
+
+/// Refuses more threads from the environment, which rayon would obey, than `--threads` takes.
+fn check_environment() -> Result<(), Error> {
+    for name in ["RAYON_NUM_THREADS", "RAYON_RS_NUM_CPUS"] {
+        let asked = std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
+        if let Some(asked) = asked.filter(|n| *n > usize::from(THREADS_MAX)) {
+            let what = format!("asks for {asked} threads, at most {THREADS_MAX} are taken");
+            return Err(Error::new(Kind::Usage, name, what).remedy("give a smaller number, or --threads"));
+        }
+    }
+    Ok(())
+}
+
 fn run_on_pool(cli: &Cli, output: &Output) -> Result<Report, Error> {
     let mut pool = rayon::ThreadPoolBuilder::new();
     if let Some(threads) = cli.threads {
         pool = pool.num_threads(usize::from(threads));
+    } else {
+        check_environment()?;
     }
     let pool = pool.build().map_err(|e| Error::new(Kind::Resources, "threads", e))?;
     // A panic is a bug of ours: it ends in exit code 70 and one line; the panic's own message stands above it.

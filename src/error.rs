@@ -1,6 +1,7 @@
 //! One error for all that a user can meet: what kind, where, what, and what to do.
 
 use serde::Serialize;
+use std::io::ErrorKind;
 
 /// Kind of a failure; decides the exit code of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -71,12 +72,23 @@ impl Error {
     /// An I/O failure on a path: missing or oversized input is bad input, the rest are resources.
     pub fn io(path: &std::path::Path, error: &std::io::Error) -> Error {
         let kind = match error.kind() {
-            std::io::ErrorKind::NotFound
-            | std::io::ErrorKind::IsADirectory
-            | std::io::ErrorKind::FileTooLarge => Kind::BadInput,
+            ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::FileTooLarge => Kind::BadInput,
             _ => Kind::Resources,
         };
-        Error::new(kind, path.display(), error)
+        Error::new(kind, path.display(), error).remedy(Error::io_remedy(error.kind()))
+    }
+
+    /// What to do about a failure of the system; empty where nothing is known.
+    pub(crate) fn io_remedy(kind: ErrorKind) -> &'static str {
+        match kind {
+            ErrorKind::NotFound => "check the spelling, and the folder that the command runs in",
+            ErrorKind::PermissionDenied => "check who owns the file and its folder, and their permissions",
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free space",
+            ErrorKind::ReadOnlyFilesystem => "make the file system writable",
+            ErrorKind::IsADirectory => "name a file, not a folder",
+            ErrorKind::FileTooLarge => "give a smaller file",
+            _ => "",
+        }
     }
 }
 

@@ -1,11 +1,28 @@
-//! Reading whole files within a bound, and writing files that are never seen half-written.
+//! Reading whole files within a bound, and writing files that are never seen half-written. All outputs go through here:
+//! none replaces a secret key.
+
+mod target;
 
 use crate::error::{Error, Kind};
-use std::io::{Cursor, Read, Seek, Write};
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use target::Target;
+use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
+
+pub use target::{check, distinct, is_stdout, is_stream, one_stream};
 
 /// Largest file, and largest unpacked content of one, that is read whole.
 pub const MAX_FILE_BYTES: u64 = 1 << 31;
+/// Room for a secret key's file (16 KiB at N = 2^16), so that no copy is left behind by a buffer that grows.
+pub const SECRET_BYTES_MAX: usize = 1 << 16;
+
+/// Names of temporary files, with six letters between.
+const TEMPORARY: [&str; 2] = [".cipherloom-", ".part"];
+/// A temporary file that nobody has written to for so long was left by a command that was killed.
+const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// Who may read a written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +31,15 @@ pub enum Access {
     Shared,
     /// Its owner alone.
     Owner,
+}
+
+/// What becomes of a file that has the name of a new secret key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and the write is refused.
+    Kept,
+    /// It is replaced.
+    Replaced,
 }
 
 /// Where a file is written to: forwards, and back to fill in a header.
@@ -27,101 +53,157 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// [`read`] with the system's error; what is larger than [`MAX_FILE_BYTES`] is `FileTooLarge`.
-pub(crate) fn read_whole(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match path.as_os_str() == "-" {
-        true => std::io::stdin().lock().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?,
-        false => std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?,
+        true => io::stdin().lock().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?,
+        false => File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?,
     };
     if bytes.len() as u64 > MAX_FILE_BYTES {
         let what = format!("is larger than {MAX_FILE_BYTES} bytes");
-        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, what));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
     Ok(bytes)
 }
 
-/// Refuses a list of inputs, or of outputs, in which `-` stands twice: each stream carries one file.
-pub fn one_stream(paths: &[&Path]) -> Result<(), Error> {
-    match paths.iter().filter(|p| p.as_os_str() == "-").count() > 1 {
-        true => Err(Error::new(Kind::Usage, "-", "a standard stream is named for two files at once")
-            .remedy("give each but one its own path")),
-        false => Ok(()),
+/// Reads a secret into memory that is wiped; of a file larger than [`SECRET_BYTES_MAX`], which is none, so many bytes.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = Zeroizing::new(vec![0; SECRET_BYTES_MAX]);
+    let mut length = 0;
+    let mut fill = |from: &mut dyn Read| -> io::Result<()> {
+        while length < SECRET_BYTES_MAX {
+            match from.read(&mut bytes[length..]) {
+                Ok(0) => break,
+                Ok(more) => length += more,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    };
+    match path.as_os_str() == "-" {
+        true => stream(io::stdin()).and_then(|mut stdin| fill(&mut stdin)),
+        false => File::open(path).and_then(|mut file| fill(&mut file)),
     }
+    .map_err(|e| Error::io(path, &e))?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// A standard stream without the standard library's buffer, which nobody wipes.
+#[cfg(unix)]
+fn stream(standard: impl std::os::fd::AsFd) -> io::Result<File> {
+    standard.as_fd().try_clone_to_owned().map(File::from)
+}
+
+#[cfg(windows)]
+fn stream(standard: impl std::os::windows::io::AsHandle) -> io::Result<File> {
+    standard.as_handle().try_clone_to_owned().map(File::from)
 }
 
 /// A file that is written but does not have its name yet; dropped, it disappears.
 #[must_use = "a file that is not persisted disappears"]
 pub struct Pending {
-    place: PathBuf,
+    /// As the user named it.
+    path: PathBuf,
     content: Content,
 }
 
 enum Content {
-    /// A temporary file in the same folder.
-    Temporary(tempfile::NamedTempFile),
-    /// Bytes for standard output, a device or a pipe.
-    Stream(Vec<u8>),
+    /// A temporary file beside its place.
+    Temporary { file: NamedTempFile, place: PathBuf },
+    /// Bytes for a device, a pipe or, where none is named, standard output.
+    Stream { bytes: Vec<u8>, device: Option<PathBuf> },
 }
 
 impl Pending {
+    fn open(path: &Path, access: Access) -> Result<Pending, Error> {
+        let content = match Target::writable(path)? {
+            Target::File(place) => {
+                let file = temporary(&place, access).map_err(|e| unwritable(path, &e))?;
+                Content::Temporary { file, place }
+            }
+            Target::Device(device) => Content::Stream { bytes: vec![], device: Some(device) },
+            Target::Stdout => Content::Stream { bytes: vec![], device: None },
+        };
+        Ok(Pending { path: path.to_path_buf(), content })
+    }
+
     /// Bytes that were written.
     pub fn bytes(&self) -> Result<u64, Error> {
         match &self.content {
-            Content::Stream(bytes) => Ok(bytes.len() as u64),
-            Content::Temporary(file) => {
-                file.as_file().metadata().map(|m| m.len()).map_err(|e| unwritable(&self.place, &e))
+            Content::Stream { bytes, .. } => Ok(bytes.len() as u64),
+            Content::Temporary { file, .. } => {
+                file.as_file().metadata().map(|m| m.len()).map_err(|e| unwritable(&self.path, &e))
             }
         }
     }
 
     /// Gives the file its name, replacing what had it.
     pub fn persist(self) -> Result<(), Error> {
-        let path = &self.place;
         match self.content {
-            Content::Temporary(file) => file.persist(path).map(drop).map_err(|e| unwritable(path, &e.error)),
-            Content::Stream(bytes) if path.as_os_str() == "-" => {
-                let mut out = std::io::stdout().lock();
-                out.write_all(&bytes).and_then(|()| out.flush()).map_err(|e| unwritable(path, &e))
+            Content::Temporary { file, place } => file.persist(place).map(drop).map_err(|e| e.error),
+            Content::Stream { bytes, device: Some(device) } => std::fs::write(device, bytes),
+            Content::Stream { bytes, device: None } => {
+                stream(io::stdout()).and_then(|mut out| out.write_all(&bytes))
             }
-            Content::Stream(bytes) => std::fs::write(path, bytes).map_err(|e| unwritable(path, &e)),
         }
+        .map_err(|e| unwritable(&self.path, &e))
     }
 }
 
-/// Writes through `fill` under a temporary name beside `path`; `-` is standard output, and what exists and is not a
-/// regular file (a pipe, a device) is written to as it is.
-pub fn prepare(
-    path: &Path,
-    access: Access,
-    fill: impl FnOnce(&mut dyn Sink) -> Result<(), Error>,
-) -> Result<Pending, Error> {
-    let io = |e: std::io::Error| unwritable(path, &e);
-    let place = path.to_path_buf();
-    let special = std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir());
-    if special || path.as_os_str() == "-" {
-        let mut whole = Cursor::new(Vec::new());
-        fill(&mut whole)?;
-        return Ok(Pending { place, content: Content::Stream(whole.into_inner()) });
-    }
-    if path.is_dir() {
-        return Err(io(std::io::ErrorKind::IsADirectory.into()));
-    }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+/// Makes an empty temporary file beside `place`, with the rights that it will have there, and removes those that were left.
+fn temporary(place: &Path, access: Access) -> io::Result<NamedTempFile> {
+    let folder = place.parent().unwrap_or(place);
+    remove_stale(folder);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".cipherloom-");
+    builder.prefix(TEMPORARY[0]).suffix(TEMPORARY[1]);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = if access == Access::Owner { 0o600 } else { 0o644 };
         builder.permissions(std::fs::Permissions::from_mode(mode));
     }
-    let mut file = builder.tempfile_in(folder).map_err(io)?;
-    let mut buffered = std::io::BufWriter::with_capacity(1 << 20, file.as_file_mut());
-    fill(&mut buffered)?;
-    buffered.flush().map_err(io)?;
-    drop(buffered);
-    file.as_file().sync_all().map_err(io)?;
-    Ok(Pending { place, content: Content::Temporary(file) })
+    builder.tempfile_in(folder)
+}
+
+/// Removes temporary files that commands which were killed have left in a folder, where that is possible.
+fn remove_stale(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let ours = name.strip_prefix(TEMPORARY[0]).and_then(|n| n.strip_suffix(TEMPORARY[1]));
+        let ours = ours.is_some_and(|letters| letters.len() == 6);
+        let untouched =
+            |entry: std::fs::DirEntry| entry.metadata()?.modified()?.elapsed().map_err(io::Error::other);
+        if ours && entry.file_type().is_ok_and(|t| t.is_file()) {
+            let path = entry.path();
+            if untouched(entry).is_ok_and(|age| age > STALE) {
+                let _ = std::fs::remove_file(path); // the next write tries again
+            }
+        }
+    }
+}
+
+/// Writes through `fill` under a temporary name beside `path`; `-` is standard output, and what exists and is not a
+/// regular file (a pipe, a device) is written to as it is. Links are followed. A secret key is never replaced.
+pub fn prepare(
+    path: &Path,
+    access: Access,
+    fill: impl FnOnce(&mut dyn Sink) -> Result<(), Error>,
+) -> Result<Pending, Error> {
+    let mut pending = Pending::open(path, access)?;
+    match &mut pending.content {
+        Content::Stream { bytes, .. } => fill(&mut Cursor::new(bytes))?,
+        Content::Temporary { file, .. } => {
+            let mut buffered = io::BufWriter::with_capacity(1 << 20, file.as_file_mut());
+            fill(&mut buffered)?;
+            let flushed = buffered.flush();
+            drop(buffered);
+            flushed.and_then(|()| file.as_file().sync_all()).map_err(|e| unwritable(path, &e))?;
+        }
+    }
+    Ok(pending)
 }
 
 /// [`prepare`] and give the file its name.
@@ -133,28 +215,17 @@ pub fn write(
     prepare(path, access, fill)?.persist()
 }
 
-/// Refuses a list of paths in which two name the same file; `-` may stand more than once.
-pub fn distinct(paths: &[&Path]) -> Result<(), Error> {
-    let real = |p: &Path| {
-        std::fs::canonicalize(p).or_else(|_| {
-            let folder = p.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            std::fs::canonicalize(folder).map(|f| f.join(p.file_name().unwrap_or_default()))
-        })
-    };
-    let real: Vec<Option<PathBuf>> =
-        paths.iter().map(|p| real(p).ok().filter(|_| p.as_os_str() != "-")).collect();
-    for (k, path) in real.iter().enumerate() {
-        if path.is_some() && real[..k].contains(path) {
-            let what = "is named for two things at once; one would overwrite the other";
-            return Err(Error::new(Kind::Usage, paths[k].display(), what).remedy("give each its own path"));
-        }
-    }
-    Ok(())
-}
-
 /// [`prepare`] for bytes at hand.
 pub fn prepare_bytes(path: &Path, access: Access, bytes: &[u8]) -> Result<Pending, Error> {
-    prepare(path, access, |out| out.write_all(bytes).map_err(|e| unwritable(path, &e)))
+    let mut pending = Pending::open(path, access)?;
+    match &mut pending.content {
+        Content::Stream { bytes: whole, .. } => *whole = bytes.to_vec(),
+        Content::Temporary { file, .. } => {
+            let written = file.write_all(bytes).and_then(|()| file.as_file().sync_all());
+            written.map_err(|e| unwritable(path, &e))?;
+        }
+    }
+    Ok(pending)
 }
 
 /// Writes bytes; see [`write()`].
@@ -162,16 +233,56 @@ pub fn write_bytes(path: &Path, access: Access, bytes: &[u8]) -> Result<(), Erro
     prepare_bytes(path, access, bytes)?.persist()
 }
 
+/// Writes a secret key for its owner alone, without a copy in a buffer.
+pub fn write_secret(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), Error> {
+    let written = match Target::of_secret(path, existing)? {
+        Target::Stdout => stream(io::stdout()).and_then(|mut out| out.write_all(bytes)),
+        Target::Device(device) => std::fs::write(device, bytes),
+        Target::File(place) => temporary(&place, Access::Owner).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.as_file().sync_all()?;
+            // The name may have been taken while the keys were made.
+            let named = match existing {
+                Existing::Kept => file.persist_noclobber(place),
+                Existing::Replaced => file.persist(place),
+            };
+            named.map(drop).map_err(|e| e.error)
+        }),
+    };
+    written.map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => taken(path),
+        _ => unwritable(path, &e),
+    })
+}
+
+/// Refuses a place that a new secret key cannot be written to, before it is made.
+pub fn check_secret(path: &Path, existing: Existing) -> Result<(), Error> {
+    Target::of_secret(path, existing).map(drop)
+}
+
+fn taken(path: &Path) -> Error {
+    Error::new(Kind::Usage, path.display(), "exists already; replacing a secret key loses it")
+        .remedy("choose another path with --secret, or give --force")
+}
+
 /// The error of a failed write.
-pub fn unwritable(path: &Path, error: &std::io::Error) -> Error {
-    // The kind alone: the full text would name the temporary file.
-    Error::new(Kind::Resources, path.display(), format!("cannot be written: {}", error.kind()))
-        .remedy("choose another path, or free space")
+pub fn unwritable(path: &Path, error: &io::Error) -> Error {
+    let (what, remedy) = match error.kind() {
+        io::ErrorKind::NotFound => ("its folder does not exist".to_owned(), "make the folder first"),
+        // The kind alone: the full text would name the temporary file.
+        kind => (kind.to_string(), Error::io_remedy(kind)),
+    };
+    let error = Error::new(Kind::Resources, path.display(), format!("cannot be written: {what}"));
+    error.remedy(remedy).or("choose another path")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn names(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
 
     #[test]
     fn a_failed_write_leaves_nothing() {
@@ -182,9 +293,65 @@ mod tests {
             Err(Error::new(Kind::Internal, "x", "y"))
         });
         assert!(failed.is_err());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(names(folder.path()), 0);
         write_bytes(&path, Access::Owner, b"whole").unwrap();
         assert_eq!(read(&path).unwrap(), b"whole");
-        assert!(write_bytes(&folder.path().join("no/such/folder"), Access::Shared, b"").is_err());
+        let error = write_bytes(&folder.path().join("no/such/folder"), Access::Shared, b"").unwrap_err();
+        assert!(
+            error.what.contains("folder does not exist") && error.remedy.contains("make the folder"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn secret_keys_are_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        for magic in ["LOOMSKEY", "LOOMSEAL"] {
+            std::fs::write(&path, format!("{magic} and more")).unwrap();
+            assert!(write_bytes(&path, Access::Owner, b"x").is_err(), "{magic}");
+            assert!(check(&[], &[&path]).is_err(), "{magic}");
+        }
+        // As it ends where another process has taken the name since the check.
+        let error = write_secret(&path, b"new", Existing::Kept).unwrap_err();
+        assert_eq!((error.kind, names(folder.path())), (Kind::Usage, 1));
+        write_secret(&path, b"new", Existing::Replaced).unwrap();
+        assert_eq!(&**read_secret(&path).unwrap(), b"new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_secrets_are_their_owners() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("there")).unwrap();
+        symlink("there/file", at("link")).unwrap();
+        for text in ["made", "replaced"] {
+            write_bytes(&at("link"), Access::Shared, text.as_bytes()).unwrap();
+            assert_eq!(read(&at("there/file")).unwrap(), text.as_bytes());
+        }
+        assert!(at("link").is_symlink());
+        symlink("circle", at("circle")).unwrap();
+        assert!(write_bytes(&at("circle"), Access::Shared, b"").is_err());
+        let file = temporary(&at("there/key"), Access::Owner).unwrap();
+        assert_eq!(file.as_file().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_killed_commands_left_is_removed_a_day_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = std::time::SystemTime::now() - STALE - Duration::from_secs(60);
+        for (name, modified) in [
+            (".cipherloom-aB3xYz.part", Some(old)),
+            (".cipherloom-backup", Some(old)),
+            (".cipherloom-aaaaaa.part", None),
+        ] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            modified.map_or(Ok(()), |time| file.set_modified(time)).unwrap();
+        }
+        write_bytes(&folder.path().join("out"), Access::Shared, b"").unwrap();
+        assert_eq!(names(folder.path()), 3);
+        assert!(!folder.path().join(".cipherloom-aB3xYz.part").exists());
     }
 }

@@ -6,7 +6,7 @@ mod server;
 
 use crate::data::Sample;
 use crate::error::{Error, Kind};
-use crate::files::{self, Access, Pending};
+use crate::files::{self, Access, Existing, Pending};
 use crate::model::slot_values;
 use cipherloom_ckks::{Ciphertext, EvaluationKey, PublicKey};
 use cipherloom_client::{
@@ -16,6 +16,7 @@ use cipherloom_ir::scheme::SecurityPolicy;
 use cipherloom_ir::{Circuit, Exact, Layout, Manifest, Preprocessing};
 use cipherloom_ring::Path as KernelPath;
 use std::path::Path;
+use zeroize::Zeroizing;
 
 pub use server::Server;
 
@@ -121,29 +122,6 @@ pub fn exact_scores(circuit: &Circuit, exact: &Exact, sample: &Sample) -> Result
     Ok(first)
 }
 
-/// A secret key is lost with its file: an existing one is replaced only on demand.
-pub fn refuse_to_replace(path: &Path, force: bool) -> Result<(), Error> {
-    match !force && path.exists() {
-        true => {
-            Err(Error::new(Kind::Usage, path.display(), "exists already; replacing a secret key loses it")
-                .remedy("choose another path with --secret, or give --force"))
-        }
-        false => Ok(()),
-    }
-}
-
-/// Other keys may be replaced, never a secret key.
-pub fn refuse_secret_key(path: &Path) -> Result<(), Error> {
-    use cipherloom_ir::container::Kind as FileKind;
-    let mut magic = [0; 8];
-    let read = std::fs::File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut magic));
-    match read.is_ok() && FileKind::of_magic(magic) == Some(FileKind::SecretKey) {
-        true => Err(Error::new(Kind::Usage, path.display(), "is a secret key, which would be replaced")
-            .remedy("choose another path")),
-        false => Ok(()),
-    }
-}
-
 /// Makes the evaluation keys one at a time into a file that waits for its name; `written` is told the bytes so far.
 pub fn keys_file(
     path: &Path,
@@ -156,11 +134,18 @@ pub fn keys_file(
     })
 }
 
-/// The secret key, readable by its owner alone, in a file that waits for its name.
-pub fn secret_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<Pending, Error> {
-    files::prepare(path, Access::Owner, |out| {
-        client.write_secret_key(secret, out).map_err(|e| client_error_at(path, &e))
-    })
+/// Writes the secret key, readable by its owner alone; without a wish to replace it, no other is.
+pub fn write_secret(
+    path: &Path,
+    client: &Client,
+    secret: &SecretKey,
+    existing: Existing,
+) -> Result<(), Error> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(files::SECRET_BYTES_MAX));
+    client
+        .write_secret_key(secret, std::io::Cursor::new(&mut *bytes))
+        .map_err(|e| client_error_at(path, &e))?;
+    files::write_secret(path, &bytes, existing)
 }
 
 /// A public key, in a file that waits for its name.
@@ -178,8 +163,8 @@ pub fn read_public(path: &Path, client: &Client) -> Result<PublicKey, Error> {
 
 /// Reads a secret key.
 pub fn read_secret(path: &Path, client: &Client) -> Result<SecretKey, Error> {
-    let bytes = files::read(path)?;
-    client.read_secret_key(std::io::Cursor::new(bytes)).map_err(|e| client_error_at(path, &e))
+    let bytes = files::read_secret(path)?;
+    client.read_secret_key(std::io::Cursor::new(bytes.as_slice())).map_err(|e| client_error_at(path, &e))
 }
 
 /// Writes an encrypted input and returns its size in bytes.
@@ -232,7 +217,8 @@ pub fn client_error(place: &str, error: &ClientError) -> Error {
         | ClientError::File(ContainerError::Foreign { .. }) => {
             (Kind::Mismatch, "use the files that were made with this circuit's manifest")
         }
-        ClientError::File(ContainerError::Io(_)) | ClientError::Entropy { .. } => (Kind::Resources, ""),
+        ClientError::File(ContainerError::Io(e)) => (Kind::Resources, Error::io_remedy(e.kind())),
+        ClientError::Entropy { .. } => (Kind::Resources, ""),
         ClientError::Security(_) => {
             (Kind::BadInput, "take a manifest from a compiler that enforces 128 bits")
         }

@@ -18,6 +18,8 @@ mod npy;
 #[allow(dead_code, reason = "the writer of the compiler's tests writes more kinds of files")]
 #[path = "../compiler/tests/frontend/onnx.rs"]
 mod onnx;
+#[path = "command/outputs.rs"]
+mod outputs;
 #[path = "command/page.rs"]
 mod page;
 #[path = "command/paging.rs"]

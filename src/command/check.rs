@@ -1,7 +1,7 @@
 //! `check`: a model's circuit beside the model, on data.
 
 use super::compile::Choices;
-use super::report::{Output, Report, table};
+use super::report::{Output, Report, line, table};
 use cipherloom::check::{Findings, Wanted, check, interval, percent};
 use cipherloom::ir::Draw;
 use cipherloom::{Error, data, files};
@@ -38,9 +38,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     let start = Instant::now();
-    let optional = [&arguments.labels, &arguments.calibrate].into_iter().flatten();
-    let paths: Vec<_> =
-        [&arguments.model, &arguments.data].into_iter().chain(optional).map(|p| p.as_path()).collect();
+    let optional = [arguments.labels.as_deref(), arguments.calibrate.as_deref(), arguments.choices.profile()];
+    let mut paths = vec![arguments.model.as_path(), &arguments.data];
+    paths.extend(optional.into_iter().flatten());
     files::one_stream(&paths)?;
     let mut model = arguments.choices.open(&arguments.model)?;
     let mut dataset = data::read(&arguments.data, &model.input_shape())?;
@@ -108,9 +108,9 @@ fn text(f: &Findings) -> String {
         rows.push([r.tensor.clone(), certified, seen, percent(r.headroom), r.images_outside.to_string()]);
     }
     out += &format!("\n{}", table(&rows));
-    out += &f.warnings.iter().map(|w| format!("warning: {w}\n")).collect::<String>();
+    out += &f.warnings.iter().map(|w| format!("warning: {}\n", line(w))).collect::<String>();
     for p in &f.problems {
-        out += &format!("problem: {}: {}\n  help: {}\n", p.place, p.what, p.remedy);
+        out += &format!("problem: {}: {}\n  help: {}\n", line(&p.place), line(&p.what), line(&p.remedy));
     }
     out + if f.problems.is_empty() {
         "the circuit follows the model on these images"

@@ -3,7 +3,7 @@
 //! Above the soft cap: what the user may choose is one list, for `check` and `predict` too, and beside it what is made of it.
 
 use super::explain;
-use super::report::{Output, Report, bytes_text};
+use super::report::{Output, Report, bytes_text, line};
 use cipherloom::check::{Lowered, faithful, refitted};
 use cipherloom::compiler::cost::Profile;
 use cipherloom::compiler::stages::{Stage, StageError};
@@ -58,6 +58,45 @@ pub(super) struct Arguments {
     batch: u32,
     #[command(flatten)]
     choices: Choices,
+}
+
+/// Where circuit and manifest go.
+struct Outputs {
+    circuit: PathBuf,
+    manifest: PathBuf,
+}
+
+impl Arguments {
+    /// Whether circuit and manifest are written.
+    fn writes(&self) -> bool {
+        !self.draft && self.stop_after.is_none() && self.explain.is_none()
+    }
+
+    /// The names that were given, or follow from others.
+    fn outputs(&self) -> Result<Outputs, Error> {
+        let stem = match self.model.as_os_str() == "-" {
+            true => "model".as_ref(),
+            false => self.model.file_stem().unwrap_or_default(),
+        };
+        let circuit = self.circuit.clone().unwrap_or_else(|| Path::new(stem).with_extension("loom"));
+        if self.writes() && self.manifest.is_none() && files::is_stream(&circuit) {
+            let what = "is no file that the manifest could be named after";
+            return Err(Error::new(Kind::Usage, circuit.display(), what).remedy("give --manifest"));
+        }
+        let manifest = self.manifest.clone().unwrap_or_else(|| circuit.with_extension("manifest"));
+        Ok(Outputs { circuit, manifest })
+    }
+
+    /// Refuses paths that exclude each other, and yields those of the outputs.
+    fn check_paths<'a>(&'a self, circuit: &'a Path, manifest: &'a Path) -> Result<Vec<&'a Path>, Error> {
+        let mut inputs = vec![self.model.as_path()];
+        inputs.extend(self.calibrate.as_deref());
+        inputs.extend(self.choices.profile());
+        let mut outputs = if self.writes() { vec![circuit, manifest] } else { vec![] };
+        outputs.extend(self.html.as_deref());
+        files::check(&inputs, &outputs)?;
+        Ok(outputs)
+    }
 }
 
 fn batch(text: &str) -> Result<u32, String> {
@@ -159,6 +198,11 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
 }
 
 impl Choices {
+    /// The file of the cost profile.
+    pub(super) fn profile(&self) -> Option<&Path> {
+        self.profile.as_deref()
+    }
+
     /// Loads the model with the preprocessing that was chosen.
     pub(super) fn open(&self, path: &Path) -> Result<Model, Error> {
         self.open_cut(path, None)
@@ -247,7 +291,8 @@ pub(super) fn read_profile(path: Option<&Path>) -> Result<Arc<Profile>, Error> {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
-    files::one_stream(&[&arguments.model, arguments.calibrate.as_deref().unwrap_or("".as_ref())])?;
+    let Outputs { circuit, manifest } = arguments.outputs()?;
+    let outputs = arguments.check_paths(&circuit, &manifest)?;
     let mut model = arguments.choices.open_cut(&arguments.model, arguments.output.as_deref())?;
     let calibration = match &arguments.calibrate {
         Some(path) => Some(data::read(path, &model.input_shape())?),
@@ -281,16 +326,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     for warning in &compiled.report.warnings {
         output.remark(&format!("warning: {warning}"));
     }
-    let stem = match arguments.model.as_os_str() == "-" {
-        true => "model".as_ref(),
-        false => arguments.model.file_stem().unwrap_or_default(),
-    };
-    let circuit = arguments.circuit.clone().unwrap_or_else(|| Path::new(stem).with_extension("loom"));
-    let manifest = arguments.manifest.clone().unwrap_or_else(|| circuit.with_extension("manifest"));
     let page = arguments.html.as_deref();
-    let paths = || [arguments.model.as_path(), circuit.as_path(), manifest.as_path()].into_iter().chain(page);
-    files::distinct(&paths().collect::<Vec<_>>())?;
-    files::one_stream(&paths().skip(1).collect::<Vec<_>>())?;
     let circuit_bytes = compiled.circuit.to_bytes();
     let manifest_bytes = compiled.manifest.to_bytes();
     let circuit_file = files::prepare_bytes(&circuit, Access::Shared, &circuit_bytes)?;
@@ -309,8 +345,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let also = page.map_or(String::new(), |p| format!(" and {}", p.display()));
     let written = format!("{} and {}{also}", circuit.display(), manifest.display());
     let text = format!("{texts}{}\nwrote {written}", summary(&compiled));
-    let piped = paths().skip(1).find(|p| p.as_os_str() == "-");
-    Ok(Report::new(text, facts).beside(piped.unwrap_or(&circuit)))
+    Ok(Report::new(text, facts).beside(&outputs))
 }
 
 /// Tells of a draft: the texts of stages, figures and, where it is wanted, the page.
@@ -328,7 +363,6 @@ fn draft(
     report.warnings.iter().for_each(|w| output.remark(&format!("warning: {w}")));
     let page = arguments.html.as_deref();
     if let Some(path) = page {
-        files::distinct(&[&arguments.model, path])?;
         let (circuit, report) = (&circuit, Some(&report));
         page::write(path, &Page { circuit, purpose: Purpose::Draft, profile, report })?;
     }
@@ -337,7 +371,7 @@ fn draft(
     let wrote = page.map_or(String::new(), |p| format!("\nwrote {}", p.display()));
     let text = format!(
         "{texts}{}: a draft at N = 2^{}, {} levels, {} rotations, {} rotation keys\nforecast: {seconds:.3} s on one thread{}{wrote}",
-        circuit.name,
+        line(&circuit.name),
         report.log_n,
         report.levels,
         report.rotations,
@@ -354,7 +388,7 @@ fn draft(
     }
     let report = Report::new(text, facts);
     Ok(match page {
-        Some(path) => report.beside(path),
+        Some(path) => report.beside(&[path]),
         None => report,
     })
 }
@@ -413,7 +447,7 @@ pub(super) fn summary(compiled: &Compiled) -> String {
     format!(
         "{}: N = 2^{}, log QP {:.1} of at most {:.0} for 128 bits (ePrint 2024/463), {} levels, {} rotations, {} rotation keys\n\
          forecast: {:.3} s on one thread{batch}, {} memory, {} keys, {} up, {} down, {:.1} bits of precision ({:.1} under a public key){told}",
-        c.name,
+        line(&c.name),
         c.parameters.log_n,
         r.log_qp,
         r.log_qp_bound,

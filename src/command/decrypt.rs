@@ -1,6 +1,6 @@
 //! `decrypt`: the client's last step.
 
-use super::report::Report;
+use super::report::{Report, line};
 use cipherloom::client::{Release, Released, Scores};
 use cipherloom::{Error, Kind, circuits, files, session};
 use serde_json::{Value, json};
@@ -119,7 +119,7 @@ pub(super) fn answer_facts(scores: &Scores, detail: Detail) -> Value {
 /// The answer for people.
 pub(super) fn answer_text(scores: &Scores, detail: Detail) -> String {
     let label = match &scores.label {
-        Some(label) => format!("class {} ({label})", scores.class),
+        Some(label) => format!("class {} ({})", scores.class, line(label)),
         None => format!("class {}", scores.class),
     };
     let alarm = scores.alarm.as_ref().map_or(String::new(), |a| format!("warning: {a}\n"));

@@ -30,10 +30,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     let start = Instant::now();
     let place = arguments.manifest.display().to_string();
-    let client = session::client(&place, circuits::manifest(&place, &files::read(&arguments.manifest)?)?)?;
     let key = arguments.public.as_ref().unwrap_or(&arguments.secret);
-    files::distinct(&[&arguments.manifest, &arguments.data, key, &arguments.output])?;
-    files::one_stream(&[&arguments.manifest, &arguments.data, key])?;
+    files::check(&[&arguments.manifest, &arguments.data, key], &[&arguments.output])?;
+    let client = session::client(&place, circuits::manifest(&place, &files::read(&arguments.manifest)?)?)?;
     let shape = client.manifest().inputs.first().map_or(&[][..], |i| &i.layout.shape);
     let batch = client.manifest().batch() as usize;
     let samples = data::read_from(&arguments.data, shape, arguments.index, batch)?;
@@ -54,5 +53,5 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
             "peak_memory_bytes": cipherloom::memory::peak_bytes(),
         }),
     )
-    .beside(&arguments.output))
+    .beside(&[&arguments.output]))
 }

@@ -1,6 +1,6 @@
 //! `inspect`: what a circuit or a manifest holds.
 
-use super::report::{Report, bytes_text};
+use super::report::{Report, bytes_text, line};
 use cipherloom::compiler::cost::{CostModel, Profile};
 use cipherloom::compiler::{Purpose, bootstraps, key_curve};
 use cipherloom::ir::scheme::BOOTSTRAP_SETS;
@@ -25,6 +25,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
+    let page: Vec<&Path> = arguments.html.as_deref().into_iter().collect();
+    files::check(&[&arguments.file], &page)?;
     let bytes = files::read(&arguments.file)?;
     let place = arguments.file.display().to_string();
     let magic: Option<[u8; 8]> = bytes.get(..8).and_then(|b| b.try_into().ok());
@@ -32,7 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
         Some(FileKind::Circuit) => {
             let circuit = circuits::circuit(&place, &bytes)?;
             if let Some(path) = &arguments.html {
-                return write_page(&circuit, arguments, path);
+                return write_page(&circuit, path);
             }
             if arguments.text {
                 let text = circuit.to_text();
@@ -64,13 +66,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
 }
 
 /// Writes the circuit's page.
-fn write_page(circuit: &Circuit, arguments: &Arguments, path: &Path) -> Result<Report, Error> {
-    files::distinct(&[&arguments.file, path])?;
+fn write_page(circuit: &Circuit, path: &Path) -> Result<Report, Error> {
     let profile = Profile::committed();
     let bytes =
         page::write(path, &Page { circuit, purpose: Purpose::Encrypted, profile: &profile, report: None })?;
     let text = format!("wrote {} ({})", path.display(), bytes_text(bytes as u64));
-    Ok(Report::new(text, json!({ "html": path, "html_bytes": bytes })).beside(path))
+    Ok(Report::new(text, json!({ "html": path, "html_bytes": bytes })).beside(&[path]))
 }
 
 /// Adds what a run takes of memory, and the least with paged keys.
@@ -146,7 +147,7 @@ fn add_curve(report: &mut Report, circuit: &Verified, place: &str) -> Result<(),
 fn manifest_report(m: &Manifest) -> Report {
     let shape = |s: &[u32]| s.iter().map(u32::to_string).collect::<Vec<_>>().join("x");
     let mut lines = vec![
-        format!("model      {}", m.name),
+        format!("model      {}", line(&m.name)),
         format!("circuit    {}", m.circuit.short()),
         format!(
             "ring       N = 2^{}, {} levels, scale 2^{}, {} special primes",
@@ -161,7 +162,7 @@ fn manifest_report(m: &Manifest) -> Report {
         let [low, high] = i.range;
         lines.push(format!(
             "input      {}: {}, values in [{low}, {high}], {} ciphertext(s)",
-            i.name,
+            line(&i.name),
             shape(&i.layout.shape),
             i.layout.ciphertexts
         ));
@@ -175,7 +176,7 @@ fn manifest_report(m: &Manifest) -> Report {
         };
         lines.push(format!(
             "output     {}: {}, values in [{low}, {high}]{steps}",
-            o.name,
+            line(&o.name),
             shape(&o.layout.shape)
         ));
         lines.push(match o.worst_error {

@@ -1,9 +1,10 @@
 //! `keygen`: a secret key, owner-only, and the evaluation keys that a manifest lists.
 
 use super::report::{Output, Report, bytes_text};
-use cipherloom::{Error, circuits, files, session};
+use cipherloom::files::{self, Existing};
+use cipherloom::{Error, circuits, session};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Keys that take longer show how far they are.
@@ -28,17 +29,29 @@ pub(super) struct Arguments {
     force: bool,
 }
 
+impl Arguments {
+    fn existing(&self) -> Existing {
+        if self.force { Existing::Replaced } else { Existing::Kept }
+    }
+}
+
+/// Refuses paths that exclude each other, and yields those of the outputs.
+fn check_paths(arguments: &Arguments) -> Result<Vec<&Path>, Error> {
+    let mut outputs = vec![arguments.keys.as_path()];
+    outputs.extend(arguments.public.as_deref());
+    files::check(&[&arguments.manifest], &outputs)?;
+    files::check_secret(&arguments.secret, arguments.existing())?;
+    outputs.push(&arguments.secret);
+    files::one_stream(&outputs)?;
+    files::distinct(&[&[arguments.manifest.as_path()], &outputs[..]].concat())?;
+    Ok(outputs)
+}
+
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     let start = Instant::now();
     let place = arguments.manifest.display().to_string();
+    let outputs = check_paths(arguments)?;
     let manifest = circuits::manifest(&place, &files::read(&arguments.manifest)?)?;
-    let mut paths = vec![arguments.manifest.as_path(), &arguments.secret, &arguments.keys];
-    paths.extend(arguments.public.as_deref());
-    files::distinct(&paths)?;
-    files::one_stream(&paths[1..])?;
-    session::refuse_to_replace(&arguments.secret, arguments.force)?;
-    session::refuse_secret_key(&arguments.keys)?;
-    arguments.public.as_deref().map_or(Ok(()), session::refuse_secret_key)?;
     let client = session::client(&place, manifest)?;
     let count = client.key_shapes().len();
     let all = client.evaluation_key_bytes();
@@ -55,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let keys = session::keys_file(&arguments.keys, &client, &secret, progress)?;
     let public =
         arguments.public.as_deref().map(|p| session::public_file(p, &client, &secret)).transpose()?;
-    session::secret_file(&arguments.secret, &client, &secret)?.persist()?;
+    session::write_secret(&arguments.secret, &client, &secret, arguments.existing())?;
     let key_bytes = keys.bytes()?;
     keys.persist()?;
     public.map_or(Ok(()), files::Pending::persist)?;
@@ -75,5 +88,5 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
             "peak_memory_bytes": cipherloom::memory::peak_bytes(),
         }),
     )
-    .beside(&arguments.keys))
+    .beside(&outputs))
 }

@@ -6,7 +6,7 @@ use super::report::{Output, Report};
 use super::run::Evaluation;
 use cipherloom::{Error, data, files, session};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Arguments of `predict`.
@@ -27,7 +27,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     let place = arguments.model.display().to_string();
-    files::one_stream(&[&arguments.model, &arguments.data])?;
+    let mut inputs = vec![arguments.model.as_path(), &arguments.data];
+    inputs.extend(arguments.choices.profile());
+    let trace: Vec<&Path> = arguments.evaluation.trace.as_deref().into_iter().collect();
+    files::check(&inputs, &trace)?;
     let mut model = arguments.choices.open(&arguments.model)?;
     let sample = data::read_one(&arguments.data, &model.input_shape(), arguments.index)?;
     model.frontend().notes.iter().for_each(|n| output.remark(&format!("note: {n}")));
@@ -69,7 +72,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
         "{}\nseconds: compile {compile:.2}, keygen {keygen:.2}, encrypt {encrypt:.3}, prepare {prepare:.2}, run {run:.4}, decrypt {decrypt:.3}",
         answer_text(&scores, Detail::Scores)
     );
-    Ok(Report::new(text, facts))
+    Ok(Report::new(text, facts).beside(&trace))
 }
 
 /// Wall-clock laps in seconds.

@@ -1,8 +1,9 @@
 //! What a subcommand prints: text for people, one JSON object for programs, errors with their remedy.
 
-use cipherloom::{Error, Kind};
+use cipherloom::{Error, Kind, files};
 use serde_json::{Map, Value, json};
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The outcome of a subcommand.
@@ -28,9 +29,9 @@ impl Report {
         Report { verdict, ..self }
     }
 
-    /// The same for a command whose result went to `output`.
-    pub(super) fn beside(mut self, output: &std::path::Path) -> Report {
-        self.aside = output.as_os_str() == "-";
+    /// The same for a command whose results went to `outputs`.
+    pub(super) fn beside(mut self, outputs: &[&Path]) -> Report {
+        self.aside = outputs.iter().any(|path| files::is_stdout(path));
         self
     }
 }
@@ -47,47 +48,82 @@ impl Output {
     pub(super) fn report(&self, report: &Report) -> ExitCode {
         let code = report.verdict.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code()));
         let text = match self.json {
-            true => Value::Object(report.json.clone()).to_string(),
+            true => escaped(&Value::Object(report.json.clone()).to_string(), &[]),
             false if report.text.is_empty() => return code,
-            false => report.text.clone(),
+            false => lines(&report.text),
         };
-        let written = match report.aside {
-            true => writeln!(std::io::stderr(), "{text}"),
-            false => writeln!(std::io::stdout(), "{text}"),
-        };
-        match written {
-            Ok(()) => code,
-            Err(_) => ExitCode::from(6),
+        match report.aside {
+            true => finish(writeln!(std::io::stderr(), "{text}"), code),
+            false => finish(writeln!(std::io::stdout(), "{text}"), code),
         }
     }
 
     /// Prints an error, on standard error (text) or standard output (JSON).
     pub(super) fn error(&self, error: &Error) -> ExitCode {
         if self.json {
-            let _ = writeln!(std::io::stdout(), "{}", json!(error));
+            let _ = writeln!(std::io::stdout(), "{}", escaped(&json!(error).to_string(), &[]));
         } else {
-            let mut err = std::io::stderr();
-            let _ = writeln!(err, "error: {}: {}", error.place, error.what);
-            if !error.remedy.is_empty() {
-                let _ = writeln!(err, "  help: {}", error.remedy);
-            }
+            print_error(error);
         }
         ExitCode::from(error.kind.exit_code())
     }
 
-    /// A remark on standard error.
+    /// A remark on standard error, one line.
     pub(super) fn remark(&self, text: &str) {
         if !self.quiet && !self.json {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", line(text));
         }
     }
 
     /// A step of a longer command: a line where a person is watching, or with `--verbose`.
     pub(super) fn step(&self, text: &str) {
         if !self.quiet && !self.json && (self.verbose > 0 || std::io::stderr().is_terminal()) {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", lines(text));
         }
     }
+}
+
+/// The exit code of a command whose report has been written, or of one whose report could not be.
+pub(super) fn finish(written: std::io::Result<()>, code: ExitCode) -> ExitCode {
+    let Err(e) = written else { return code };
+    let error = files::unwritable("standard output".as_ref(), &e);
+    // Whoever has closed a pipe wants to hear no more.
+    if e.kind() != std::io::ErrorKind::BrokenPipe {
+        print_error(&error);
+    }
+    ExitCode::from(error.kind.exit_code())
+}
+
+fn print_error(error: &Error) {
+    let mut err = std::io::stderr();
+    let _ = writeln!(err, "error: {}: {}", line(&error.place), line(&error.what));
+    if !error.remedy.is_empty() {
+        let _ = writeln!(err, "  help: {}", line(&error.remedy));
+    }
+}
+
+/// Text out of a file or a model, as it may stand in one line: no name moves the cursor or looks like a line of ours.
+pub(super) fn line(text: &str) -> String {
+    escaped(text, &[])
+}
+
+/// The same for several lines.
+fn lines(text: &str) -> String {
+    escaped(text, &['\n', '\t'])
+}
+
+/// Text whose control characters, those of writing direction among them, are written out (`\u001b`); JSON keeps its meaning.
+fn escaped(text: &str, kept: &[char]) -> String {
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match (c.is_control() || turns(c)) && !kept.contains(&c) {
+            true => out += &format!("\\u{:04x}", u32::from(c)),
+            false => out.push(c),
+        }
+    }
+    out
 }
 
 /// Bytes for people.
@@ -102,12 +138,12 @@ pub(super) fn bytes_text(bytes: u64) -> String {
 
 /// Rows of cells as columns of equal width, two spaces apart, one line each.
 pub(super) fn table<R: AsRef<[String]>>(rows: &[R]) -> String {
-    let columns = rows.iter().map(|r| r.as_ref().len()).max().unwrap_or(0);
-    let width =
-        |c: usize| rows.iter().filter_map(|r| Some(r.as_ref().get(c)?.chars().count())).max().unwrap_or(0);
+    let rows: Vec<Vec<String>> = rows.iter().map(|r| r.as_ref().iter().map(|c| line(c)).collect()).collect();
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |c: usize| rows.iter().filter_map(|r| Some(r.get(c)?.chars().count())).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &R| {
-        let cells = row.as_ref().iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
     rows.iter().map(line).collect()

@@ -51,8 +51,9 @@ impl Evaluation {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     let start = Instant::now();
-    files::distinct(&[&arguments.circuit, &arguments.keys, &arguments.input, &arguments.output])?;
-    files::one_stream(&[&arguments.circuit, &arguments.keys, &arguments.input])?;
+    let mut outputs = vec![arguments.output.as_path()];
+    outputs.extend(arguments.evaluation.trace.as_deref());
+    files::check(&[&arguments.circuit, &arguments.keys, &arguments.input], &outputs)?;
     let place = arguments.circuit.display().to_string();
     let circuit = circuits::circuit(&place, &files::read(&arguments.circuit)?)?;
     let mut server = session::Server::open(
@@ -97,5 +98,5 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
             "paged_keys": paged,
         }),
     )
-    .beside(&arguments.output))
+    .beside(&outputs))
 }

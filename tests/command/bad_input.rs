@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Expects a failure of this kind; the error names the place and leaves no output file.
 #[track_caller]
-fn fails(folder: &Path, code: i32, kind: &str, arguments: &[&str]) -> String {
+pub fn fails(folder: &Path, code: i32, kind: &str, arguments: &[&str]) -> String {
     let before = names(folder);
     let (found, error) = json(folder, arguments);
     assert_eq!(found, code, "{arguments:?}: {error}");
@@ -28,7 +28,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Every file of a finished journey with lola.
-fn journey(f: &Path) {
+pub fn journey(f: &Path) {
     done(f, &["compile", &shipped("lola.onnx"), "-o", "m.loom"]);
     done(f, &["keygen", "m.manifest", "--secret", "s.key", "--keys", "e.keys"]);
     done(f, &["encrypt", "m.manifest", "--secret", "s.key", &shipped("samples/digit-3.png"), "-o", "in.ct"]);
