@@ -151,7 +151,7 @@ fn measure(name: &str, model: &Model, compiled: Compiled, dataset: &data::Datase
             session::encrypt(&client, &secret, std::slice::from_ref(sample)).expect("an encryption");
         let input = server.receive(encrypted).expect("ciphertexts");
         let (answer, _) = server.run(&input, 1, None).expect("an answer");
-        let scores = session::decrypt(&client, &secret, answer).expect("scores").remove(0);
+        let scores = session::decrypt(&client, &secret, answer).expect("scores").remove(0).remove(0);
         let clear = model.clear_scores(sample).expect("clear scores");
         let clear: Vec<f64> = clear.into_iter().map(f64::from).collect();
         agree += usize::from(argmax(&clear) == scores.class);

@@ -24,8 +24,8 @@
 //! let (answer, _seconds) = server.run(&input, 1, None)?;
 //!
 //! // Client: the answer.
-//! let scores = session::decrypt(&client, &secret, answer)?;
-//! assert_eq!(scores[0].class, 3);
+//! let answers = session::decrypt(&client, &secret, answer)?;
+//! assert_eq!(answers[0][0].class, 3); // first image, first output
 //! # Ok(()) }
 //! ```
 #![forbid(unsafe_code)]

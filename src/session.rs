@@ -91,22 +91,25 @@ pub fn batch_values(
     Ok(places.flat_map(|sample| slot_values(sample, preprocessing, &layout.shape)).collect())
 }
 
-/// Decrypts an answer to the scores of the first output, one for each image of the batch.
+/// Decrypts an answer: for each image of the batch its outputs, in the manifest's order.
 pub fn decrypt(
     client: &Client,
     secret: &SecretKey,
     answer: Vec<Vec<Ciphertext>>,
-) -> Result<Vec<Scores>, Error> {
+) -> Result<Vec<Vec<Scores>>, Error> {
     let circuit = client.manifest().circuit;
     let ciphertexts = answer.into_iter().flatten().collect();
-    first_output(client, secret, &EncryptedOutput { circuit, ciphertexts })
+    by_image(client, secret, &EncryptedOutput { circuit, ciphertexts })
 }
 
-fn first_output(client: &Client, secret: &SecretKey, answer: &EncryptedOutput) -> Result<Vec<Scores>, Error> {
+fn by_image(
+    client: &Client,
+    secret: &SecretKey,
+    answer: &EncryptedOutput,
+) -> Result<Vec<Vec<Scores>>, Error> {
     let name = &client.manifest().name;
-    let mut scores = client.decrypt(secret, answer).map_err(|e| client_error(name, &e))?;
-    scores.truncate(client.manifest().batch() as usize);
-    Ok(scores)
+    let scores = client.decrypt(secret, answer).map_err(|e| client_error(name, &e))?;
+    Ok(client.by_image(scores))
 }
 
 /// Scores of the exact meaning of a circuit on a sample, which fills the batch: what encrypted evaluation aims at.
@@ -175,25 +178,24 @@ pub fn write_input(path: &Path, client: &Client, input: &EncryptedInput) -> Resu
     Ok(whole.get_ref().len() as u64)
 }
 
-/// Reads an encrypted answer and decrypts it, for each image of the batch.
-pub fn decrypt_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<Vec<Scores>, Error> {
+/// Reads an encrypted answer and decrypts it: for each image of the batch its outputs.
+pub fn decrypt_file(path: &Path, client: &Client, secret: &SecretKey) -> Result<Vec<Vec<Scores>>, Error> {
     let bytes = files::read(path)?;
     let answer = client.read_output(std::io::Cursor::new(bytes)).map_err(|e| client_error_at(path, &e))?;
-    first_output(client, secret, &answer).map_err(|e| Error { place: path.display().to_string(), ..e })
+    by_image(client, secret, &answer).map_err(|e| Error { place: path.display().to_string(), ..e })
 }
 
-/// Reads an encrypted answer and decrypts it to scores that may be given away, for each image of the batch.
+/// Reads an encrypted answer and decrypts it to scores that may be given away: for each image of the batch its outputs.
 pub fn release_file(
     path: &Path,
     client: &Client,
     secret: &SecretKey,
     how: Release,
-) -> Result<Vec<Released>, Error> {
+) -> Result<Vec<Vec<Released>>, Error> {
     let bytes = files::read(path)?;
     let answer = client.read_output(std::io::Cursor::new(bytes)).map_err(|e| client_error_at(path, &e))?;
-    let mut released = client.release(secret, &answer, how).map_err(|e| client_error_at(path, &e))?;
-    released.truncate(client.manifest().batch() as usize);
-    Ok(released)
+    let released = client.release(secret, &answer, how).map_err(|e| client_error_at(path, &e))?;
+    Ok(client.by_image(released))
 }
 
 /// An error of the client at a place.

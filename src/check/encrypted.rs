@@ -48,5 +48,5 @@ fn answer(
     let (encrypted, _) = session::encrypt(client, secret, std::slice::from_ref(sample))?;
     let input = server.receive(encrypted)?;
     let (answer, _) = server.run(&input, 1, None)?;
-    Ok(session::decrypt(client, secret, answer)?.remove(0))
+    Ok(session::decrypt(client, secret, answer)?.remove(0).remove(0))
 }

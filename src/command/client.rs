@@ -279,9 +279,9 @@ fn predict(images: &[PathBuf], place: &Place, target: &Target, output: &Output) 
             ));
         }
         let e = &prediction.exchange;
-        for (path, scores) in paths.iter().zip(&prediction.scores) {
-            lines.push(format!("{}: {}", path.display(), answer_text(scores, Detail::Scores)));
-            let mut facts = answer_facts(scores, Detail::Scores);
+        for (path, outputs) in paths.iter().zip(&prediction.images) {
+            lines.push(format!("{}: {}", path.display(), answer_text(outputs, Detail::Scores)));
+            let mut facts = answer_facts(outputs, Detail::Scores);
             facts["image"] = json!(path);
             facts["outside_range"] = json!(!prediction.outside.is_empty());
             facts["exchange"] = json!(e);

@@ -53,39 +53,46 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Error> {
         Some(how) => session::release_file(&arguments.answer, &client, &secret, how)?,
         None => vec![],
     };
-    let scores: Vec<Scores> = match how {
-        Some(_) => released.iter().map(|r| r.scores.clone()).collect(),
+    let answers: Vec<Vec<Scores>> = match how {
+        Some(_) => released.iter().map(|image| image.iter().map(|r| r.scores.clone()).collect()).collect(),
         None => session::decrypt_file(&arguments.answer, &client, &secret)?,
     };
-    let images = arguments.images.map_or(scores.len(), |n| n as usize);
-    if images > scores.len() {
-        let what = format!("the circuit takes {} image(s) at once, {images} were asked for", scores.len());
+    let images = arguments.images.map_or(answers.len(), |n| n as usize);
+    if images > answers.len() {
+        let what = format!("the circuit takes {} image(s) at once, {images} were asked for", answers.len());
         return Err(Error::new(Kind::Usage, place, what).remedy("give a smaller --images"));
     }
     let detail = if arguments.label_only { Detail::Label } else { Detail::Scores };
-    let mut facts = batch_facts(&scores[..images], detail);
-    if let Some(Released { bound, step, flood, .. }) = released.first() {
-        facts["release"] = json!({ "worst_error": bound, "step": step, "flood": flood });
+    let mut facts = batch_facts(&answers[..images], detail);
+    if let Some(outputs) = released.first() {
+        let facts_of = |r: &Released| json!({ "worst_error": r.bound, "step": r.step, "flood": r.flood, "output": r.scores.name });
+        facts["release"] = match &outputs[..] {
+            [one] => facts_of(one),
+            all => all.iter().map(facts_of).collect(),
+        };
     }
     facts["seconds"] = json!({ "decrypt": start.elapsed().as_secs_f64() });
     facts["peak_memory_bytes"] = json!(cipherloom::memory::peak_bytes());
-    Ok(Report::new(batch_text(&scores[..images], detail), facts))
+    Ok(Report::new(batch_text(&answers[..images], detail), facts))
 }
 
 /// The answers of a batch for programs; one answer stands alone.
-fn batch_facts(scores: &[Scores], detail: Detail) -> Value {
-    match scores {
+fn batch_facts(answers: &[Vec<Scores>], detail: Detail) -> Value {
+    match answers {
         [one] => answer_facts(one, detail),
-        all => json!({ "images": all.iter().map(|s| answer_facts(s, detail)).collect::<Vec<_>>() }),
+        all => {
+            json!({ "images": all.iter().map(|outputs| answer_facts(outputs, detail)).collect::<Vec<_>>() })
+        }
     }
 }
 
 /// The answers of a batch for people; one answer stands alone.
-fn batch_text(scores: &[Scores], detail: Detail) -> String {
-    match scores {
+fn batch_text(answers: &[Vec<Scores>], detail: Detail) -> String {
+    match answers {
         [one] => answer_text(one, detail),
         all => {
-            let answer = |(k, s): (usize, &Scores)| format!("image {k}: {}", answer_text(s, detail));
+            let answer =
+                |(k, outputs): (usize, &Vec<Scores>)| format!("image {k}: {}", answer_text(outputs, detail));
             all.iter().enumerate().map(answer).collect::<Vec<_>>().join("\n")
         }
     }
@@ -100,8 +107,22 @@ pub(super) enum Detail {
     Label,
 }
 
-/// The answer for programs.
-pub(super) fn answer_facts(scores: &Scores, detail: Detail) -> Value {
+/// The answer for programs: what the first output says and, where there are more, all of them.
+pub(super) fn answer_facts(outputs: &[Scores], detail: Detail) -> Value {
+    let mut facts = outputs.first().map_or_else(|| json!({}), |first| output_facts(first, detail));
+    if outputs.len() > 1 {
+        let named = |scores: &Scores| {
+            let mut own = output_facts(scores, detail);
+            (own["name"], own["shape"]) = (json!(scores.name), json!(scores.shape));
+            own
+        };
+        facts["outputs"] = outputs.iter().map(named).collect();
+        facts["trusted"] = json!(outputs.iter().all(|scores| scores.alarm.is_none()));
+    }
+    facts
+}
+
+fn output_facts(scores: &Scores, detail: Detail) -> Value {
     let mut facts = json!({ "class": scores.class, "label": scores.label });
     if detail == Detail::Scores {
         facts["scores"] = json!(scores.values);
@@ -116,8 +137,19 @@ pub(super) fn answer_facts(scores: &Scores, detail: Detail) -> Value {
     facts
 }
 
-/// The answer for people.
-pub(super) fn answer_text(scores: &Scores, detail: Detail) -> String {
+/// The answer for people, outputs by name where there are several.
+pub(super) fn answer_text(outputs: &[Scores], detail: Detail) -> String {
+    match outputs {
+        [one] => output_text(one, detail),
+        all => {
+            let named =
+                |scores: &Scores| format!("output {}: {}", line(&scores.name), output_text(scores, detail));
+            all.iter().map(named).collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+fn output_text(scores: &Scores, detail: Detail) -> String {
     let label = match &scores.label {
         Some(label) => format!("class {} ({})", scores.class, line(label)),
         None => format!("class {}", scores.class),
@@ -128,5 +160,6 @@ pub(super) fn answer_text(scores: &Scores, detail: Detail) -> String {
     }
     let shown: Vec<String> = scores.values.iter().take(20).map(|v| format!("{v:.3}")).collect();
     let more = if scores.values.len() > 20 { " …" } else { "" };
-    format!("{alarm}{label}\nscores {}{more}", shown.join(" "))
+    let steps = if scores.probabilities.is_some() { " before softmax" } else { "" };
+    format!("{alarm}{label}\nscores{steps} {}{more}", shown.join(" "))
 }

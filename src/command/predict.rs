@@ -59,10 +59,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let (answer, run) =
         server.run(&input, arguments.evaluation.repeat, arguments.evaluation.trace.as_deref())?;
     clock.lap();
-    let scores = session::decrypt(&client, &secret, answer)?.remove(0);
+    let outputs = session::decrypt(&client, &secret, answer)?.remove(0);
     let decrypt = clock.lap();
 
-    let mut facts = answer_facts(&scores, Detail::Scores);
+    let mut facts = answer_facts(&outputs, Detail::Scores);
     facts["seconds"] = json!({
         "compile": compile, "keygen": keygen, "encrypt": encrypt,
         "load": load, "prepare": prepare, "run": run, "decrypt": decrypt,
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     facts["peak_memory_bytes"] = json!(cipherloom::memory::peak_bytes());
     let text = format!(
         "{}\nseconds: compile {compile:.2}, keygen {keygen:.2}, encrypt {encrypt:.3}, prepare {prepare:.2}, run {run:.4}, decrypt {decrypt:.3}",
-        answer_text(&scores, Detail::Scores)
+        answer_text(&outputs, Detail::Scores)
     );
     Ok(Report::new(text, facts).beside(&trace))
 }

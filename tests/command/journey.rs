@@ -142,6 +142,46 @@ fn a_batch_is_classified_at_once() {
     assert_eq!(odd.status.code(), Some(2), "a batch is a power of two");
 }
 
+/// Cryptonets with its features as a second output: protocol buffers that follow each other are one.
+fn with_two_outputs(folder: &std::path::Path) -> String {
+    const FEATURES: &[u8] = b"\x3a\x0d\x62\x0b\x0a\x03bn2\x12\x04\x0a\x02\x08\x01";
+    let path = folder.join("two.onnx");
+    let bytes = std::fs::read(shipped("cryptonets.onnx")).expect("it is shipped");
+    std::fs::write(&path, [&bytes[..], FEATURES].concat()).expect("a temporary folder");
+    path.display().to_string()
+}
+
+#[test]
+fn all_outputs_of_all_images_are_decrypted() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let model = with_two_outputs(f);
+    done(f, &["compile", &model, "-o", "m.loom", "--batch", "2"]);
+    done(f, &["keygen", "m.manifest", "--secret", "s.key", "--keys", "e.keys"]);
+    let sent = ["encrypt", "m.manifest", &shipped("samples"), "--secret", "s.key", "--index", "5", "-o", "x.ct"];
+    done(f, &sent);
+    done(f, &["run", "m.loom", "--keys", "e.keys", "x.ct", "-o", "y.ct"]);
+    let answer = done(f, &["decrypt", "m.manifest", "y.ct", "--secret", "s.key"]);
+    let clear = cipherloom::Model::open_cut(shipped("cryptonets.onnx"), Some("bn2")).unwrap();
+    for (image, digit) in answer["images"].as_array().unwrap().iter().zip([5, 6]) {
+        assert_eq!((&image["class"], &image["trusted"]), (&serde_json::json!(digit), &serde_json::json!(true)), "{image}");
+        let outputs = image["outputs"].as_array().unwrap();
+        assert_eq!((outputs.len(), &outputs[0]["scores"]), (2, &image["scores"]));
+        assert_eq!((&outputs[1]["name"], &outputs[1]["shape"]), (&serde_json::json!("bn2"), &serde_json::json!([100])));
+        let path = shipped(&format!("samples/digit-{digit}.png"));
+        let sample = cipherloom::data::read_one(path.as_ref(), &clear.input_shape(), 0).unwrap();
+        let wanted = clear.clear_scores(&sample).unwrap();
+        let largest = wanted.iter().fold(0f32, |m, x| m.max(x.abs()));
+        for (x, y) in outputs[1]["scores"].as_array().unwrap().iter().zip(&wanted) {
+            let error = (x.as_f64().unwrap() - f64::from(*y)).abs();
+            assert!(error < 0.01 * f64::from(largest), "{x} instead of {y}");
+        }
+    }
+    let text = cipherloom(f, &["predict", &model, &shipped("samples/digit-5.png")]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("class 5") && text.contains("output bn2: "), "{text}");
+}
+
 #[test]
 fn a_network_cut_at_a_tensor_yields_features() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,5 +13,5 @@ pub fn encrypted(name: &str, circuit: Verified, sample: &Sample) -> Result<Vec<f
     let mut server = session::Server::new(name, circuit, keys, Default::default())?;
     let input = server.receive(encrypted)?;
     let (answer, _) = server.run(&input, 1, None)?;
-    Ok(session::decrypt(&client, &secret, answer)?.remove(0).values)
+    Ok(session::decrypt(&client, &secret, answer)?.remove(0).remove(0).values)
 }

@@ -52,7 +52,7 @@ fn a_deep_network_is_bootstrapped_and_gives_the_right_encrypted_answer() {
     let mut server = session::Server::new("deep", circuit, keys, Default::default()).expect("keys fit");
     let input = server.receive(encrypted).expect("it is the circuit's input");
     let (answer, _) = server.run(&input, 1, None).expect("it runs");
-    let found = session::decrypt(&client, &secret, answer).expect("decrypts").remove(0).values;
+    let found = session::decrypt(&client, &secret, answer).expect("decrypts").remove(0).remove(0).values;
     let error = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     println!("{bootstraps} bootstraps, largest error {error:.2e}, forecast {forecast:.1} bits: {found:.3?}");
     // Outputs reach 8 by the model's ranges.

@@ -257,6 +257,14 @@ impl Client {
         scores.into_iter().map(|own| release(&self.manifest, own, how)).collect()
     }
 
+    /// What [`Client::decrypt`] and [`Client::release`] return, by image of the batch: of each its outputs, in the manifest's order.
+    pub fn by_image<T>(&self, outputs: Vec<T>) -> Vec<Vec<T>> {
+        let batch = self.manifest.batch() as usize;
+        let mut images: Vec<Vec<T>> = (0..batch).map(|_| Vec::new()).collect();
+        outputs.into_iter().enumerate().for_each(|(k, one)| images[k % batch].push(one));
+        images
+    }
+
     /// Limbs of every ciphertext that comes back.
     pub fn output_ciphertexts(&self) -> Vec<Limbs> {
         let outputs = self.manifest.outputs.iter();

@@ -74,8 +74,8 @@ pub struct Exchange {
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Prediction {
-    /// Decrypted scores of the first output, for each image of the batch.
-    pub scores: Vec<Scores>,
+    /// For each image of the batch its decrypted outputs, in the manifest's order.
+    pub images: Vec<Vec<Scores>>,
     /// Where the input left the range that the circuit was made for.
     pub outside: Vec<OutsideRange>,
     /// What it took.
@@ -245,7 +245,6 @@ impl Remote {
         let download_bytes = answer.len() as u64;
         let answer = self.client.read_output(Cursor::new(answer)).map_err(wrong)?;
         let mut scores = self.client.decrypt(&self.secret, &answer).map_err(wrong)?;
-        scores.truncate(self.client.manifest().batch() as usize);
         // Labels are words of whoever made the manifest.
         scores.iter_mut().filter_map(|s| s.label.as_mut()).for_each(|label| *label = printable(label));
         let exchange = Exchange {
@@ -257,7 +256,7 @@ impl Remote {
             evaluation_ms,
             decrypt_s: start.elapsed().as_secs_f64(),
         };
-        Ok(Prediction { scores, outside, exchange })
+        Ok(Prediction { images: self.client.by_image(scores), outside, exchange })
     }
 
     /// Has the server evaluate a file of encrypted inputs.

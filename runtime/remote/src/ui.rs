@@ -152,7 +152,8 @@ async fn predict(State(page): Shared, body: Body) -> Response {
             .repeat(client.manifest().batch() as usize);
         let inputs = client.preprocess(&[&raw]).map_err(|e| RemoteError::client("picture", &e))?;
         let prediction = page.remote.predict(&inputs, &|_| {})?;
-        let scores = prediction.scores.into_iter().next();
+        // The page shows classes: those of the first output.
+        let scores = prediction.images.into_iter().flatten().next();
         let scores = scores.ok_or_else(|| RemoteError::new(Kind::BadInput, "answer", "has no output"))?;
         Ok((scores, prediction.outside, prediction.exchange, start.elapsed().as_secs_f64()))
     });

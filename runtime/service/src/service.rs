@@ -54,7 +54,8 @@ impl Default for Settings {
             memory_bytes: 4 << 30,
             queue: 1000,
             queue_per_client: 100,
-            quota_bytes: 4 << 30,
+            // Keys of circuits that bootstrap take more than 4 GB.
+            quota_bytes: 16 << 30,
             keys_kept: 30 * day,
             results_kept: day,
             requests_per_second: 200.0,
