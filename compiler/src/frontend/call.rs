@@ -16,8 +16,28 @@ pub(super) enum Value {
     Constant(Constant),
     /// Depends on the input.
     Tensor(TensorRef),
+    /// Which elements of a tensor exceed a number: read by Where alone.
+    Comparison(Comparison),
+    /// Does not depend on the input, but was not folded.
+    Unfolded,
     /// Behind an unsupported node.
     Unknown,
+}
+
+impl Value {
+    /// Whether it is the same for every input.
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Value::Constant(_) | Value::Unfolded)
+    }
+}
+
+/// A tensor compared with a number, element by element.
+#[derive(Clone, Debug)]
+pub(super) struct Comparison {
+    pub x: TensorRef,
+    pub threshold: f64,
+    /// Whether larger elements are meant, or smaller ones.
+    pub above: bool,
 }
 
 /// A node with its operands.
@@ -40,12 +60,16 @@ impl Call<'_> {
                 }
                 refuse(
                     format!("operand {k} comes from Softmax or ArgMax, which only the client can compute"),
-                    "cut the model before the Softmax",
+                    "cut the model before the Softmax with `--output TENSOR`",
                 )
             }
             Some(Some(Value::Constant(_))) => {
                 refuse(format!("operand {k} is a constant"), "swap the operands or fold the constant")
             }
+            Some(Some(Value::Comparison(_))) => refuse(
+                format!("operand {k} compares encrypted values, which only Where can read"),
+                "train with Relu, LeakyRelu or Clip in its place",
+            ),
             _ => refuse(format!("operand {k} is missing"), "export the model again"),
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! Needs a checked source and tract's analysis. Nodes whose results are constants are skipped, and so are nodes that
 //! no output needs. Behind an unsupported node the walk goes on with the shape that tract knows, so that one run
-//! reports everything.
+//! reports everything; what reads a constant that was not folded is not blamed for it.
 
 use super::call::{Call, Value};
 use super::draft::{Draft, DraftKind, MAX_ELEMENTS, Output, TensorRef, size};
 use super::error::{BadTensor, FrontendError, Refusal, Unsupported, refuse};
 use super::metadata::Metadata;
+use super::ops::quantization::is_quantized;
 use super::proto::{Source, is_onnx_domain, node_name};
 use super::reference::Analysis;
 use super::registry::{self, Outputs};
@@ -15,6 +16,7 @@ use crate::graph::{Kind, TensorGraph};
 use cipherloom_ir::ClientStep;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
 
 /// Result of the walk.
 pub(super) struct Lowered {
@@ -23,6 +25,12 @@ pub(super) struct Lowered {
     pub scores: Vec<String>,
     pub notes: Vec<String>,
 }
+
+/// Operators of control flow: their bodies read tensors that are no operands.
+const CONTROL: &[&str] = &["If", "Loop", "Scan"];
+
+/// Operators whose function takes constants alone, with the same bits on every machine.
+const OF_CONSTANTS: &[&str] = &["DequantizeLinear", "Sum"];
 
 struct Walk<'a> {
     source: &'a Source,
@@ -123,7 +131,7 @@ impl Walk<'_> {
                         remedy,
                     });
                 }
-                Value::Unknown
+                if all_fixed(&operands) { Value::Unfolded } else { Value::Unknown }
             });
             self.bind(node, output, value);
         }
@@ -146,12 +154,32 @@ impl Walk<'_> {
             let reason = format!("operator domain `{}` is not ONNX's own", node.domain);
             return refuse(reason, "export with standard ONNX operators only");
         }
-        let constant = |o: &Option<Value>| matches!(o, None | Some(Value::Constant(_)));
-        if operands.iter().all(constant) && node.op_type != "Sum" {
+        if CONTROL.contains(&node.op_type.as_str()) {
+            return refuse("control flow is not supported", registry::remedy(&node.op_type));
+        }
+        let fixed = all_fixed(&operands);
+        if fixed && operands.iter().any(|o| matches!(o, Some(Value::Unfolded))) {
+            return Ok(Value::Unfolded);
+        }
+        if fixed && !OF_CONSTANTS.contains(&node.op_type.as_str()) {
             return refuse(
                 "its operands are constants, and this operator is not folded: the bits would depend on the machine",
                 "fold constants before export (onnx-simplifier, onnxruntime)",
             );
+        }
+        if !fixed && is_quantized(&node.op_type) {
+            // One node says it for all.
+            return match self.unsupported.iter().any(|u| is_quantized(&u.op)) {
+                true => Ok(Value::Unknown),
+                false => {
+                    refuse("this is a quantized model, and circuits round nothing", "export the float model")
+                }
+            };
+        }
+        if let Some(name) = self.double_of_gemm(node) {
+            let reason =
+                format!("its operand `{name}` is float64, which the reference evaluator does not multiply");
+            return refuse(reason, "export the model in float32");
         }
         let Some(entry) = registry::entry(&node.op_type) else {
             return refuse("the operator is not supported", registry::remedy(&node.op_type));
@@ -164,11 +192,24 @@ impl Walk<'_> {
         if entry.outputs == Outputs::First && others {
             return refuse("its second output is used", "use the first output only");
         }
-        if operands.iter().any(|o| matches!(o, Some(Value::Unknown))) {
+        if operands.iter().any(|o| matches!(o, Some(Value::Unknown | Value::Unfolded))) {
             return Ok(Value::Unknown);
         }
         let opset = self.source.opset;
         (entry.lower)(&mut Call { node, operands, output, opset, draft: &mut self.draft })
+    }
+
+    /// A float64 operand of a Gemm, which tract multiplies by float32 factors and fails.
+    fn double_of_gemm<'n>(&self, node: &'n NodeProto) -> Option<&'n str> {
+        let graph = self.source.graph();
+        let double = DataType::Double as i32;
+        let casts = |n: &NodeProto| n.attribute.iter().any(|a| a.name == "to" && a.i == i64::from(double));
+        let held = |name: &String| graph.initializer.iter().any(|t| t.name == *name && t.data_type == double);
+        let made = |name: &String| {
+            graph.node.iter().any(|n| n.op_type == "Cast" && n.output.contains(name) && casts(n))
+        };
+        let found = node.input.iter().find(|i| held(i) || made(i)).filter(|_| node.op_type == "Gemm");
+        found.map(String::as_str)
     }
 
     /// Our shape must be tract's, where tract has one.
@@ -237,6 +278,7 @@ impl Walk<'_> {
                     let reason = format!("output `{}` does not depend on the input", output.name);
                     return Err(FrontendError::Interface { reason });
                 }
+                Value::Comparison(_) => self.unsupported.push(lone_comparison(&output.name)),
                 _ => {}
             }
         }
@@ -271,6 +313,11 @@ impl Walk<'_> {
 /// Elements of a shape, if they can be counted.
 fn elements(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, extent| n.checked_mul(*extent))
+}
+
+/// Whether a node's operands are the same for every input.
+fn all_fixed(operands: &[Option<Value>]) -> bool {
+    operands.iter().flatten().all(Value::is_fixed)
 }
 
 /// Marks a tensor as read by several.
@@ -322,6 +369,16 @@ fn step_name(step: ClientStep) -> &'static str {
     match step {
         ClientStep::Softmax => "Softmax",
         ClientStep::ArgMax => "ArgMax",
+    }
+}
+
+fn lone_comparison(output: &str) -> Unsupported {
+    Unsupported {
+        node: output.to_owned(),
+        op: "comparison".to_owned(),
+        reason: "an output that compares encrypted values is supported as the condition of Where only"
+            .to_owned(),
+        remedy: "compare after decryption".to_owned(),
     }
 }
 

@@ -5,8 +5,8 @@
 use super::call::{Call, Value};
 use super::error::Refusal;
 use super::ops::{
-    activation, arithmetic, client, dense, maximum, normalization, pool, rearrange, reduce, reshape, resize,
-    transposed, view, window,
+    activation, arithmetic, client, dense, einsum, gather, maximum, normalization, pool, quantization,
+    rearrange, reduce, reshape, resize, select, transposed, view, window,
 };
 
 /// A row of the table.
@@ -74,17 +74,24 @@ const TABLE: &[Entry] = &[
     row("Conv", CONV, window::convolution),
     row("ConvTranspose", TRANSPOSED, transposed::convolution),
     row("DepthToSpace", &["blocksize", "mode"], rearrange::depth_to_space),
+    row("DequantizeLinear", &["axis", "block_size", "output_dtype"], quantization::dequantize),
     row("Div", BROADCAST, arithmetic::div),
     row("Dropout", &["is_test", "ratio", "seed"], reshape::dropout),
+    row("Einsum", &["equation"], einsum::contraction),
     row("Elu", &["alpha"], activation::elu),
     row("Erf", &[], activation::erf),
     row("Exp", &[], activation::exp),
     row("Expand", &[], view::expand),
     row("Flatten", &["axis"], reshape::flatten),
+    row("Gather", &["axis"], gather::gather),
+    row("GatherND", &["batch_dims"], gather::gather_nd),
     row("Gelu", &["approximate"], activation::gelu),
     row("Gemm", &["alpha", "beta", "broadcast", "transA", "transB"], dense::gemm),
     row("GlobalAveragePool", &[], pool::global),
     row("GlobalMaxPool", &[], maximum::global),
+    row("Greater", BROADCAST, select::greater),
+    row("GreaterOrEqual", &[], select::greater),
+    row("GroupNormalization", &["epsilon", "num_groups", "stash_type"], normalization::group),
     row("HardSigmoid", &["alpha", "beta"], activation::hard_sigmoid),
     row("HardSwish", &[], activation::hard_swish),
     row("Identity", &[], reshape::identity),
@@ -92,11 +99,15 @@ const TABLE: &[Entry] = &[
     row("LRN", &["alpha", "beta", "bias", "size"], normalization::local_response),
     parts("LayerNormalization", &["axis", "epsilon", "stash_type"], normalization::layer),
     row("LeakyRelu", &["alpha"], activation::leaky_relu),
+    row("Less", BROADCAST, select::less),
+    row("LessOrEqual", &[], select::less),
     row("LogSoftmax", &["axis"], client::log_softmax),
+    row("LpNormalization", &["axis", "p"], normalization::euclidean),
     row("MatMul", &[], dense::mat_mul),
     row("Max", &[], maximum::max),
     row("MaxPool", MAX_POOL, maximum::pool),
     row("Mean", &[], arithmetic::mean),
+    row("MeanVarianceNormalization", &["axes"], normalization::mean_variance),
     row("Min", &[], maximum::min),
     row("Mish", &[], activation::mish),
     row("Mul", BROADCAST, arithmetic::mul),
@@ -104,9 +115,14 @@ const TABLE: &[Entry] = &[
     row("PRelu", &[], activation::p_relu),
     row("Pad", &["mode", "pads", "paddings", "value"], view::pad),
     row("Pow", BROADCAST, arithmetic::pow),
+    row("RMSNormalization", &["axis", "epsilon", "stash_type"], normalization::root_mean_square),
     row("Reciprocal", &[], activation::reciprocal),
+    row("ReduceL2", REDUCE, reduce::norm),
+    row("ReduceMax", REDUCE, maximum::reduce_max),
     row("ReduceMean", REDUCE, reduce::mean),
+    row("ReduceMin", REDUCE, maximum::reduce_min),
     row("ReduceSum", REDUCE, reduce::sum),
+    row("ReduceSumSquare", REDUCE, reduce::sum_square),
     row("Relu", &[], activation::relu),
     row("Reshape", &["allowzero"], reshape::reshape),
     row("Resize", RESIZE, resize::resize),
@@ -129,19 +145,21 @@ const TABLE: &[Entry] = &[
     row("Tile", &[], rearrange::tile),
     row("Transpose", &["perm"], view::transpose),
     row("Unsqueeze", &["axes"], reshape::unsqueeze),
+    row("Where", &[], select::select),
 ];
 
 /// What to do about operators that people are likely to meet.
 const REMEDIES: &[(&str, &str)] = &[
     ("MaxPool", "train with AveragePool, or a convolution of stride 2, in its place"),
     ("LpPool", "train with AveragePool in its place"),
-    ("GroupNormalization", "train with BatchNormalization in its place"),
     (
         "Upsample",
         "convert the model to operator set 10 or later, where it is Resize; beside Slice this must be done by hand",
     ),
+    ("If", "export with fixed shapes, or resolve it before (onnx-simplifier)"),
+    ("Loop", "unroll it before export"),
+    ("Scan", "unroll it before export"),
     ("Log", "take the logarithm after decryption"),
-    ("Where", "train with Relu or Clip in its place"),
 ];
 
 /// The row of an operator.
@@ -152,5 +170,8 @@ pub(super) fn entry(op: &str) -> Option<&'static Entry> {
 /// What to do about an operator that has no row.
 pub(super) fn remedy(op: &str) -> &'static str {
     let known = REMEDIES.iter().find(|(name, _)| *name == op);
-    known.map_or("replace it by supported operators, or cut the model before it", |(_, remedy)| remedy)
+    known.map_or(
+        "replace it by supported operators, or cut the model before it with `--output TENSOR`",
+        |(_, remedy)| remedy,
+    )
 }

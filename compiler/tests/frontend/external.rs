@@ -21,7 +21,7 @@ fn data() -> Vec<u8> {
 
 fn loaded(folder: &Path, file: &File) -> Result<Model, String> {
     let path = folder.join("model.onnx");
-    std::fs::write(&path, file.bytes("y")).unwrap();
+    std::fs::write(&path, file.bytes("y")).map_err(|e| e.to_string())?;
     load(&path, &LoadOptions::default()).map_err(|e| e.to_string())
 }
 

@@ -75,6 +75,42 @@ fn sums_over_constants_are_refused() {
     insta::assert_snapshot!(messages.join("\n"));
 }
 
+/// The first such node says it for all; weights are folded, and what reads the others is not blamed.
+#[test]
+fn quantized_models_are_refused_in_one_line() {
+    let file = image(Node::new("QuantizeLinear", "x s", "q")).floats("s", &[], &[0.05]);
+    let file = file.integers("l", &[1, 2]).node(Node::new("Cast", "l", "b").int("to", 3));
+    let file = file.integers("shape", &[1, 2, 1, 1]).node(Node::new("Reshape", "b shape", "r"));
+    let file = file.node(Node::new("DequantizeLinear", "r s", "w"));
+    let file = file.node(Node::new("DequantizeLinear", "q s", "d")).node(Node::new("Conv", "d w", "c"));
+    insta::assert_snapshot!(refused(&file.node(Node::new("QuantizeLinear", "c s", "y")), "y"));
+}
+
+#[test]
+fn operators_say_which_of_their_forms_are_supported() {
+    let number = |value: f32, node: Node| image(node).floats("n", &[], &[value]);
+    let index = |node: Node| image(node).integers("i", &[0]);
+    let compared = |node: Node| number(0.0, Node::new("Greater", "x n", "m")).node(node);
+    let double = image(Node::new("Flatten", "x", "f")).node(Node::new("Cast", "f", "d").int("to", 11));
+    let double = double.random("w", &[32, 2]).node(Node::new("Cast", "w", "v").int("to", 11));
+    let messages = [
+        refused(&number(16.0, Node::new("Pow", "x n", "y")), "y"),
+        refused(&index(Node::new("Gather", "x i", "y")), "y"),
+        refused(&index(Node::new("Gather", "x i", "y").int("axis", 4)), "y"),
+        refused(&image(Node::new("Gather", "x i", "y").int("axis", 1)).integers("i", &[1, 2]), "y"),
+        refused(&compared(Node::new("Cast", "m", "y").int("to", 1)), "y"),
+        refused(&compared(Node::new("Neg", "x", "k")), "m"),
+        refused(&compared(Node::new("Exp", "x", "e")).node(Node::new("Where", "m x e", "y")), "y"),
+        refused(&image(Node::new("LpNormalization", "x", "y").int("p", 1)), "y"),
+        refused(&image(Node::new("Einsum", "x x", "y").text("equation", "bchw,bchw->bc")), "y"),
+        refused(
+            &double.node(Node::new("Gemm", "d v", "g")).node(Node::new("Cast", "g", "y").int("to", 1)),
+            "y",
+        ),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
 /// What tract computes in floats does not become a constant by being rounded.
 #[test]
 fn integers_from_foreign_arithmetic_are_refused() {

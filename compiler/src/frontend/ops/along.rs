@@ -90,6 +90,11 @@ fn over_columns(draft: &mut Draft, x: &TensorRef, rows: usize, matrix: Vec<f64>)
     )
 }
 
+/// Whether rows need no matrix.
+pub(super) fn is_view(rows: &[Row], extent: usize) -> bool {
+    walk(rows, extent).is_some() || repetition(rows, extent).is_some()
+}
+
 /// Start and step of rows that copy positions at equal distances; rows without any are padding outside.
 fn walk(rows: &[Row], extent: usize) -> Option<(i64, i64)> {
     let mut taken: Vec<(i64, i64)> = Vec::new();

@@ -201,6 +201,9 @@ pub(in crate::frontend) fn pow(call: &mut Call<'_>) -> Lowered {
     if exponents.iter().all(|e| *e == first) {
         return Ok(Value::Tensor(match whole(first) {
             Some(n) => power(call, &x, n),
+            None if first.fract() == 0.0 && first > 0.0 => {
+                return refuse(format!("exponent {first}; at most {MAX_POWER}"), "use a smaller exponent");
+            }
             None => call.draft.activation(&x, Activation::Power(first)),
         }));
     }

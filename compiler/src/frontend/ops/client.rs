@@ -21,7 +21,7 @@ fn scores(call: &Call<'_>, default_axis: i64) -> Result<(TensorRef, usize), Refu
     }
     refuse(
         format!("it works on axis {axis} of {:?}; the client does it over all scores only", x.shape),
-        "cut the model before it",
+        "cut the model before it with `--output TENSOR`",
     )
 }
 

@@ -35,7 +35,12 @@ fn matrix(call: &Call<'_>, k: usize) -> Result<Constant, Refusal> {
 }
 
 /// `[.., rows, inner] · matrix` where `weight` is the matrix transposed: `[outputs, inner]`.
-fn times(call: &mut Call<'_>, x: &TensorRef, weight: Constant, name: String) -> Result<TensorRef, Refusal> {
+pub(super) fn times(
+    call: &mut Call<'_>,
+    x: &TensorRef,
+    weight: Constant,
+    name: String,
+) -> Result<TensorRef, Refusal> {
     let rank = x.shape.len();
     let (outputs, inner) = (weight.shape[0], weight.shape[1]);
     if rank == 0 || x.shape[rank - 1] != inner {

@@ -5,6 +5,7 @@
 
 use super::along::{Row, along, copies};
 use super::arithmetic::{common_shape, spread};
+use super::reduce::reduction;
 use super::view::{broadcast, walked};
 use super::window::{Axis, geometry, spatial};
 use super::{EXPORT_AGAIN, Lowered, holds};
@@ -174,28 +175,68 @@ fn note(call: &mut Call<'_>, rounds: u32) {
     call.draft.notes.push(text);
 }
 
-/// GlobalMaxPool: halves of what is left are compared.
+/// GlobalMaxPool.
 pub(in crate::frontend) fn global(call: &mut Call<'_>) -> Lowered {
     let x = call.tensor(0)?;
-    let (batch, channels, extents) = spatial(&x)?;
+    spatial(&x)?;
     let mut shape = x.shape.clone();
     shape[2..].fill(1);
-    let mut left = extents.iter().product::<u32>() as usize;
-    let mut y = x.reshaped(vec![1, batch * channels, left]);
+    let axes: Vec<usize> = (2..x.shape.len()).collect();
+    Ok(Value::Tensor(extreme_over(call, &x, &axes, Pick::Larger)?.reshaped(shape)))
+}
+
+/// ReduceMax.
+pub(in crate::frontend) fn reduce_max(call: &mut Call<'_>) -> Lowered {
+    reduced(call, Pick::Larger)
+}
+
+/// ReduceMin.
+pub(in crate::frontend) fn reduce_min(call: &mut Call<'_>) -> Lowered {
+    reduced(call, Pick::Smaller)
+}
+
+fn reduced(call: &mut Call<'_>, which: Pick) -> Lowered {
+    let x = call.tensor(0)?;
+    let (axes, shape) = reduction(call, &x.shape)?;
+    Ok(Value::Tensor(extreme_over(call, &x, &axes, which)?.reshaped(shape)))
+}
+
+/// The largest or smallest over axes, in order: halves of what is left of each run of neighbours are compared.
+fn extreme_over(
+    call: &mut Call<'_>,
+    x: &TensorRef,
+    axes: &[usize],
+    which: Pick,
+) -> Result<TensorRef, Refusal> {
+    let mut y = x.clone();
     let mut rounds = 0;
-    while left > 1 {
-        let half = left.div_ceil(2);
-        y.shared = true;
-        let whole =
-            |k: usize| ViewAxis { extent: size(y.shape[k]), input_axis: Some(size(k)), start: 0, step: 1 };
-        let part = |start: usize| {
-            vec![whole(0), whole(1), ViewAxis { extent: size(half), start: start as i64, ..whole(2) }]
-        };
-        let (first, second) = (part(0), part(left - half));
-        let (first, second) = (walked(call.draft, &y, first)?, walked(call.draft, &y, second)?);
-        y = pick(call, &first, &second, Pick::Larger);
-        (left, rounds) = (half, rounds + 1);
+    for run in axes.chunk_by(|a, b| a + 1 == *b) {
+        let (first, end) = (run[0], run[run.len() - 1] + 1);
+        let behind = x.shape[end..].iter().product::<usize>();
+        let mut left = x.shape[first..end].iter().product::<usize>();
+        // Runs before this one have left one element each.
+        let before = y.elements() / (left * behind);
+        y = y.reshaped(vec![before, left, behind]);
+        while left > 1 {
+            let half = left.div_ceil(2);
+            y.shared = true;
+            let whole = |k: usize| ViewAxis {
+                extent: size(y.shape[k]),
+                input_axis: Some(size(k)),
+                start: 0,
+                step: 1,
+            };
+            let part = |start: usize| {
+                vec![whole(0), ViewAxis { extent: size(half), start: start as i64, ..whole(1) }, whole(2)]
+            };
+            let (first, second) = (part(0), part(left - half));
+            let (first, second) = (walked(call.draft, &y, first)?, walked(call.draft, &y, second)?);
+            y = pick(call, &first, &second, which);
+            (left, rounds) = (half, rounds + 1);
+        }
     }
-    note(call, rounds);
-    Ok(Value::Tensor(y.reshaped(shape)))
+    if rounds > 0 {
+        note(call, rounds);
+    }
+    Ok(y)
 }

@@ -146,6 +146,95 @@ pub(in crate::frontend) fn instance(call: &mut Call<'_>) -> Lowered {
     Ok(Value::Tensor(call.draft.shifted(&y, per_channel(&shift, &x))))
 }
 
+/// GroupNormalization; before operator set 21 its parameters are per group, then per channel.
+pub(in crate::frontend) fn group(call: &mut Call<'_>) -> Lowered {
+    let x = call.tensor(0)?;
+    let groups = usize::try_from(call.int("num_groups", 0)?).unwrap_or(0);
+    let channels = x.shape.get(1).copied().unwrap_or(0);
+    if groups == 0 || channels == 0 || !channels.is_multiple_of(groups) {
+        return refuse(format!("it makes {groups} groups of {channels} channels"), EXPORT_AGAIN);
+    }
+    let each = channels / groups;
+    let per_group = call.opset < 21;
+    let parameters = if per_group { groups } else { channels };
+    let own = |k: usize| {
+        let list = parameter(call, k, parameters)?;
+        let times = if per_group { each } else { 1 };
+        Ok(list.into_iter().flat_map(|v| vec![v; times]).collect::<Vec<f64>>())
+    };
+    let (scale, shift) = (own(1)?, own(2)?);
+    let epsilon = call.float("epsilon", 1e-5)?;
+    let grouped = x.reshaped(vec![x.shape[0], groups, x.elements() / x.shape[0] / groups]);
+    let standard = standardised(call, &grouped, 2..3, epsilon)?;
+    note(call, "the deviation");
+    let y = call.draft.multiplied(&standard.result, per_channel(&scale, &x));
+    Ok(Value::Tensor(call.draft.shifted(&y, per_channel(&shift, &x)).reshaped(x.shape)))
+}
+
+/// MeanVarianceNormalization. What it adds to the deviation, 1e-9, is below the precision of any ciphertext.
+pub(in crate::frontend) fn mean_variance(call: &mut Call<'_>) -> Lowered {
+    let x = call.tensor(0)?;
+    let listed = call.ints("axes")?.unwrap_or_else(|| vec![0, 2, 3]);
+    let axes = listed.iter().map(|a| call.axis(*a, x.shape.len())).collect::<Result<Vec<_>, _>>()?;
+    let mut axes: Vec<usize> = axes.into_iter().filter(|k| x.shape[*k] > 1).collect();
+    axes.sort_unstable();
+    axes.dedup();
+    let (Some(first), Some(last)) = (axes.first(), axes.last()) else {
+        return refuse("each of its means is of one element", "remove the node");
+    };
+    if last - first + 1 != axes.len() {
+        return refuse(format!("its axes {listed:?} are not neighbours"), "normalize over neighbouring axes");
+    }
+    let standard = standardised(call, &x, *first..last + 1, 0.0)?;
+    note(call, "the deviation");
+    Ok(Value::Tensor(standard.result))
+}
+
+/// RMSNormalization: x / √(mean of squares + epsilon) · scale.
+pub(in crate::frontend) fn root_mean_square(call: &mut Call<'_>) -> Lowered {
+    let x = TensorRef { shared: true, ..call.tensor(0)? };
+    let rank = x.shape.len();
+    let axis = call.axis(call.int("axis", -1)?, rank)?;
+    let epsilon = call.float("epsilon", 1e-5)?;
+    let scale = call.weights(1)?;
+    if common_shape(&x.shape, &scale.shape)? != x.shape {
+        return refuse(format!("its scale has shape {:?}", scale.shape), EXPORT_AGAIN);
+    }
+    let square = call.draft.product(&x, &x);
+    let mean = mean_over(call.draft, &square, axis..rank);
+    let y = over_root(call, &x, &mean, epsilon)?;
+    note(call, "the root of the mean square");
+    Ok(Value::Tensor(call.draft.multiplied(&y, spread(&scale, &x.shape))))
+}
+
+/// LpNormalization with p = 2: x / √(sum of squares).
+pub(in crate::frontend) fn euclidean(call: &mut Call<'_>) -> Lowered {
+    let x = TensorRef { shared: true, ..call.tensor(0)? };
+    let p = call.int("p", 2)?;
+    if p != 2 {
+        return refuse(format!("its attribute `p` is {p}"), "only p = 2 is supported");
+    }
+    let axis = call.axis(call.int("axis", -1)?, x.shape.len())?;
+    let square = call.draft.product(&x, &x);
+    let mean = mean_over(call.draft, &square, axis..axis + 1);
+    let sum = call.draft.multiplied(&mean, vec![x.shape[axis] as f64; mean.elements()]);
+    note(call, "the norm");
+    Ok(Value::Tensor(over_root(call, &x, &sum, 0.0)?))
+}
+
+/// `x / √(square + epsilon)`, where `square` has axes of size 1.
+fn over_root(
+    call: &mut Call<'_>,
+    x: &TensorRef,
+    square: &TensorRef,
+    epsilon: f64,
+) -> Result<TensorRef, Refusal> {
+    let square = call.draft.shifted(square, vec![epsilon; square.elements()]);
+    let inverse = call.draft.activation(&square, Activation::Power(-0.5));
+    let inverse = broadcast(call.draft, &inverse, &x.shape)?;
+    Ok(call.draft.binary(Kind::Mul, x, &inverse))
+}
+
 /// LRN: x · (bias + alpha / size · Σ x²)^-beta over neighbouring channels.
 pub(in crate::frontend) fn local_response(call: &mut Call<'_>) -> Lowered {
     let x = TensorRef { shared: true, ..call.tensor(0)? };

@@ -1,45 +1,72 @@
-//! ReduceMean and ReduceSum over any axes: a mean over each run of neighbouring axes is an average pool over all of it.
+//! ReduceMean, ReduceSum and sums of squares over any axes: a mean over each run of neighbouring axes is an average pool over all of it.
 
 use super::Lowered;
 use crate::frontend::call::{Call, Value};
 use crate::frontend::draft::{Draft, TensorRef, size};
 use crate::frontend::error::Refusal;
-use cipherloom_ir::{Operator, Window};
+use cipherloom_ir::{Activation, Operator, Window};
 use std::ops::Range;
 
 /// ReduceMean.
 pub(in crate::frontend) fn mean(call: &mut Call<'_>) -> Lowered {
-    Ok(Value::Tensor(reduced(call)?.0))
+    let x = call.tensor(0)?;
+    Ok(Value::Tensor(mean_of(call, x)?.0))
 }
 
 /// ReduceSum.
 pub(in crate::frontend) fn sum(call: &mut Call<'_>) -> Lowered {
-    let (mean, count) = reduced(call)?;
-    let elements = mean.elements();
-    Ok(Value::Tensor(match count {
-        1 => mean,
-        _ => call.draft.multiplied(&mean, vec![count as f64; elements]),
-    }))
+    let x = call.tensor(0)?;
+    Ok(Value::Tensor(sum_over(call, x)?))
 }
 
-/// The mean, and of how many elements each is.
-fn reduced(call: &mut Call<'_>) -> Result<(TensorRef, usize), Refusal> {
+fn sum_over(call: &mut Call<'_>, x: TensorRef) -> Result<TensorRef, Refusal> {
+    let (mean, count) = mean_of(call, x)?;
+    let elements = mean.elements();
+    Ok(match count {
+        1 => mean,
+        _ => call.draft.multiplied(&mean, vec![count as f64; elements]),
+    })
+}
+
+/// ReduceSumSquare.
+pub(in crate::frontend) fn sum_square(call: &mut Call<'_>) -> Lowered {
+    Ok(Value::Tensor(sum_of_squares(call)?))
+}
+
+/// ReduceL2: the square root of a sum of squares, which must be positive.
+pub(in crate::frontend) fn norm(call: &mut Call<'_>) -> Lowered {
+    let sum = sum_of_squares(call)?;
+    Ok(Value::Tensor(call.draft.activation(&sum, Activation::Power(0.5))))
+}
+
+fn sum_of_squares(call: &mut Call<'_>) -> Result<TensorRef, Refusal> {
     let x = call.tensor(0)?;
-    let rank = x.shape.len();
-    let mut axes = match call.axes(1, rank)?.unwrap_or_default() {
-        none if none.is_empty() && call.int("noop_with_empty_axes", 0)? != 0 => return Ok((x, 1)),
-        none if none.is_empty() => (0..rank).collect(),
+    let square = call.draft.product(&x, &x);
+    sum_over(call, square)
+}
+
+/// Axes that are reduced, in order, and the shape that is left.
+pub(super) fn reduction(call: &Call<'_>, shape: &[usize]) -> Result<(Vec<usize>, Vec<usize>), Refusal> {
+    let mut axes = match call.axes(1, shape.len())?.unwrap_or_default() {
+        none if none.is_empty() && call.int("noop_with_empty_axes", 0)? != 0 => none,
+        none if none.is_empty() => (0..shape.len()).collect(),
         some => some,
     };
     axes.sort_unstable();
     axes.dedup();
-    let count = axes.iter().map(|k| x.shape[*k]).product();
-    let mut shape = x.shape.clone();
+    let mut left = shape.to_vec();
     if call.int("keepdims", 1)? == 0 {
-        shape = shape.iter().enumerate().filter(|(k, _)| !axes.contains(k)).map(|(_, d)| *d).collect();
+        left = shape.iter().enumerate().filter(|(k, _)| !axes.contains(k)).map(|(_, d)| *d).collect();
     } else {
-        axes.iter().for_each(|k| shape[*k] = 1);
+        axes.iter().for_each(|k| left[*k] = 1);
     }
+    Ok((axes, left))
+}
+
+/// The mean, and of how many elements each is.
+fn mean_of(call: &mut Call<'_>, x: TensorRef) -> Result<(TensorRef, usize), Refusal> {
+    let (axes, shape) = reduction(call, &x.shape)?;
+    let count = axes.iter().map(|k| x.shape[*k]).product();
     let mut y = x;
     for run in axes.chunk_by(|a, b| a + 1 == *b) {
         y = mean_over(call.draft, &y, run[0]..run[run.len() - 1] + 1);

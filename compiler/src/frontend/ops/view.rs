@@ -182,8 +182,14 @@ pub(in crate::frontend) fn concat(call: &mut Call<'_>) -> Lowered {
     let parts = parts(call)?;
     let Some(first) = parts.first() else { return refuse("it has no operands", EXPORT_AGAIN) };
     let axis = call.axis(call.int("axis", 1)?, first.shape.len())?;
+    Ok(Value::Tensor(joined(call.draft, &parts, axis)?))
+}
+
+/// Tensors one behind the other along an axis of their ONNX shapes; at least one.
+pub(super) fn joined(draft: &mut Draft, parts: &[TensorRef], axis: usize) -> Result<TensorRef, Refusal> {
+    let first = &parts[0];
     if parts.len() == 1 {
-        return Ok(Value::Tensor(first.clone()));
+        return Ok(first.clone());
     }
     let others = |t: &TensorRef| {
         t.shape.iter().enumerate().filter(|(k, _)| *k != axis).map(|(_, d)| *d).collect::<Vec<usize>>()
@@ -195,8 +201,8 @@ pub(in crate::frontend) fn concat(call: &mut Call<'_>) -> Lowered {
     shape[axis] = parts.iter().map(|p| p.shape[axis]).sum();
     let beside = [first.shape[..axis].iter().product(), first.shape[axis + 1..].iter().product()];
     let whole = [&shape];
-    let joined = parts.iter().map(|p| &p.shape).chain(whole).map(|s| joint(s, beside));
-    let own = joined.collect::<Option<Vec<usize>>>().filter(|axes| axes.iter().all(|a| *a == axes[0]));
+    let extents = parts.iter().map(|p| &p.shape).chain(whole).map(|s| joint(s, beside));
+    let own = extents.collect::<Option<Vec<usize>>>().filter(|axes| axes.iter().all(|a| *a == axes[0]));
     // Where the axis is none of the node's, the parts are read as [before, axis, behind].
     let (axis, node) = match own {
         Some(axes) => (axes[0], node_shape(&shape)),
@@ -208,9 +214,9 @@ pub(in crate::frontend) fn concat(call: &mut Call<'_>) -> Lowered {
         own[axis] = size(part.elements() / others.product::<usize>());
         draft.read_as(part, own).node
     };
-    let operands: Vec<usize> = parts.iter().map(|p| read(call.draft, p)).collect();
-    let node = call.draft.push(DraftKind::Graph(Kind::Concat { axis: size(axis) }), operands, node);
-    Ok(Value::Tensor(TensorRef { node, shape, shared: false, client: Vec::new() }))
+    let operands: Vec<usize> = parts.iter().map(|p| read(draft, p)).collect();
+    let node = draft.push(DraftKind::Graph(Kind::Concat { axis: size(axis) }), operands, node);
+    Ok(TensorRef { node, shape, shared: false, client: Vec::new() })
 }
 
 /// The operands of Concat; a constant joins the tensor before it, or behind it where there is none.
