@@ -158,16 +158,24 @@ fn all_outputs_of_all_images_are_decrypted() {
     let model = with_two_outputs(f);
     done(f, &["compile", &model, "-o", "m.loom", "--batch", "2"]);
     done(f, &["keygen", "m.manifest", "--secret", "s.key", "--keys", "e.keys"]);
-    let sent = ["encrypt", "m.manifest", &shipped("samples"), "--secret", "s.key", "--index", "5", "-o", "x.ct"];
+    let sent =
+        ["encrypt", "m.manifest", &shipped("samples"), "--secret", "s.key", "--index", "5", "-o", "x.ct"];
     done(f, &sent);
     done(f, &["run", "m.loom", "--keys", "e.keys", "x.ct", "-o", "y.ct"]);
     let answer = done(f, &["decrypt", "m.manifest", "y.ct", "--secret", "s.key"]);
     let clear = cipherloom::Model::open_cut(shipped("cryptonets.onnx"), Some("bn2")).unwrap();
     for (image, digit) in answer["images"].as_array().unwrap().iter().zip([5, 6]) {
-        assert_eq!((&image["class"], &image["trusted"]), (&serde_json::json!(digit), &serde_json::json!(true)), "{image}");
+        assert_eq!(
+            (&image["class"], &image["trusted"]),
+            (&serde_json::json!(digit), &serde_json::json!(true)),
+            "{image}"
+        );
         let outputs = image["outputs"].as_array().unwrap();
         assert_eq!((outputs.len(), &outputs[0]["scores"]), (2, &image["scores"]));
-        assert_eq!((&outputs[1]["name"], &outputs[1]["shape"]), (&serde_json::json!("bn2"), &serde_json::json!([100])));
+        assert_eq!(
+            (&outputs[1]["name"], &outputs[1]["shape"]),
+            (&serde_json::json!("bn2"), &serde_json::json!([100]))
+        );
         let path = shipped(&format!("samples/digit-{digit}.png"));
         let sample = cipherloom::data::read_one(path.as_ref(), &clear.input_shape(), 0).unwrap();
         let wanted = clear.clear_scores(&sample).unwrap();
