@@ -96,7 +96,7 @@ pub(super) fn finish(written: std::io::Result<()>, code: ExitCode) -> ExitCode {
 
 fn print_error(error: &Error) {
     let mut err = std::io::stderr();
-    let _ = writeln!(err, "error: {}: {}", line(&error.place), line(&error.what));
+    let _ = writeln!(err, "error: {}: {}", line(&error.place), lines(&error.what));
     if !error.remedy.is_empty() {
         let _ = writeln!(err, "  help: {}", line(&error.remedy));
     }

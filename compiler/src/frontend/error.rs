@@ -5,6 +5,18 @@
 use std::fmt;
 use std::path::PathBuf;
 
+/// A name out of a model, without characters that would end a line or move a cursor.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_default()),
+            false => write!(f, "{c}"),
+        })
+    }
+}
+
 /// A node that the compiler cannot take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
@@ -20,7 +32,8 @@ pub struct Unsupported {
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}; {}", self.node, self.op, self.reason, self.remedy)
+        let [node, op, reason, remedy] = [&self.node, &self.op, &self.reason, &self.remedy].map(|s| Plain(s));
+        write!(f, "{node} ({op}): {reason}; {remedy}")
     }
 }
 
@@ -35,7 +48,7 @@ pub struct BadTensor {
 
 impl fmt::Display for BadTensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tensor `{}`: {}", self.tensor, self.reason)
+        write!(f, "tensor `{}`: {}", Plain(&self.tensor), Plain(&self.reason))
     }
 }
 

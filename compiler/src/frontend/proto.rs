@@ -71,6 +71,7 @@ pub(super) fn read(
     check_tensors(graph)?;
     check_names(graph)?;
     check_growth(graph)?;
+    check_selections(graph)?;
     let (input, dims) = the_input(graph)?;
     let mut source = Source { opset, input, dims, model };
     mend(&mut source);
@@ -279,6 +280,18 @@ fn check_growth(graph: &GraphProto) -> Result<(), FrontendError> {
         })
         .collect();
     if bad.is_empty() { Ok(()) } else { Err(FrontendError::Weights { tensors: bad }) }
+}
+
+/// An index of GatherND has an axis of its parts; without one tract looks for it for ever.
+fn check_selections(graph: &GraphProto) -> Result<(), FrontendError> {
+    let mut selections = graph.node.iter().filter(|n| n.op_type == "GatherND");
+    let scalar = |n: &&NodeProto| {
+        n.input.get(1).and_then(|name| constant(graph, name)).is_some_and(|t| t.dims.is_empty())
+    };
+    match selections.find(scalar) {
+        Some(n) => Err(invalid(format!("the indices of node `{}` (GatherND) are a scalar", node_name(n)))),
+        None => Ok(()),
+    }
 }
 
 /// Values of an int64 tensor; none of another type.

@@ -128,6 +128,12 @@ impl File {
         self
     }
 
+    /// One integer without an axis.
+    pub fn scalar(mut self, name: &str, value: i64) -> File {
+        self.tensors.push(tensor(name, &[], 7, &value.to_le_bytes()));
+        self
+    }
+
     /// Weights in another file: what the model says of the place.
     pub fn external(mut self, name: &str, dims: &[i64], place: &[(&str, &str)]) -> File {
         let mut t = Vec::new();

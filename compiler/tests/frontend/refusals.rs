@@ -28,6 +28,15 @@ fn everything_unsupported_is_named_at_once() {
     insta::assert_snapshot!(refused(&file, "a e g"));
 }
 
+/// tract would look for an axis of such indices for ever; and no name ends a line.
+#[test]
+fn hostile_indices_and_names_are_refused() {
+    let held = image(Node::new("GatherND", "x i", "y")).scalar("i", 0);
+    assert!(refused(&held, "y").contains("`y` (GatherND) are a scalar"));
+    let named = refused(&image(Node::new("Log", "x", "y").named("a\u{1b}[2J\nb")), "y");
+    assert!(named.contains("a\\u{1b}[2J\\nb (Log)"), "{named}");
+}
+
 /// Of a negative alpha the formula of Celu is another function.
 #[test]
 fn a_negative_alpha_of_celu_is_refused() {

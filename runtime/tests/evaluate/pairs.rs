@@ -21,9 +21,10 @@ fn gadget(b: &CircuitBuilder) -> Gadget {
     Gadget { special_limbs: b.circuit().parameters.special.len() as u32, ..GADGET }
 }
 
-fn input(layout: LayoutId) -> InputSpec {
+fn input(b: &CircuitBuilder, layout: LayoutId) -> InputSpec {
     let preprocessing = Preprocessing { scale: 1.0, mean: vec![0.0], std: vec![1.0] };
-    InputSpec { name: "x".into(), layout, preprocessing, range: [-1.0, 1.0] }
+    let name = format!("x{}", b.circuit().inputs.len());
+    InputSpec { name, layout, preprocessing, range: [-1.0, 1.0] }
 }
 
 fn output(layout: LayoutId, values: Vec<ValueId>) -> OutputSpec {
@@ -132,7 +133,7 @@ fn circuit(random: &mut Random) -> Option<Circuit> {
             Some(known) => (b.circuit().map(known.map).input, known.values.clone()),
             None => {
                 let from = b.layout(random.layout(&shape, slots, true));
-                let values = b.input(input(from)).unwrap();
+                let values = b.input(input(&b, from)).unwrap();
                 let down = |v: ValueId| if b.level(v) > level { b.drop_level(v, level).unwrap() } else { v };
                 (from, values.into_iter().map(down).collect())
             }
@@ -220,7 +221,7 @@ fn errors_of_the_other_half_are_bounded() {
     let row = ViewAxis { extent: slots, input_axis: Some(1), start: 0, step: 1 };
     let first = Operator::View { input: vec![2, slots], axes: vec![row] };
     let map = b.map(LinearMap { operators: vec![first], scale: 1.0, input: two, output: one, fold: vec![] });
-    let x = b.input(input(two)).unwrap();
+    let x = b.input(input(&b, two)).unwrap();
     let large = (0..12).fold(x[1], |y, _| b.add(y, y).unwrap());
     let sources = vec![Source { map, values: vec![x[0], large] }];
     let plan = plan(&mut b, sources, Some(0), &mut Random(1)).unwrap();
