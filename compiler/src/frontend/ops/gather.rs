@@ -56,9 +56,6 @@ pub(in crate::frontend) fn gather_nd(call: &mut Call<'_>) -> Lowered {
 
 fn indices(call: &Call<'_>) -> Result<Constant, Refusal> {
     let indices = call.weights(1)?;
-    if indices.values.is_empty() {
-        return refuse("it selects nothing", EXPORT_AGAIN);
-    }
     match indices.values.iter().find(|v| v.fract() != 0.0) {
         Some(other) => refuse(format!("one of its indices is {other}"), EXPORT_AGAIN),
         None => Ok(indices),
