@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 use crate::model::{Compiled, Model, slot_values};
 use cipherloom_compiler::CompileOptions;
 use cipherloom_ir::{Circuit, Draw, Encryption, Exact, ExactError, Noisy};
-pub use degrees::{AtDegree, Lowered, Refitted, degrees, faithful, refitted};
+pub use degrees::{AtDegree, Lowered, Refitted, degrees, faithful, refitted, unjudged};
 pub use judge::{interval, percent};
 use layers::{Beside, Layers, Ranges};
 use rayon::prelude::*;

@@ -195,11 +195,28 @@ fn every_third<T: Clone>(all: &[T], wanted: fn(usize) -> bool) -> Vec<T> {
 
 /// Whether data can tell what an approximation of the model keeps.
 fn is_judged(model: &Model, data: &Dataset) -> bool {
+    is_approximated(model) && unjudged(model, data).is_none()
+}
+
+fn is_approximated(model: &Model) -> bool {
     let graph = &model.frontend().graph;
-    let approximated = |id| matches!(graph.node(id).kind, GraphKind::Elementwise(Function::Exact(_)));
+    graph.order().any(|id| matches!(graph.node(id).kind, GraphKind::Elementwise(Function::Exact(_))))
+}
+
+/// Why data cannot choose the degrees of a model that has activations to choose them for.
+pub fn unjudged(model: &Model, data: &Dataset) -> Option<String> {
+    let graph = &model.frontend().graph;
     let scores = graph.outputs.first().map_or(&[][..], |output| &graph.node(output.node).shape);
     let is_vector = scores.iter().filter(|extent| **extent > 1).count() == 1;
-    is_vector && data.samples.len() >= FEWEST_SAMPLES && graph.order().any(approximated)
+    let found = data.samples.len();
+    match (is_approximated(model), is_vector) {
+        (false, _) => None,
+        (true, false) => Some(format!("the first output, of shape {scores:?}, is no vector of scores")),
+        (true, true) if found < FEWEST_SAMPLES => {
+            Some(format!("{found} samples are fewer than {FEWEST_SAMPLES}"))
+        }
+        (true, true) => None,
+    }
 }
 
 /// The first samples, preprocessed.

@@ -4,7 +4,7 @@
 
 use super::explain;
 use super::report::{Output, Report, bytes_text, line};
-use cipherloom::check::{Lowered, faithful, refitted};
+use cipherloom::check::{Lowered, faithful, refitted, unjudged};
 use cipherloom::compiler::cost::Profile;
 use cipherloom::compiler::stages::{Stage, StageError};
 use cipherloom::compiler::{
@@ -246,6 +246,12 @@ impl Choices {
                 let found = faithful(model, data)?;
                 found.iter().for_each(|found| output.remark(&format!("note: {found}")));
                 let degree = found.map_or(CompileOptions::default().activation_degree, |found| found.degree);
+                if let Some(reason) = unjudged(model, data) {
+                    output.remark(&format!(
+                        "note: polynomials of degree {degree} at most, not chosen by data: {reason}; `check` measures what \
+                         they leave, --activation-degree takes another"
+                    ));
+                }
                 let lowered = match self.refit {
                     RefitName::Auto => Some(Lowered::Tried),
                     RefitName::SameDegree => Some(Lowered::Never),

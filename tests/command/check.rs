@@ -204,3 +204,13 @@ fn features_of_a_linear_layer_are_released_rounded() {
     let (code, refused) = json(f, &[&decrypt[..], &["--release", "flood"]].concat());
     assert_eq!(code, 4, "{refused}");
 }
+
+#[test]
+fn few_data_choose_no_degree_and_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, samples) = (shipped("lenet5-relu.onnx"), shipped("samples"));
+    let arguments = ["compile", &model, "--calibrate", &samples, "--stop-after", "activation"];
+    let out = cipherloom(folder.path(), &arguments);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("not chosen by data: 10 samples are fewer than 50"), "{said}");
+}
