@@ -143,7 +143,7 @@ impl Pending {
     pub fn persist(self) -> Result<(), Error> {
         match self.content {
             Content::Temporary { file, place } => file.persist(place).map(drop).map_err(|e| e.error),
-            Content::Stream { bytes, device: Some(device) } => std::fs::write(device, bytes),
+            Content::Stream { bytes, device: Some(device) } => to_device(&device, &bytes),
             Content::Stream { bytes, device: None } => {
                 stream(io::stdout()).and_then(|mut out| out.write_all(&bytes))
             }
@@ -233,11 +233,16 @@ pub fn write_bytes(path: &Path, access: Access, bytes: &[u8]) -> Result<(), Erro
     prepare_bytes(path, access, bytes)?.persist()
 }
 
+/// Writes to a device, a pipe or a descriptor, behind which there may be a file: what that holds stays.
+fn to_device(device: &Path, bytes: &[u8]) -> io::Result<()> {
+    File::options().append(true).open(device)?.write_all(bytes)
+}
+
 /// Writes a secret key for its owner alone, without a copy in a buffer.
 pub fn write_secret(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), Error> {
     let written = match Target::of_secret(path, existing)? {
         Target::Stdout => stream(io::stdout()).and_then(|mut out| out.write_all(bytes)),
-        Target::Device(device) => std::fs::write(device, bytes),
+        Target::Device(device) => to_device(&device, bytes),
         Target::File(place) => temporary(&place, Access::Owner).and_then(|mut file| {
             file.write_all(bytes)?;
             file.as_file().sync_all()?;

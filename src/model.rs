@@ -64,6 +64,12 @@ impl Model {
         Ok(Model { inner, refitted: None, place, load_seconds: start.elapsed().as_secs_f64() })
     }
 
+    /// Refuses outputs that would replace a file that weights were read from.
+    pub fn keep_weights(&self, outputs: &[&Path]) -> Result<(), Error> {
+        let weights: Vec<&Path> = self.inner.files.iter().map(|path| path.as_path()).collect();
+        files::distinct(&[&weights, outputs].concat())
+    }
+
     /// Shape of one input, without the batch axis.
     pub fn input_shape(&self) -> Vec<u32> {
         let graph = &self.inner.graph;

@@ -34,7 +34,7 @@ use reference::Analysis;
 use std::fs::File;
 use std::io::Read;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Operator sets that are accepted.
 pub const OPSETS: RangeInclusive<i64> = 6..=25;
@@ -88,6 +88,8 @@ pub struct Model {
     pub metadata: Metadata,
     /// What the user should know: steps left to the client, approximations.
     pub notes: Vec<String>,
+    /// Files beside the model that weights were read from.
+    pub files: Vec<PathBuf>,
 }
 
 /// Loads a model from a file; weights may lie in other files of its folder.
@@ -105,8 +107,12 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Model, FrontendError> 
     let mut bytes = Vec::new();
     file.take(options.max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut model = load_from(&bytes, options, Some(parent.unwrap_or(Path::new("."))))?;
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = |path: &Path| match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut model = load_from(&bytes, options, &[folder(path), folder(&real)])?;
     if !stem.is_empty() {
         model.graph.name = stem;
     }
@@ -118,16 +124,16 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Model, FrontendError> 
 /// # Errors
 /// As [`load`].
 pub fn load_bytes(bytes: &[u8], options: &LoadOptions) -> Result<Model, FrontendError> {
-    load_from(bytes, options, None)
+    load_from(bytes, options, &[])
 }
 
-/// Loads a model whose weights lie in it or in files of a folder.
-fn load_from(bytes: &[u8], options: &LoadOptions, folder: Option<&Path>) -> Result<Model, FrontendError> {
+/// Loads a model whose weights lie in it or in files of these folders.
+fn load_from(bytes: &[u8], options: &LoadOptions, folders: &[PathBuf]) -> Result<Model, FrontendError> {
     let size = bytes.len() as u64;
     if size > options.max_bytes {
         return Err(FrontendError::TooLarge { bytes: size, limit_bytes: options.max_bytes });
     }
-    let beside = Beside { folder, bytes_max: options.max_bytes - size };
+    let beside = Beside { folders, bytes_max: options.max_bytes - size };
     let mut source = proto::read(bytes, &options.bound, beside)?;
     let mut metadata = Metadata::read(&source.model)?;
     if let Some(tensor) = &options.output {
@@ -142,7 +148,7 @@ fn load_from(bytes: &[u8], options: &LoadOptions, folder: Option<&Path>) -> Resu
     let analysis = Analysis::of(&source)?;
     let lowered = lower::lower(&source, analysis, &shape, &metadata)?;
     let reference = Reference::new(&source, &shape, &lowered.scores)?;
-    Ok(Model { graph: lowered.graph, reference, metadata, notes: lowered.notes })
+    Ok(Model { graph: lowered.graph, reference, metadata, notes: lowered.notes, files: source.files })
 }
 
 /// Fixes every dimension of the input: a symbolic batch is 1, others come from the options or the metadata.

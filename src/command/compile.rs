@@ -300,6 +300,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let Outputs { circuit, manifest } = arguments.outputs()?;
     let outputs = arguments.check_paths(&circuit, &manifest)?;
     let mut model = arguments.choices.open_cut(&arguments.model, arguments.output.as_deref())?;
+    model.keep_weights(&outputs)?;
     let calibration = match &arguments.calibrate {
         Some(path) => Some(data::read(path, &model.input_shape())?),
         None => None,

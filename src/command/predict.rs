@@ -32,6 +32,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
     let trace: Vec<&Path> = arguments.evaluation.trace.as_deref().into_iter().collect();
     files::check(&inputs, &trace)?;
     let mut model = arguments.choices.open(&arguments.model)?;
+    model.keep_weights(&trace)?;
     let sample = data::read_one(&arguments.data, &model.input_shape(), arguments.index)?;
     model.frontend().notes.iter().for_each(|n| output.remark(&format!("note: {n}")));
     let options = arguments.choices.options(&mut model, None, output)?;

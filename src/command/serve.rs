@@ -249,7 +249,8 @@ fn token(action: &TokenAction) -> Result<Report, Error> {
         TokenAction::Add { client, scope, days, data, output } => {
             let lifetime = days.map(|d| Duration::from_secs(u64::from(d) * 24 * 3600));
             let wrong = |e: TokenError| token_error(data, &e);
-            files::check(&[], output.as_deref().as_slice())?;
+            let kept = ["tokens.json", "tokens.lock", "service.redb"].map(|name| data.join(name));
+            files::check(&kept.each_ref().map(PathBuf::as_path), output.as_deref().as_slice())?;
             let file = TokenFile::open(data).map_err(wrong)?;
             let (record, token) = file.add(client, scope, lifetime).map_err(wrong)?;
             let mut facts = json!({ "id": record.id, "client": record.client, "scopes": record.scopes });
@@ -264,7 +265,7 @@ fn token(action: &TokenAction) -> Result<Report, Error> {
                     token
                 }
             };
-            Ok(Report::new(text, facts))
+            Ok(Report::new(text, facts).beside(output.as_deref().as_slice()))
         }
         TokenAction::Revoke { id, data } => {
             let wrong = |e: TokenError| token_error(data, &e);
@@ -303,8 +304,10 @@ fn token_error(data: &Path, error: &TokenError) -> Error {
     let of = |kind| Error::new(kind, data.display(), error);
     match error {
         TokenError::ClientName(_) => of(Kind::Usage),
-        TokenError::NoTokens => of(Kind::Usage).remedy("name the server's data folder with --data"),
-        TokenError::Damaged(_) => of(Kind::BadInput),
+        TokenError::NoTokens => of(Kind::Usage)
+            .remedy("name the server's data folder with --data; `serve token add` makes the first token"),
+        TokenError::Damaged(_) => of(Kind::BadInput)
+            .remedy("copy tokens.json back from a backup, or remove it and make tokens anew"),
         TokenError::Io(_) | TokenError::Entropy => of(Kind::Resources),
     }
 }

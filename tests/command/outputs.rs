@@ -61,6 +61,24 @@ fn a_stream_carries_the_output_alone() {
         std::fs::write(f.join("s.key"), &made.stdout).unwrap();
         done(f, &["encrypt", "m.manifest", &image, "--secret", "s.key", "-o", "in.ct"]);
     }
+    let token = cipherloom(f, &["serve", "token", "add", "a", "--data", "d", "-o", "-"]);
+    assert!(
+        token.stdout.starts_with(b"cl1-")
+            && token.stdout.trim_ascii_end().iter().all(|b| !b.is_ascii_whitespace())
+    );
+    let error = fails(f, 2, "usage", &["serve", "token", "add", "b", "--data", "d", "-o", "d/tokens.json"]);
+    assert!(error.contains("two things at once"), "{error}");
+    #[cfg(target_os = "linux")]
+    {
+        // What a descriptor's file holds stays.
+        std::fs::write(f.join("log"), "before ").unwrap();
+        let log = std::fs::File::options().append(true).open(f.join("log")).unwrap();
+        let traced = ["predict", &shipped("lola.onnx"), &image, "--trace", "/dev/stderr"];
+        let run =
+            std::process::Command::new(env!("CARGO_BIN_EXE_cipherloom")).args(traced).stderr(log).output();
+        assert!(run.unwrap().status.success());
+        assert!(std::fs::read_to_string(f.join("log")).unwrap().starts_with("before "));
+    }
     // The name of a manifest does not follow from a stream's.
     for stream in ["-", "/dev/null"] {
         let error = fails(f, 2, "usage", &["compile", &shipped("lola.onnx"), "-o", stream]);

@@ -17,8 +17,8 @@ const ONE_FILE: &str = "save the model as one file: torch.onnx.export(…, exter
 /// Where the weights of a model may lie.
 #[derive(Clone, Copy)]
 pub(super) struct Beside<'a> {
-    /// Folder of the model's file; `None` for a model that came from memory.
-    pub folder: Option<&'a Path>,
+    /// Folder of the model's file, and that of the file itself where the first is a link; none for a model from memory.
+    pub folders: &'a [PathBuf],
     /// Most bytes of all files together.
     pub bytes_max: u64,
 }
@@ -28,12 +28,12 @@ pub(super) fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty()
 }
 
-/// Reads the data of all such tensors, each file once.
-pub(super) fn read(graph: &mut GraphProto, beside: Beside<'_>) -> Result<(), FrontendError> {
+/// Reads the data of all such tensors, each file once; says which files.
+pub(super) fn read(graph: &mut GraphProto, beside: Beside<'_>) -> Result<Vec<PathBuf>, FrontendError> {
     let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
     let held = attributes.filter_map(|attribute| attribute.t.as_mut());
     let tensors = graph.initializer.iter_mut().chain(held).filter(|tensor| is_external(tensor));
-    let mut files = Files { beside, read: BTreeMap::new(), bytes: 0 };
+    let mut files = Files { beside, read: BTreeMap::new(), paths: Vec::new(), bytes: 0 };
     let mut bad = Vec::new();
     for tensor in tensors {
         match files.data(tensor) {
@@ -49,12 +49,13 @@ pub(super) fn read(graph: &mut GraphProto, beside: Beside<'_>) -> Result<(), Fro
             Err(_) => {}
         }
     }
-    if bad.is_empty() { Ok(()) } else { Err(FrontendError::Weights { tensors: bad }) }
+    if bad.is_empty() { Ok(files.paths) } else { Err(FrontendError::Weights { tensors: bad }) }
 }
 
 struct Files<'a> {
     beside: Beside<'a>,
     read: BTreeMap<String, Vec<u8>>,
+    paths: Vec<PathBuf>,
     bytes: u64,
 }
 
@@ -95,7 +96,7 @@ impl Files<'_> {
         Ok(data.to_vec())
     }
 
-    fn whole(&self, location: &str) -> Result<Vec<u8>, String> {
+    fn whole(&mut self, location: &str) -> Result<Vec<u8>, String> {
         let path = self.place(location)?;
         let unreadable = |e: std::io::Error| match e.kind() {
             std::io::ErrorKind::NotFound => {
@@ -110,6 +111,7 @@ impl Files<'_> {
         let mut bytes = Vec::new();
         let file = File::open(&path).map_err(unreadable)?;
         file.take(room.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
+        self.paths.push(path);
         match bytes.len() as u64 > room {
             true => {
                 Err(format!("its data lie in `{location}`, which is too large: {room} bytes are accepted"))
@@ -118,9 +120,9 @@ impl Files<'_> {
         }
     }
 
-    /// The path of a file in the model's folder.
+    /// The path of a file in a folder of the model.
     fn place(&self, location: &str) -> Result<PathBuf, String> {
-        let Some(folder) = self.beside.folder else {
+        let Some(first) = self.beside.folders.first() else {
             return Err(format!(
                 "its data lie in another file, which a model that is not read from a file cannot name; {ONE_FILE}"
             ));
@@ -134,10 +136,13 @@ impl Files<'_> {
         if !Path::new(location).components().all(plain) {
             return Err(outside());
         }
-        let path = folder.join(location);
+        let places = self.beside.folders.iter().map(|folder| folder.join(location));
         // A file that is missing is reported by whoever opens it.
-        let (Ok(real), Ok(own)) = (path.canonicalize(), folder.canonicalize()) else { return Ok(path) };
-        if !real.starts_with(own) {
+        let Some(real) = places.filter_map(|path| path.canonicalize().ok()).next() else {
+            return Ok(first.join(location));
+        };
+        let mut folders = self.beside.folders.iter().filter_map(|folder| folder.canonicalize().ok());
+        if !folders.any(|folder| real.starts_with(folder)) {
             return Err(outside());
         }
         match real.is_file() {

@@ -8,6 +8,7 @@ use super::external::{self, Beside};
 use super::legacy::modernise;
 use super::tensor::TensorFile;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
@@ -31,6 +32,8 @@ pub(super) struct Source {
     pub input: String,
     /// Its declared dimensions.
     pub dims: Vec<Declared>,
+    /// Files that weights were read from.
+    pub files: Vec<PathBuf>,
 }
 
 /// A declared dimension of the input.
@@ -59,8 +62,9 @@ pub(super) fn read(
     let mut model = tract_onnx::onnx()
         .proto_model_for_read(&mut bytes)
         .map_err(|e| invalid(format!("the file does not decode ({})", e.root_cause())))?;
+    let mut files = Vec::new();
     if let Some(graph) = &mut model.graph {
-        external::read(graph, beside)?;
+        files = external::read(graph, beside)?;
         bind(graph, bound)?;
         // The same tensor again says nothing new.
         let mut seen = BTreeSet::new();
@@ -73,7 +77,7 @@ pub(super) fn read(
     check_growth(graph)?;
     check_selections(graph)?;
     let (input, dims) = the_input(graph)?;
-    let mut source = Source { opset, input, dims, model };
+    let mut source = Source { opset, input, dims, model, files };
     mend(&mut source);
     modernise(&mut source);
     Ok(source)

@@ -82,6 +82,22 @@ fn files_beside_the_model_count_to_its_size() {
     assert!(error.contains("too large: 151 bytes"), "{error}");
 }
 
+/// As in a store of models: names are links to files that lie together elsewhere.
+#[cfg(unix)]
+#[test]
+fn weights_beside_the_file_behind_a_link_are_read() {
+    let outer = tempfile::tempdir().unwrap();
+    let (blobs, names) = (outer.path().join("blobs"), outer.path().join("names"));
+    std::fs::create_dir(&blobs).unwrap();
+    std::fs::create_dir(&names).unwrap();
+    std::fs::write(blobs.join("aa"), file("all.data", "144").bytes("y")).unwrap();
+    std::fs::write(blobs.join("bb"), data()).unwrap();
+    std::os::unix::fs::symlink("../blobs/aa", names.join("model.onnx")).unwrap();
+    std::os::unix::fs::symlink("../blobs/bb", names.join("all.data")).unwrap();
+    let model = load(&names.join("model.onnx"), &LoadOptions::default()).unwrap();
+    assert_eq!(model.files, [blobs.join("bb").canonicalize().unwrap()]);
+}
+
 /// Exporters may list a tensor twice among the outputs.
 #[test]
 fn an_output_that_is_listed_twice_is_one() {

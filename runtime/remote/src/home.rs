@@ -26,6 +26,8 @@ use zeroize::Zeroizing;
 
 /// What temporary files are called; one that a killed process left is removed by the next.
 const TEMPORARY: &str = ".new-";
+/// What the temporary files' names have behind that.
+const TEMPORARY_LETTERS: usize = 6;
 
 /// What `client.json` says.
 #[derive(Serialize, Deserialize)]
@@ -64,7 +66,14 @@ impl Home {
         self.secret_path().exists()
     }
 
-    /// Makes the folder, or takes from others the one that stands there.
+    /// Whether files of a client stand here.
+    fn is_home(&self) -> bool {
+        [self.facts_path(), self.secret_path(), self.folder.join("home.lock")]
+            .iter()
+            .any(|path| path.exists())
+    }
+
+    /// Makes the folder; one that is there is closed to others if it is a home or empty, and refused if it is theirs too.
     pub(crate) fn create(&self) -> Result<(), RemoteError> {
         let wrong = |e| RemoteError::io(&self.folder, &e);
         let mut builder = std::fs::DirBuilder::new();
@@ -77,6 +86,11 @@ impl Home {
             use std::os::unix::fs::PermissionsExt;
             let mut access = std::fs::metadata(&self.folder).map_err(wrong)?.permissions();
             if access.mode() & 0o077 != 0 {
+                if !self.is_home() && std::fs::read_dir(&self.folder).map_err(wrong)?.next().is_some() {
+                    let what = "is open to other users, and holds other files than a client's";
+                    return Err(RemoteError::new(Kind::Usage, self.folder.display(), what)
+                        .remedy("give an empty folder, or one that is yours alone (chmod 700)"));
+                }
                 access.set_mode(0o700);
                 std::fs::set_permissions(&self.folder, access).map_err(wrong)?;
             }
@@ -295,7 +309,10 @@ impl Home {
         let wrong = |e| RemoteError::io(&self.folder, &e);
         for entry in std::fs::read_dir(&self.folder).map_err(wrong)? {
             let entry = entry.map_err(wrong)?;
-            if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
+            let name = entry.file_name();
+            let letters = name.as_encoded_bytes().strip_prefix(TEMPORARY.as_bytes());
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if is_file && letters.is_some_and(|letters| letters.len() == TEMPORARY_LETTERS) {
                 remove_file(&entry.path())?;
             }
         }

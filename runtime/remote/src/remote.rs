@@ -289,8 +289,10 @@ impl Home {
 
     /// Makes the server delete all that it holds of this client, then removes what stands here, the secret key with it.
     pub fn forget(&self) -> Result<Value, RemoteError> {
-        let connection = Connection::new(&self.server()?)?;
+        // Without a home there is nothing to lock; while waiting, another command may set it up for another server.
+        self.server()?;
         let _lock = self.lock(|| ())?;
+        let connection = Connection::new(&self.server()?)?;
         let gone = connection.forget()?;
         self.remove()?;
         Ok(gone)

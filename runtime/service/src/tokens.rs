@@ -100,10 +100,10 @@ impl TokenFile {
         Ok(TokenFile { path: data.join("tokens.json") })
     }
 
-    /// The same of a folder that has tokens; nothing is made.
+    /// The same of a folder that a server or `token add` has used; nothing is made.
     pub fn existing(data: &Path) -> Result<TokenFile, TokenError> {
         let path = data.join("tokens.json");
-        match path.try_exists()? {
+        match path.try_exists()? || data.join("service.redb").try_exists()? {
             true => Ok(TokenFile { path }),
             false => Err(TokenError::NoTokens),
         }

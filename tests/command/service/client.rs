@@ -74,10 +74,10 @@ fn a_secret_key_is_sealed_later_and_replaced_with_its_keys() {
     let before = keys(f);
     std::fs::remove_file(f.join("home/secret.key")).unwrap();
     std::fs::write(f.join("home/eval.keys"), &case().keys).unwrap();
-    std::fs::write(f.join("home/.new-left"), "half").unwrap();
+    std::fs::write(f.join("home/.new-lefted"), "half").unwrap();
     assert_eq!(predict(f, &[]).0, 3);
     assert_eq!(init(f, &server, &[]).0, 0);
-    assert!(![before, case().keys_digest()].contains(&keys(f)) && !f.join("home/.new-left").exists());
+    assert!(![before, case().keys_digest()].contains(&keys(f)) && !f.join("home/.new-lefted").exists());
     assert_eq!(predict(f, &[]).1["answers"][0]["class"], 7);
 
     std::fs::write(f.join("home/client.json"), "{").unwrap();

@@ -222,6 +222,11 @@ fn bent(call: &mut Call<'_>, compared: &Comparison, above: Branch, below: Branch
         (Branch::Line(high), Branch::Line(low))
             if high == (Line { slope: 1.0, shift: 0.0 }) && low == (Line { slope: 0.0, shift: 0.0 }) =>
         {
+            let text = format!(
+                "{}: it jumps at {threshold}, which no polynomial follows; `compile --explain activations` shows the errors",
+                call.draft.origin
+            );
+            call.draft.notes.push(text);
             Ok(Value::Tensor(call.draft.activation(&x, Activation::ThresholdedRelu(threshold))))
         }
         (Branch::Line(high), Branch::Softplus { outer, inner, y })

@@ -25,6 +25,24 @@ fn a_home_is_its_owners_alone_and_trusts_the_authority_of_its_server() {
     assert_eq!(home.server().unwrap().ca, None);
 }
 
+/// A folder of somebody's is not closed to others, whatever `--home` says.
+#[cfg(unix)]
+#[test]
+fn a_folder_of_other_files_is_no_home() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".new-notes"), "mine").unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let home = Home::at(folder.path());
+    assert_eq!(home.create().unwrap_err().kind, Kind::Usage);
+    let mode = || std::fs::metadata(home.folder()).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o755);
+    std::fs::write(home.secret_path(), "key").unwrap();
+    home.create().unwrap();
+    home.remove_temporary().unwrap();
+    assert_eq!((mode(), folder.path().join(".new-notes").exists()), (0o700, true));
+}
+
 #[test]
 fn a_damaged_home_is_told_and_kept() {
     let folder = tempfile::tempdir().unwrap();
@@ -49,11 +67,11 @@ fn keys_go_with_their_secret_and_leftovers_with_the_home() {
     home.note_keys(keys).unwrap();
     assert_eq!(home.registered(&model), Ok(Some(keys)));
 
-    std::fs::write(folder.path().join(".new-x"), "half").unwrap();
+    std::fs::write(folder.path().join(".new-abcdef"), "half").unwrap();
     std::fs::write(folder.path().join("mine"), "").unwrap();
     home.remove_temporary().unwrap();
-    assert!(!folder.path().join(".new-x").exists());
-    std::fs::write(folder.path().join(".new-y"), "half").unwrap();
+    assert!(!folder.path().join(".new-abcdef").exists());
+    std::fs::write(folder.path().join(".new-ghijkl"), "half").unwrap();
     home.remove().unwrap();
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["mine"]);

@@ -80,7 +80,7 @@ impl Store {
         &mut self,
         change: impl FnOnce(&WriteTransaction) -> Result<(), LedgerError>,
     ) -> Result<(), LedgerError> {
-        let database = self.database.take().map_or_else(|| opened(&self.path), Ok)?;
+        let database = self.database.take().map_or_else(|| self.reopened(), Ok)?;
         let write = database.begin_write().map_err(wrong)?;
         for id in &self.doubtful {
             write.open_table(JOBS).map_err(wrong)?.remove(&id.0[..]).map_err(wrong)?;
@@ -90,6 +90,14 @@ impl Store {
         self.doubtful.clear();
         self.database = Some(database);
         Ok(())
+    }
+
+    /// Opens the database again; an empty one in place of a file that is gone would lose what it held.
+    fn reopened(&self) -> Result<Database, LedgerError> {
+        match self.path.try_exists()? {
+            true => opened(&self.path),
+            false => Err(io::Error::from(io::ErrorKind::NotFound).into()),
+        }
     }
 
     /// Commits a new job.
