@@ -4,6 +4,7 @@
 mod target;
 
 use crate::error::{Error, Kind};
+use cipherloom_client::SECRET_KEY_BYTES_MAX;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -16,8 +17,6 @@ pub use target::{check, distinct, is_stdout, is_stream, one_stream};
 
 /// Largest file, and largest unpacked content of one, that is read whole.
 pub const MAX_FILE_BYTES: u64 = 1 << 31;
-/// Room for a secret key's file (16 KiB at N = 2^16), so that no copy is left behind by a buffer that grows.
-pub const SECRET_BYTES_MAX: usize = 1 << 16;
 
 /// Names of temporary files, with six letters between.
 const TEMPORARY: [&str; 2] = [".cipherloom-", ".part"];
@@ -66,12 +65,12 @@ pub(crate) fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a secret into memory that is wiped; of a file larger than [`SECRET_BYTES_MAX`], which is none, so many bytes.
+/// Reads a secret into memory that is wiped; of a file larger than [`SECRET_KEY_BYTES_MAX`], which is none, so many bytes.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut bytes = Zeroizing::new(vec![0; SECRET_BYTES_MAX]);
+    let mut bytes = Zeroizing::new(vec![0; SECRET_KEY_BYTES_MAX]);
     let mut length = 0;
     let mut fill = |from: &mut dyn Read| -> io::Result<()> {
-        while length < SECRET_BYTES_MAX {
+        while length < SECRET_KEY_BYTES_MAX {
             match from.read(&mut bytes[length..]) {
                 Ok(0) => break,
                 Ok(more) => length += more,

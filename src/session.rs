@@ -144,7 +144,7 @@ pub fn write_secret(
     secret: &SecretKey,
     existing: Existing,
 ) -> Result<(), Error> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(files::SECRET_BYTES_MAX));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(cipherloom_client::SECRET_KEY_BYTES_MAX));
     client
         .write_secret_key(secret, std::io::Cursor::new(&mut *bytes))
         .map_err(|e| client_error_at(path, &e))?;

@@ -54,6 +54,9 @@ pub enum Kind {
     EncryptedOutput,
 }
 
+/// First bytes of a secret key's file under a passphrase, which is no container: it is sealed as a whole.
+pub const SEALED_MAGIC: [u8; 8] = *b"LOOMSEAL";
+
 impl Kind {
     /// Every kind.
     pub const ALL: [Kind; 7] = [

@@ -188,6 +188,12 @@ impl Layout {
         out
     }
 
+    /// Ciphertext and slot of each element (flat row-major index), first replica.
+    pub(crate) fn positions(&self) -> Vec<(u32, u32)> {
+        let slots = u64::from(self.slots);
+        self.addresses().into_iter().map(|a| ((a / slots) as u32, (a % slots) as u32)).collect()
+    }
+
     /// Address part of every index of every axis.
     pub fn axis_offsets(&self) -> Vec<Vec<u64>> {
         self.shape.iter().zip(&self.axes).map(|(size, digits)| axis_offsets(*size, digits)).collect()

@@ -71,6 +71,7 @@ mod manifest;
 mod map;
 mod op;
 mod plaintexts;
+pub mod printable;
 pub mod scheme;
 mod summary;
 mod text;

@@ -117,7 +117,11 @@ pub(super) fn answer_facts(outputs: &[Scores], detail: Detail) -> Value {
             own
         };
         facts["outputs"] = outputs.iter().map(named).collect();
-        facts["trusted"] = json!(outputs.iter().all(|scores| scores.alarm.is_none()));
+        let alarm = outputs.iter().find_map(|scores| scores.alarm.as_ref());
+        facts["trusted"] = json!(alarm.is_none());
+        if let Some(alarm) = alarm {
+            facts["warning"] = json!(alarm.to_string());
+        }
     }
     facts
 }

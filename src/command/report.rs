@@ -1,5 +1,7 @@
 //! What a subcommand prints: text for people, one JSON object for programs, errors with their remedy.
 
+use cipherloom::ir::printable::lines;
+pub(super) use cipherloom::ir::printable::one_line as line;
 use cipherloom::{Error, Kind, files};
 use serde_json::{Map, Value, json};
 use std::io::{IsTerminal, Write};
@@ -48,7 +50,7 @@ impl Output {
     pub(super) fn report(&self, report: &Report) -> ExitCode {
         let code = report.verdict.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code()));
         let text = match self.json {
-            true => escaped(&Value::Object(report.json.clone()).to_string(), &[]),
+            true => line(&Value::Object(report.json.clone()).to_string()),
             false if report.text.is_empty() => return code,
             false => lines(&report.text),
         };
@@ -61,7 +63,7 @@ impl Output {
     /// Prints an error, on standard error (text) or standard output (JSON).
     pub(super) fn error(&self, error: &Error) -> ExitCode {
         if self.json {
-            let _ = writeln!(std::io::stdout(), "{}", escaped(&json!(error).to_string(), &[]));
+            let _ = writeln!(std::io::stdout(), "{}", line(&json!(error).to_string()));
         } else {
             print_error(error);
         }
@@ -100,30 +102,6 @@ fn print_error(error: &Error) {
     if !error.remedy.is_empty() {
         let _ = writeln!(err, "  help: {}", line(&error.remedy));
     }
-}
-
-/// Text out of a file or a model, as it may stand in one line: no name moves the cursor or looks like a line of ours.
-pub(super) fn line(text: &str) -> String {
-    escaped(text, &[])
-}
-
-/// The same for several lines.
-fn lines(text: &str) -> String {
-    escaped(text, &['\n', '\t'])
-}
-
-/// Text whose control characters, those of writing direction among them, are written out (`\u001b`); JSON keeps its meaning.
-fn escaped(text: &str, kept: &[char]) -> String {
-    let turns =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match (c.is_control() || turns(c)) && !kept.contains(&c) {
-            true => out += &format!("\\u{:04x}", u32::from(c)),
-            false => out.push(c),
-        }
-    }
-    out
 }
 
 /// Bytes for people.

@@ -2,14 +2,12 @@
 
 use super::{Existing, taken, unwritable};
 use crate::error::{Error, Kind};
-use cipherloom_ir::container::Kind as FileKind;
+use cipherloom_ir::container::{Kind as FileKind, SEALED_MAGIC};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Links that are followed one after the other, as Linux does.
 const LINKS_MAX: usize = 40;
-/// First bytes of a secret key under a passphrase (runtime/remote/src/passphrase.rs).
-const SEALED: [u8; 8] = *b"LOOMSEAL";
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +85,7 @@ fn is_special(path: &Path) -> bool {
 fn is_secret_key(path: &Path) -> io::Result<bool> {
     let mut magic = [0; 8];
     match std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)) {
-        Ok(()) => Ok(magic == SEALED || FileKind::of_magic(magic) == Some(FileKind::SecretKey)),
+        Ok(()) => Ok(magic == SEALED_MAGIC || FileKind::of_magic(magic) == Some(FileKind::SecretKey)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => Ok(false),
         Err(e) => Err(e),
     }

@@ -2,20 +2,9 @@
 //!
 //! Promises: every message names the place (tensor, node, metadata key), what was found, and what to do.
 
+use cipherloom_ir::printable::one_line;
 use std::fmt;
 use std::path::PathBuf;
-
-/// A name out of a model, without characters that would end a line or move a cursor.
-struct Plain<'a>(&'a str);
-
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c.is_control() {
-            true => write!(f, "{}", c.escape_default()),
-            false => write!(f, "{c}"),
-        })
-    }
-}
 
 /// A node that the compiler cannot take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +21,8 @@ pub struct Unsupported {
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [node, op, reason, remedy] = [&self.node, &self.op, &self.reason, &self.remedy].map(|s| Plain(s));
+        let [node, op, reason, remedy] =
+            [&self.node, &self.op, &self.reason, &self.remedy].map(|text| one_line(text));
         write!(f, "{node} ({op}): {reason}; {remedy}")
     }
 }
@@ -48,7 +38,7 @@ pub struct BadTensor {
 
 impl fmt::Display for BadTensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tensor `{}`: {}", Plain(&self.tensor), Plain(&self.reason))
+        write!(f, "tensor `{}`: {}", one_line(&self.tensor), one_line(&self.reason))
     }
 }
 

@@ -199,11 +199,9 @@ impl Diagonals {
         let copies = map.output.replica_offsets();
         let batch = map.output.batch;
         bounded("materialised map", &[rows.entries() as u64, copies.len() as u64, batch.into()])?;
-        let split = |a: u64| ((a / u64::from(slots)) as u32, (a % u64::from(slots)) as u32);
-        let columns: Vec<(u32, u32)> = map.input.addresses().into_iter().map(split).collect();
+        let columns = map.input.positions();
         let mut by_output: Vec<Vec<(usize, u32)>> = vec![vec![]; map.output.ciphertexts as usize];
-        for (row, address) in map.output.addresses().into_iter().enumerate() {
-            let (ciphertext, slot) = split(address);
+        for (row, (ciphertext, slot)) in map.output.positions().into_iter().enumerate() {
             for replica in &copies {
                 by_output[ciphertext as usize].push((row, (slot + *replica as u32) & places.mask));
             }

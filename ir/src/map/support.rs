@@ -39,11 +39,9 @@ impl Support {
         let (slots, outputs) = (map.input.slots, map.output.ciphertexts);
         // As many as a materialised map may have, so that both refuse the same maps.
         bounded("materialised map", &[rows.entries() as u64, copies.len() as u64, map.output.batch.into()])?;
-        let split = |a: u64| ((a / u64::from(slots)) as u32, (a % u64::from(slots)) as u32);
-        let columns: Vec<(u32, u32)> = map.input.addresses().into_iter().map(split).collect();
+        let columns = map.input.positions();
         let mut sets: BTreeMap<(u32, u32), Residues> = BTreeMap::new();
-        for (row, address) in map.output.addresses().into_iter().enumerate() {
-            let (co, so) = split(address);
+        for (row, (co, so)) in map.output.positions().into_iter().enumerate() {
             for column in rows.row(row).0 {
                 let (ci, si) = columns[*column as usize];
                 let set = sets.entry((co, ci)).or_insert_with(|| Residues::new(slots));

@@ -19,6 +19,9 @@ use cipherloom_ir::container::{ContainerReader, ContainerWriter, Kind};
 use std::io::{Read, Seek, Write};
 use zeroize::Zeroizing;
 
+/// Room for a secret key's file, sealed or not (16 KiB at N = 2^16), so that no copy is left behind by a buffer that grows.
+pub const SECRET_KEY_BYTES_MAX: usize = 1 << 16;
+
 impl EncryptedInput {
     /// The ciphertexts in the form that a server computes with.
     pub fn expand(&self, context: &Context) -> Result<Vec<Ciphertext>, ClientError> {

@@ -29,6 +29,7 @@ pub use client::{Client, EncryptedInput, EncryptedOutput, FreshCiphertext, Outsi
 pub use decrypt::{decrypt, decrypt_slots};
 pub use encrypt::{encrypt_public, encrypt_secret};
 pub use error::ClientError;
+pub use files::SECRET_KEY_BYTES_MAX;
 pub use keygen::KeyGenerator;
 pub use randomness::Randomness;
 pub use release::{Release, Released};

@@ -15,7 +15,7 @@
 use crate::error::{Kind, RemoteError};
 use crate::passphrase::{self, Passphrase};
 use crate::server::{Server, Token};
-use cipherloom_client::{Client, SecretKey};
+use cipherloom_client::{Client, SECRET_KEY_BYTES_MAX, SecretKey};
 use cipherloom_ir::Digest;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
@@ -226,7 +226,7 @@ impl Home {
         passphrase: Option<&Passphrase>,
     ) -> Result<(), RemoteError> {
         let path = self.secret_path();
-        let mut plain = Cursor::new(Vec::with_capacity(SECRET_BYTES_MAX));
+        let mut plain = Cursor::new(Vec::with_capacity(SECRET_KEY_BYTES_MAX));
         client.write_secret_key(secret, &mut plain).map_err(|e| RemoteError::client(path.display(), &e))?;
         let plain = Zeroizing::new(plain.into_inner());
         match passphrase {
@@ -350,9 +350,6 @@ fn remove_file(path: &Path) -> Result<(), RemoteError> {
         _ => Ok(()),
     }
 }
-
-/// Room for a secret key's file, so that no copy is left behind by a buffer that grows.
-const SECRET_BYTES_MAX: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests;

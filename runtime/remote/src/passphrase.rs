@@ -5,13 +5,13 @@
 //! nonce is authenticated too.
 
 use crate::error::{Kind, RemoteError};
+use cipherloom_ir::container::SEALED_MAGIC;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::pbkdf2;
 use std::num::NonZeroU32;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-const MAGIC: &[u8; 8] = b"LOOMSEAL";
 /// OWASP's figure for PBKDF2-HMAC-SHA256 (Password Storage Cheat Sheet, 2023).
 const ITERATIONS: u32 = 600_000;
 /// A file may ask for more, but not for hours.
@@ -45,7 +45,7 @@ impl Passphrase {
 
 /// Whether a file is sealed.
 pub(crate) fn is_sealed(bytes: &[u8]) -> bool {
-    bytes.starts_with(MAGIC)
+    bytes.starts_with(&SEALED_MAGIC)
 }
 
 /// Seals a file.
@@ -59,7 +59,7 @@ fn seal_with(passphrase: &Passphrase, plain: &[u8], iterations: u32) -> Result<V
         .map_err(|_| RemoteError::new(Kind::Resources, "passphrase", "the system gives no randomness"))?;
     let (salt, nonce) = random.split_at(SALT_BYTES);
     let mut head = [0; HEAD_BYTES];
-    head[..8].copy_from_slice(MAGIC);
+    head[..8].copy_from_slice(&SEALED_MAGIC);
     head[8..12].copy_from_slice(&iterations.to_le_bytes());
     head[12..].copy_from_slice(salt);
     let key = passphrase.key(&head)?;

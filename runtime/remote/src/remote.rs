@@ -5,11 +5,12 @@
 //! the user names and the home does not have is an error; processes change a home one after the other.
 
 use crate::connection::{Connection, Submission};
-use crate::error::{Kind, RemoteError, printable};
+use crate::error::{Kind, RemoteError};
 use crate::home::Home;
 use crate::passphrase::Passphrase;
 use crate::server::Server;
 use cipherloom_client::{Client, OutsideRange, Scores, SecretKey};
+use cipherloom_ir::printable::one_line;
 use cipherloom_ir::scheme::SecurityPolicy;
 use cipherloom_ir::{Digest, Manifest};
 use serde::Serialize;
@@ -246,7 +247,7 @@ impl Remote {
         let answer = self.client.read_output(Cursor::new(answer)).map_err(wrong)?;
         let mut scores = self.client.decrypt(&self.secret, &answer).map_err(wrong)?;
         // Labels are words of whoever made the manifest.
-        scores.iter_mut().filter_map(|s| s.label.as_mut()).for_each(|label| *label = printable(label));
+        scores.iter_mut().filter_map(|s| s.label.as_mut()).for_each(|label| *label = one_line(label));
         let exchange = Exchange {
             job,
             upload_bytes: input.len() as u64,
