@@ -2,26 +2,21 @@
 //! none replaces a secret key.
 
 mod target;
+mod temporary;
 
 use crate::error::{Error, Kind};
 use cipherloom_client::SECRET_KEY_BYTES_MAX;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use target::Target;
-use tempfile::NamedTempFile;
+use temporary::Temporary;
 use zeroize::Zeroizing;
 
 pub use target::{check, distinct, is_stdout, is_stream, one_stream};
 
 /// Largest file, and largest unpacked content of one, that is read whole.
 pub const MAX_FILE_BYTES: u64 = 1 << 31;
-
-/// Names of temporary files, with six letters between.
-const TEMPORARY: [&str; 2] = [".cipherloom-", ".part"];
-/// A temporary file that nobody has written to for so long was left by a command that was killed.
-const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// Who may read a written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,8 +104,8 @@ pub struct Pending {
 }
 
 enum Content {
-    /// A temporary file beside its place.
-    Temporary { file: NamedTempFile, place: PathBuf },
+    /// A file that gets its place.
+    File(Temporary),
     /// Bytes for a device, a pipe or, where none is named, standard output.
     Stream { bytes: Vec<u8>, device: Option<PathBuf> },
 }
@@ -119,8 +114,7 @@ impl Pending {
     fn open(path: &Path, access: Access) -> Result<Pending, Error> {
         let content = match Target::writable(path)? {
             Target::File(place) => {
-                let file = temporary(&place, access).map_err(|e| unwritable(path, &e))?;
-                Content::Temporary { file, place }
+                Content::File(Temporary::new(place, access).map_err(|e| unwritable(path, &e))?)
             }
             Target::Device(device) => Content::Stream { bytes: vec![], device: Some(device) },
             Target::Stdout => Content::Stream { bytes: vec![], device: None },
@@ -132,7 +126,7 @@ impl Pending {
     pub fn bytes(&self) -> Result<u64, Error> {
         match &self.content {
             Content::Stream { bytes, .. } => Ok(bytes.len() as u64),
-            Content::Temporary { file, .. } => {
+            Content::File(file) => {
                 file.as_file().metadata().map(|m| m.len()).map_err(|e| unwritable(&self.path, &e))
             }
         }
@@ -141,7 +135,7 @@ impl Pending {
     /// Gives the file its name, replacing what had it.
     pub fn persist(self) -> Result<(), Error> {
         match self.content {
-            Content::Temporary { file, place } => file.persist(place).map(drop).map_err(|e| e.error),
+            Content::File(file) => file.persist(Existing::Replaced),
             Content::Stream { bytes, device: Some(device) } => to_device(&device, &bytes),
             Content::Stream { bytes, device: None } => {
                 stream(io::stdout()).and_then(|mut out| out.write_all(&bytes))
@@ -151,40 +145,7 @@ impl Pending {
     }
 }
 
-/// Makes an empty temporary file beside `place`, with the rights that it will have there, and removes those that were left.
-fn temporary(place: &Path, access: Access) -> io::Result<NamedTempFile> {
-    let folder = place.parent().unwrap_or(place);
-    remove_stale(folder);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY[0]).suffix(TEMPORARY[1]);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = if access == Access::Owner { 0o600 } else { 0o644 };
-        builder.permissions(std::fs::Permissions::from_mode(mode));
-    }
-    builder.tempfile_in(folder)
-}
-
-/// Removes temporary files that commands which were killed have left in a folder, where that is possible.
-fn remove_stale(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let ours = name.strip_prefix(TEMPORARY[0]).and_then(|n| n.strip_suffix(TEMPORARY[1]));
-        let ours = ours.is_some_and(|letters| letters.len() == 6);
-        let untouched =
-            |entry: std::fs::DirEntry| entry.metadata()?.modified()?.elapsed().map_err(io::Error::other);
-        if ours && entry.file_type().is_ok_and(|t| t.is_file()) {
-            let path = entry.path();
-            if untouched(entry).is_ok_and(|age| age > STALE) {
-                let _ = std::fs::remove_file(path); // the next write tries again
-            }
-        }
-    }
-}
-
-/// Writes through `fill` under a temporary name beside `path`; `-` is standard output, and what exists and is not a
+/// Writes through `fill` into a file that does not have its name `path` yet; `-` is standard output, and what exists and is not a
 /// regular file (a pipe, a device) is written to as it is. Links are followed. A secret key is never replaced.
 pub fn prepare(
     path: &Path,
@@ -194,8 +155,8 @@ pub fn prepare(
     let mut pending = Pending::open(path, access)?;
     match &mut pending.content {
         Content::Stream { bytes, .. } => fill(&mut Cursor::new(bytes))?,
-        Content::Temporary { file, .. } => {
-            let mut buffered = io::BufWriter::with_capacity(1 << 20, file.as_file_mut());
+        Content::File(file) => {
+            let mut buffered = io::BufWriter::with_capacity(1 << 20, file.as_file());
             fill(&mut buffered)?;
             let flushed = buffered.flush();
             drop(buffered);
@@ -219,8 +180,8 @@ pub fn prepare_bytes(path: &Path, access: Access, bytes: &[u8]) -> Result<Pendin
     let mut pending = Pending::open(path, access)?;
     match &mut pending.content {
         Content::Stream { bytes: whole, .. } => *whole = bytes.to_vec(),
-        Content::Temporary { file, .. } => {
-            let written = file.write_all(bytes).and_then(|()| file.as_file().sync_all());
+        Content::File(file) => {
+            let written = file.as_file().write_all(bytes).and_then(|()| file.as_file().sync_all());
             written.map_err(|e| unwritable(path, &e))?;
         }
     }
@@ -242,15 +203,11 @@ pub fn write_secret(path: &Path, bytes: &[u8], existing: Existing) -> Result<(),
     let written = match Target::of_secret(path, existing)? {
         Target::Stdout => stream(io::stdout()).and_then(|mut out| out.write_all(bytes)),
         Target::Device(device) => to_device(&device, bytes),
-        Target::File(place) => temporary(&place, Access::Owner).and_then(|mut file| {
-            file.write_all(bytes)?;
+        Target::File(place) => Temporary::new(place, Access::Owner).and_then(|file| {
+            file.as_file().write_all(bytes)?;
             file.as_file().sync_all()?;
             // The name may have been taken while the keys were made.
-            let named = match existing {
-                Existing::Kept => file.persist_noclobber(place),
-                Existing::Replaced => file.persist(place),
-            };
-            named.map(drop).map_err(|e| e.error)
+            file.persist(existing)
         }),
     };
     written.map_err(|e| match e.kind() {
@@ -338,24 +295,7 @@ mod tests {
         assert!(at("link").is_symlink());
         symlink("circle", at("circle")).unwrap();
         assert!(write_bytes(&at("circle"), Access::Shared, b"").is_err());
-        let file = temporary(&at("there/key"), Access::Owner).unwrap();
+        let file = Temporary::new(at("there/key"), Access::Owner).unwrap();
         assert_eq!(file.as_file().metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn what_killed_commands_left_is_removed_a_day_later() {
-        let folder = tempfile::tempdir().unwrap();
-        let old = std::time::SystemTime::now() - STALE - Duration::from_secs(60);
-        for (name, modified) in [
-            (".cipherloom-aB3xYz.part", Some(old)),
-            (".cipherloom-backup", Some(old)),
-            (".cipherloom-aaaaaa.part", None),
-        ] {
-            let file = File::create(folder.path().join(name)).unwrap();
-            modified.map_or(Ok(()), |time| file.set_modified(time)).unwrap();
-        }
-        write_bytes(&folder.path().join("out"), Access::Shared, b"").unwrap();
-        assert_eq!(names(folder.path()), 3);
-        assert!(!folder.path().join(".cipherloom-aB3xYz.part").exists());
     }
 }

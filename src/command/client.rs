@@ -5,9 +5,15 @@ use super::report::{Output, Report, bytes_text, line};
 use cipherloom::ir::scheme::SecurityPolicy;
 use cipherloom::remote::{self, Home, Passphrase, Progress, Remote, RemoteError, Server, Setup, Token};
 use cipherloom::{Error, Kind, data, files, session};
+use clap::value_parser;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// Longest time that an answer can be waited for: a year.
+const WAIT_SECONDS_MAX: u64 = 366 * 24 * 3600;
 
 /// Arguments of `client`.
 #[derive(clap::Args)]
@@ -34,6 +40,8 @@ enum Action {
         place: Place,
         #[command(flatten)]
         target: Target,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Show what the server holds of this client.
     Status {
@@ -51,6 +59,8 @@ enum Action {
         place: Place,
         #[command(flatten)]
         target: Target,
+        #[command(flatten)]
+        patience: Patience,
         /// Port on 127.0.0.1 (default: a free one).
         #[arg(long, default_value_t = 0)]
         port: u16,
@@ -65,6 +75,13 @@ struct Place {
     /// File with the passphrase of the secret key (`-`: standard input; default: CIPHERLOOM_PASSPHRASE, else none).
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Patience {
+    /// Seconds until an answer that does not come is given up, and its job cancelled.
+    #[arg(long, value_name = "SECONDS", default_value_t = remote::RESULT_WAIT.as_secs(), value_parser = value_parser!(u64).range(1..=WAIT_SECONDS_MAX))]
+    wait: u64,
 }
 
 /// Which server and model; sets up the home where that has not been done, and else changes its server, token and authority.
@@ -129,6 +146,12 @@ impl Place {
         };
         let policy = SecurityPolicy::standard_128();
         Remote::init(&home, setup, &policy, &|p| tell(output, p)).map_err(remote_error)
+    }
+}
+
+impl Patience {
+    fn of(&self, remote: Remote) -> Remote {
+        remote.wait_at_most(Duration::from_secs(self.wait))
     }
 }
 
@@ -204,19 +227,23 @@ fn tell(output: &Output, progress: Progress) {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Error> {
     match &arguments.action {
         Action::Init { place, target } => init(place, target, output),
-        Action::Predict { images, place, target } => predict(images, place, target, output),
+        Action::Predict { images, place, target, patience } => {
+            refuse_shared_input(images, place, target)?;
+            predict(images, patience.of(place.open(target, output)?), output)
+        }
         Action::Status { place } => {
             let view = place.home()?.status().map_err(remote_error)?;
-            Ok(Report::new(format!("{view:#}"), object(view)))
+            let view = object(&view)?;
+            Ok(Report::new(format!("{view:#}"), view))
         }
         Action::Forget { place } => {
             let gone = place.home()?.forget().map_err(remote_error)?;
-            let text = format!("the server forgot {} sets of keys and {} jobs", gone["keys"], gone["jobs"]);
-            Ok(Report::new(text, object(gone)))
+            let text = format!("the server forgot {} sets of keys and {} jobs", gone.keys, gone.jobs);
+            Ok(Report::new(text, object(&gone)?))
         }
-        Action::Ui { place, target, port } => {
+        Action::Ui { place, target, patience, port } => {
             refuse_shared_input(&[], place, target)?;
-            let remote = place.open(target, output)?;
+            let remote = patience.of(place.open(target, output)?);
             remote.ensure_registered(&|p| tell(output, p)).map_err(remote_error)?;
             let ready = |url: &str| {
                 let line =
@@ -254,9 +281,7 @@ fn init(place: &Place, target: &Target, output: &Output) -> Result<Report, Error
     ))
 }
 
-fn predict(images: &[PathBuf], place: &Place, target: &Target, output: &Output) -> Result<Report, Error> {
-    refuse_shared_input(images, place, target)?;
-    let remote = place.open(target, output)?;
+fn predict(images: &[PathBuf], remote: Remote, output: &Output) -> Result<Report, Error> {
     let manifest = remote.client().manifest();
     let name = &manifest.name;
     let input = manifest.inputs.first().ok_or_else(|| Error::new(Kind::BadInput, name, "has no input"))?;
@@ -299,9 +324,9 @@ fn predict(images: &[PathBuf], place: &Place, target: &Target, output: &Output) 
     Ok(Report::new(lines.join("\n"), json!({ "answers": answers })))
 }
 
-/// A server's object, for the report.
-fn object(value: Value) -> Value {
-    if value.is_object() { value } else { json!({ "answer": value }) }
+/// What a server told, for the report.
+fn object(told: &impl Serialize) -> Result<Value, Error> {
+    serde_json::to_value(told).map_err(|e| Error::new(Kind::Internal, "answer", e))
 }
 
 fn remote_error(e: RemoteError) -> Error {

@@ -249,7 +249,8 @@ fn token(action: &TokenAction) -> Result<Report, Error> {
         TokenAction::Add { client, scope, days, data, output } => {
             let lifetime = days.map(|d| Duration::from_secs(u64::from(d) * 24 * 3600));
             let wrong = |e: TokenError| token_error(data, &e);
-            let kept = ["tokens.json", "tokens.lock", "service.redb"].map(|name| data.join(name));
+            let kept =
+                ["tokens.json", "tokens.lock", "service.lock", "service.redb"].map(|name| data.join(name));
             files::check(&kept.each_ref().map(PathBuf::as_path), output.as_deref().as_slice())?;
             let file = TokenFile::open(data).map_err(wrong)?;
             let (record, token) = file.add(client, scope, lifetime).map_err(wrong)?;

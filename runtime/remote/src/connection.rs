@@ -2,17 +2,13 @@
 //!
 //! Relies on ureq with rustls. Promises: what is repeated after a broken connection is safe to repeat (reads, deletions,
 //! pieces of keys by their offset, jobs by their idempotency key); answers are bounded in size and time; a server that gets
-//! nowhere is given up or asked slowly; the token is never shown.
-
-mod facts;
+//! nowhere is given up or asked slowly; a job is not waited for without end; the token is never shown.
 
 use crate::error::{Kind, RemoteError};
 use crate::server::Server;
 use cipherloom_ir::Digest;
-use cipherloom_ir::wire::Problem;
-pub use facts::{JobFacts, KeyFacts, ModelFacts, Submission};
+use cipherloom_ir::wire::{Announcement, ClientData, Forgotten, JobFacts, KeyFacts, ModelFacts, Problem};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::IpAddr;
@@ -38,6 +34,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const SILENCE: Duration = Duration::from_secs(WAIT_S + 60);
 /// Longest time that an answer's body takes: the largest one at 300 kB/s.
 const BODY: Duration = Duration::from_secs(3600);
+/// How long the end of a job is waited for, unless the user says otherwise ([`Connection::wait_at_most`]).
+pub const RESULT_WAIT: Duration = Duration::from_secs(3600);
 
 /// A server that can be asked.
 pub struct Connection {
@@ -46,6 +44,21 @@ pub struct Connection {
     authorization: String,
     /// Whether the server has answered: then it is waited for when it restarts.
     reached: AtomicBool,
+    /// How long the end of a job is waited for.
+    result_wait: Duration,
+}
+
+/// What to evaluate.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// The model.
+    pub model: Digest,
+    /// The registered keys.
+    pub keys: Digest,
+    /// The encrypted input's file.
+    pub input: &'a [u8],
+    /// Names the request: a repeated one is answered with the job of the first.
+    pub idempotency: &'a str,
 }
 
 impl std::fmt::Debug for Connection {
@@ -84,7 +97,13 @@ impl Connection {
             config = config.proxy(None); // a proxy of the environment would see the token in the clear
         }
         let authorization = format!("Bearer {}", server.token.secret());
-        Ok(Connection { agent: config.build().into(), base, authorization, reached: AtomicBool::new(false) })
+        let (agent, reached) = (config.build().into(), AtomicBool::new(false));
+        Ok(Connection { agent, base, authorization, reached, result_wait: RESULT_WAIT })
+    }
+
+    /// The same, but the end of a job is waited for so long.
+    pub fn wait_at_most(self, result_wait: Duration) -> Connection {
+        Connection { result_wait, ..self }
     }
 
     /// The server's address.
@@ -114,7 +133,9 @@ impl Connection {
         let mut hasher = blake3::Hasher::new();
         let size = std::io::copy(&mut file, &mut hasher).map_err(wrong)?;
         let digest = Digest(*hasher.finalize().as_bytes());
-        let text = json!({ "model": model, "digest": digest, "bytes": size }).to_string();
+        let announcement = Announcement { model: *model, digest, bytes: size };
+        let text = serde_json::to_string(&announcement)
+            .map_err(|e| RemoteError::new(Kind::Internal, path.display(), e))?;
         let url = format!("{}/v1/keys", self.base);
         let mut announce = || self.with_token(self.agent.post(&url)).send(text.as_bytes());
         let mut facts = self.check_keys(self.json(&mut announce)?, &digest, 0..=size)?;
@@ -167,27 +188,57 @@ impl Connection {
     pub fn submit(&self, submission: &Submission<'_>) -> Result<JobFacts, RemoteError> {
         let Submission { model, keys, input, idempotency } = submission;
         let url = format!("{}/v1/jobs?model={model}&keys={keys}", self.base);
-        self.json(&mut || {
+        let job: JobFacts = self.json(&mut || {
             let request = self.with_token(self.agent.post(&url)).header("idempotency-key", *idempotency);
             request.content_type("application/octet-stream").send(*input)
-        })
+        })?;
+        // It becomes part of addresses.
+        match !job.id.is_empty() && job.id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            true => Ok(job),
+            false => {
+                let what = format!("calls the job {:?}, which is no name of one", job.id);
+                Err(RemoteError::new(Kind::Mismatch, &self.base, what).remedy("ask the server's operator"))
+            }
+        }
     }
 
-    /// Waits for the result of a job: its bytes, and the server's time of evaluation in milliseconds.
+    /// Waits for the result of a job, but not longer than this connection does: its bytes, and the server's time of evaluation
+    /// in milliseconds. A job that is given up is cancelled, since nobody will ask for it any more.
     pub fn result(&self, job: &str) -> Result<(Vec<u8>, Option<f64>), RemoteError> {
+        let start = Instant::now();
         loop {
-            let mut ask = self.get(&format!("/v1/jobs/{job}/result?wait={WAIT_S}"));
             let asked = Instant::now();
+            let left = self.result_wait.saturating_sub(start.elapsed());
+            let wait = left.min(Duration::from_secs(WAIT_S));
+            let mut ask = self.get(&format!("/v1/jobs/{job}/result?wait={}", wait.as_secs_f64()));
             let mut response = self.call(&mut ask)?;
             if response.status().as_u16() != 202 {
                 let ms = response.headers().get("evaluation-ms").and_then(|v| v.to_str().ok());
                 let ms = ms.and_then(|v| v.parse().ok());
                 return Ok((bytes(&self.base, &mut response)?, ms));
             }
-            if asked.elapsed() < Duration::from_secs(WAIT_S) {
-                std::thread::sleep(PAUSE); // the server is stopping, or does not wait
+            let left = self.result_wait.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Err(self.given_up(job));
+            }
+            if asked.elapsed() < wait {
+                std::thread::sleep(PAUSE.min(left)); // the server is stopping, or does not wait
             }
         }
+    }
+
+    /// Cancels a job that has taken too long, if the server hears of it.
+    fn given_up(&self, job: &str) -> RemoteError {
+        let url = format!("{}/v1/jobs/{job}", self.base);
+        let cancelled =
+            self.with_token(self.agent.delete(&url)).call().is_ok_and(|r| r.status().is_success());
+        let what = format!(
+            "has not finished job {job} within {} s{}",
+            self.result_wait.as_secs_f64(),
+            if cancelled { "; the job was cancelled" } else { "" }
+        );
+        RemoteError::new(Kind::Resources, &self.base, what)
+            .remedy("wait longer (--wait SECONDS), or ask the server's operator what holds it up")
     }
 
     /// Where a job stands.
@@ -201,13 +252,13 @@ impl Connection {
         self.json(&mut || self.with_token(self.agent.delete(&url)).call())
     }
 
-    /// What the server holds of this client, in its own words.
-    pub fn data(&self) -> Result<Value, RemoteError> {
+    /// What the server holds of this client.
+    pub fn data(&self) -> Result<ClientData, RemoteError> {
         self.json(&mut self.get("/v1/me"))
     }
 
     /// Makes the server delete all that it holds of this client; says what that was.
-    pub fn forget(&self) -> Result<Value, RemoteError> {
+    pub fn forget(&self) -> Result<Forgotten, RemoteError> {
         let url = format!("{}/v1/me", self.base);
         self.json(&mut || self.with_token(self.agent.delete(&url)).call())
     }
@@ -332,6 +383,10 @@ fn check_address(base: &str) -> Result<Scheme, RemoteError> {
     };
     if authority.as_str().contains('@') {
         return wrong("names a user, which no server here has", "write https://host:port, and give --token");
+    }
+    if authority.port_u16().is_none() && authority.as_str() != authority.host() {
+        // It would be left out, and the scheme's own port be asked.
+        return wrong("has a port that is none", "write https://host:port, with a port up to 65535");
     }
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     match uri.scheme_str() {

@@ -19,7 +19,8 @@ mod remote;
 mod server;
 pub mod ui;
 
-pub use connection::{Connection, JobFacts, KeyFacts, ModelFacts, Submission};
+pub use cipherloom_ir::wire::{ClientData, Forgotten, JobFacts, KeyFacts, ModelFacts};
+pub use connection::{Connection, RESULT_WAIT, Submission};
 pub use error::{Kind, RemoteError};
 pub use home::Home;
 pub use passphrase::Passphrase;

@@ -12,12 +12,12 @@ use crate::server::Server;
 use cipherloom_client::{Client, OutsideRange, Scores, SecretKey};
 use cipherloom_ir::printable::one_line;
 use cipherloom_ir::scheme::SecurityPolicy;
+use cipherloom_ir::wire::{ClientData, Forgotten};
 use cipherloom_ir::{Digest, Manifest};
 use serde::Serialize;
-use serde_json::Value;
 use std::io::Cursor;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a longer step tells of itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -166,6 +166,11 @@ impl Remote {
         Ok(Remote { connection, home: home.clone(), client, secret, secret_digest, keys })
     }
 
+    /// The same, but an answer is waited for so long ([`crate::RESULT_WAIT`] otherwise).
+    pub fn wait_at_most(self, limit: Duration) -> Remote {
+        Remote { connection: self.connection.wait_at_most(limit), ..self }
+    }
+
     /// The client of the model.
     pub fn client(&self) -> &Client {
         &self.client
@@ -213,10 +218,7 @@ impl Remote {
 
     /// Whether the server still has these keys.
     fn holds(&self, keys: &Digest) -> Result<bool, RemoteError> {
-        let data = self.connection.data()?;
-        let own = data["keys"].as_array().map_or(&[][..], Vec::as_slice);
-        let wanted = keys.to_string();
-        Ok(own.iter().any(|k| k["digest"] == wanted.as_str() && k["complete"] == true))
+        Ok(self.connection.data()?.keys.iter().any(|k| k.digest == *keys && k.complete))
     }
 
     /// Encrypts preprocessed elements (one slice an input, row-major, the images of a batch one after the other), has the
@@ -277,19 +279,19 @@ impl Remote {
     }
 
     /// What the server holds of this client.
-    pub fn status(&self) -> Result<Value, RemoteError> {
+    pub fn status(&self) -> Result<ClientData, RemoteError> {
         self.connection.data()
     }
 }
 
 impl Home {
     /// What the server holds of this client; needs no secret key.
-    pub fn status(&self) -> Result<Value, RemoteError> {
+    pub fn status(&self) -> Result<ClientData, RemoteError> {
         Connection::new(&self.server()?)?.data()
     }
 
     /// Makes the server delete all that it holds of this client, then removes what stands here, the secret key with it.
-    pub fn forget(&self) -> Result<Value, RemoteError> {
+    pub fn forget(&self) -> Result<Forgotten, RemoteError> {
         // Without a home there is nothing to lock; while waiting, another command may set it up for another server.
         self.server()?;
         let _lock = self.lock(|| ())?;

@@ -6,62 +6,20 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 pub(crate) use cipherloom_ir::wire::Kind;
-use cipherloom_ir::wire::{self, JobState};
-use serde::Serialize;
-use std::borrow::Cow;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
-use utoipa::{PartialSchema, ToSchema};
-
-/// Describes [`wire::Problem`] in OpenAPI, which the contract knows nothing of.
-pub(crate) struct Problem;
-
-impl PartialSchema for Problem {
-    fn schema() -> RefOr<Schema> {
-        let text = |about| ObjectBuilder::new().schema_type(Type::String).description(Some(about));
-        let properties = [
-            ("kind", words(&Kind::ALL, "Kind of the refusal.")),
-            ("where", text("Which part of the request.").build()),
-            ("what", text("What is wrong.").build()),
-            ("remedy", text("What to do about it; may be empty.").build()),
-        ];
-        let problem = ObjectBuilder::new().description(Some("Body of every answer that is not a success."));
-        let all = properties
-            .into_iter()
-            .fold(problem, |all, (name, schema)| all.property(name, schema).required(name));
-        all.build().into()
-    }
-}
-
-impl ToSchema for Problem {
-    fn name() -> Cow<'static, str> {
-        "Problem".into()
-    }
-}
-
-/// Describes [`JobState`] in OpenAPI.
-pub(crate) fn job_state() -> Object {
-    words(&JobState::ALL, "Where the job stands.")
-}
-
-/// One of these words, as they are written on the wire.
-fn words<T: Serialize>(all: &[T], about: &str) -> Object {
-    let written = all.iter().filter_map(|word| serde_json::to_value(word).ok());
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(written)).description(Some(about)).build()
-}
+use cipherloom_ir::wire::Problem;
 
 /// A refused request.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
-    pub(crate) problem: wire::Problem,
+    pub(crate) problem: Problem,
     retry_after_s: Option<u32>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, kind: Kind, place: &str, what: impl ToString) -> Refusal {
         let problem =
-            wire::Problem { kind, place: place.to_owned(), what: what.to_string(), remedy: String::new() };
+            Problem { kind, place: place.to_owned(), what: what.to_string(), remedy: String::new() };
         Refusal { status, problem, retry_after_s: None }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `service.redb` | records of keys and jobs (`ledger.rs`); its lock keeps a second server out |
+//! | `service.lock` | nothing; held by the server for as long as it lives, which keeps a second one out |
+//! | `service.redb` | records of keys and jobs (`ledger.rs`) |
 //! | `tokens.json`, `tokens.lock` | hashes of tokens; held by whoever changes them |
 //! | `keys/CLIENT/DIGEST.part`, `.keys` | evaluation keys, while they arrive and whole |
 //! | `jobs/ID.in`, `.out` | encrypted input and output |
@@ -10,7 +11,7 @@
 
 use crate::record::JobId;
 use cipherloom_ir::Digest;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,18 +34,32 @@ pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The data folder.
-#[derive(Clone, Debug)]
+/// The data folder, which no other server opens while this is held.
+#[derive(Debug)]
 pub(crate) struct DataFolder {
     root: PathBuf,
+    /// Locked. The database's own lock is not enough: after a failure it is closed and opened again.
+    _lock: File,
 }
 
 impl DataFolder {
-    pub(crate) fn open(root: &Path) -> io::Result<DataFolder> {
+    /// Makes the folder if need be, and takes it; `None` where another server has it.
+    pub(crate) fn open(root: &Path) -> io::Result<Option<DataFolder>> {
+        private_folder(root)?;
+        let lock = private_file(&root.join("service.lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) => return Err(e),
+        }
         for folder in ["keys", "jobs"] {
             private_folder(&root.join(folder))?;
         }
-        Ok(DataFolder { root: root.to_path_buf() })
+        Ok(Some(DataFolder { root: root.to_path_buf(), _lock: lock }))
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -82,5 +97,19 @@ impl DataFolder {
 
     pub(crate) fn tries(&self, job: JobId) -> PathBuf {
         self.jobs().join(format!("{job}.tries"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_server_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataFolder::open(folder.path()).unwrap().expect("nobody has it");
+        assert!(DataFolder::open(folder.path()).unwrap().is_none());
+        drop(first);
+        assert!(DataFolder::open(folder.path()).unwrap().is_some());
     }
 }

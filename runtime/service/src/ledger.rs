@@ -137,6 +137,11 @@ impl Ledger {
         self.changes.send_modify(|n| *n += 1);
     }
 
+    /// Whether no record has failed since one was written.
+    pub(crate) fn is_open(&self) -> bool {
+        self.writing().is_open()
+    }
+
     /// Whether records can be written now.
     pub(crate) fn check(&self) -> Result<(), LedgerError> {
         self.writing().check()

@@ -4,6 +4,8 @@ use cipherloom_ir::scheme::SecurityPolicy;
 use cipherloom_ir::{Circuit, Digest, Manifest, Verified};
 use cipherloom_runtime::expanded_key_bytes;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +22,9 @@ pub(crate) struct Model {
 
 /// Slack over the forecast for headers of files: a section table has 40 bytes an entry.
 const HEADER_BYTES: u64 = 64 << 10;
+
+/// Largest file of a circuit, as `run` takes it.
+const LOOM_BYTES_MAX: u64 = 1 << 31;
 
 impl Model {
     fn new(circuit: Verified) -> Result<Model, String> {
@@ -65,7 +70,7 @@ impl Models {
         let mut models = BTreeMap::new();
         for path in looms(paths)? {
             let wrong = |what: String| ModelError { path: path.clone(), what };
-            let bytes = std::fs::read(&path).map_err(|e| wrong(e.to_string()))?;
+            let bytes = read(&path).map_err(|e| wrong(e.to_string()))?;
             let circuit = Circuit::from_bytes(&bytes).map_err(|e| wrong(e.to_string()))?;
             let verified = Verified::new(circuit, policy).map_err(|e| wrong(e.to_string()))?;
             let model = Model::new(verified).map_err(wrong)?;
@@ -98,6 +103,16 @@ pub struct ModelError {
     pub path: PathBuf,
     /// Why.
     pub what: String,
+}
+
+/// Reads a file whole, unless it is larger than any circuit (a device may have no end).
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LOOM_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > LOOM_BYTES_MAX {
+        true => Err(io::Error::other(format!("is larger than {LOOM_BYTES_MAX} bytes"))),
+        false => Ok(bytes),
+    }
 }
 
 fn looms(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ModelError> {

@@ -149,14 +149,15 @@ async fn listen(service: Arc<Service>, listener: TcpListener, tls: Option<Rustls
     tokio::spawn(sweep(service.clone()));
     let app = api::router(service.clone()).into_make_service();
     let head = service.settings.silence;
+    // HTTP/1 alone: which version a client speaks would be waited for without end, and so would HTTP/2's next request.
     match tls {
         Some(tls) => {
-            let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
+            let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle).http1_only();
             server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(head);
             server.serve(app).await
         }
         None => {
-            let mut server = axum_server::from_tcp(listener)?.handle(handle);
+            let mut server = axum_server::from_tcp(listener)?.handle(handle).http1_only();
             server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(head);
             server.serve(app).await
         }

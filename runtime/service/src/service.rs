@@ -18,7 +18,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Until it is looked again whether the disk has room.
+const LOOK: Duration = Duration::from_secs(2);
+/// Room for records.
+const RECORDS_BYTES: u64 = 1 << 20;
+/// Room for one job's input and result, at most.
+const TRAFFIC_BYTES_MAX: u64 = 64 << 20;
 
 /// What an operator may choose.
 #[derive(Clone, Debug)]
@@ -80,6 +87,10 @@ pub(crate) struct Service {
     /// Keys that are being received or checked: one request at a time may change them.
     receiving: Mutex<BTreeSet<KeyName>>,
     stopping: AtomicBool,
+    /// Free space with which work is taken.
+    room_bytes: u64,
+    /// When it was last looked whether work can be taken, and whether it could.
+    looked: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Service {
@@ -99,7 +110,7 @@ impl Service {
             }
         }
         let tokens = Tokens::new(TokenFile::open(data)?)?;
-        let files = DataFolder::open(data)?;
+        let files = DataFolder::open(data)?.ok_or(StartError::InUse)?;
         let seconds = |model: &Digest| models.get(model).map_or(0.0, |m| m.manifest.forecast.seconds);
         let database = files.database();
         let ledger = Ledger::open(&database, seconds).map_err(|e| {
@@ -110,7 +121,11 @@ impl Service {
                 _ => StartError::Database { path: database, what },
             }
         })?;
+        let traffic = models.all().map(|m| &m.manifest.forecast);
+        let traffic = traffic.map(|f| f.upload_bytes.saturating_add(f.download_bytes)).max();
         let service = Service {
+            room_bytes: RECORDS_BYTES + traffic.unwrap_or(0).min(TRAFFIC_BYTES_MAX),
+            looked: Mutex::default(),
             rates: Rates::new(settings.requests_per_second),
             uploads: Uploads::new(settings.uploads, settings.uploads_per_client),
             settings,
@@ -135,6 +150,23 @@ impl Service {
     /// Whether new work is taken.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether a job would find room on the disk, and a record be written. Anybody may ask, so the answer of a moment ago is
+    /// given again, but for a record that has failed since.
+    pub(crate) fn has_room(&self) -> bool {
+        let mut looked = self.looked.lock().unwrap_or_else(|e| e.into_inner());
+        let known = looked.filter(|(when, fine)| when.elapsed() < LOOK && (!fine || self.ledger.is_open()));
+        if let Some((_, fine)) = known {
+            return fine;
+        }
+        let room = disk::has_room(self.files.root(), self.room_bytes).map_err(LedgerError::from);
+        let found = room.and_then(|()| self.ledger.check());
+        if let Err(e) = &found {
+            log::event("not_ready", &[("error", json!(e.to_string()))]);
+        }
+        *looked = Some((Instant::now(), found.is_ok()));
+        found.is_ok()
     }
 
     /// No new work; the evaluating thread ends after its job.

@@ -1,7 +1,7 @@
 //! kill -9 with jobs in flight, and bytes that no client sends: nothing lost, nothing answered wrongly, nothing falls over.
 
 use super::{Answer, Running, case, local_token, token};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -183,6 +183,26 @@ fn stalled_clients_hold_nobody_up() {
     drop(stalled);
 }
 
+#[test]
+fn connections_that_say_nothing_are_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(&case().path("models"), folder.path(), &[]);
+    let closed = |said: &[u8]| {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(50))).unwrap();
+        stream.write_all(said).unwrap();
+        stream.read_to_end(&mut Vec::new()).is_ok()
+    };
+    // The last is how HTTP/2 begins, which would let a connection wait without end.
+    let beginnings = [&b""[..], b"G", b"GET / HTTP/1.1\r\nhost: ", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"];
+    std::thread::scope(|s| {
+        let all = beginnings.map(|said| (said, s.spawn(move || closed(said))));
+        for (said, ended) in all {
+            assert!(ended.join().unwrap(), "{}", String::from_utf8_lossy(said));
+        }
+    });
+}
+
 /// A file system of its own with so many MiB, unmounted when dropped; `None` where this user may not mount one.
 struct SmallDisk(tempfile::TempDir);
 
@@ -202,6 +222,18 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Whether `/v1/ready` comes to answer so; the server looks at its disk every two seconds at most.
+fn comes_to(server: &Running, status: u16) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(20) {
+        if server.get("", "/v1/ready").status == status {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    false
+}
+
 #[test]
 fn a_full_disk_refuses_and_loses_nothing() {
     let keys_mib = case().keys.len().div_ceil(1 << 20) as u32;
@@ -217,6 +249,7 @@ fn a_full_disk_refuses_and_loses_nothing() {
     let filler = disk.0.path().join("filler");
     let full = std::io::copy(&mut std::io::repeat(0), &mut std::fs::File::create(&filler).unwrap());
     assert!(full.is_err(), "the disk is full");
+    assert!(comes_to(&server, 503), "no work is sent to a full disk");
     // What is refused says so, and nothing that was accepted is lost.
     let refused: Vec<Answer> = (0..3).map(|k| server.submit(&token, 1, &format!("full-{k}"))).collect();
     for answer in &refused {
@@ -224,6 +257,7 @@ fn a_full_disk_refuses_and_loses_nothing() {
     }
     assert_eq!(server.get(&token, "/v1/health").status, 200);
     std::fs::remove_file(filler).unwrap();
+    assert!(comes_to(&server, 200));
     for (name, input) in [("before", 0), ("full-0", 1), ("after", 2)] {
         let job = server.submit(&token, input, name);
         assert_eq!(job.status, 202, "{name}: {job:?}");
@@ -260,7 +294,7 @@ fn a_ledger_that_was_full_works_again_by_itself() {
     assert_eq!(server.get("", "/v1/ready").status, 503);
     assert_eq!(announce(first).status, 507, "still");
     std::fs::remove_file(filler).unwrap();
-    assert_eq!(server.get("", "/v1/ready").status, 200);
+    assert!(comes_to(&server, 200));
     assert_eq!(announce(first).status, 200);
     let listed = server.get(&token, "/v1/keys").json();
     assert_eq!(listed.as_array().unwrap().len(), first + 1, "nothing that was acknowledged is lost");

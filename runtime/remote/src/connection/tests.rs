@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::server::Token;
+use cipherloom_ir::wire::JobState;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 
@@ -22,6 +23,9 @@ fn tokens_do_not_leave_in_the_clear() {
         "http://[::1]:80@evil.example/x",
         "https://user@example.org",
         "http://localhost?x",
+        "http://localhost:99999",
+        "https://[::1]:65536/x",
+        "https://example.org:",
         "http://",
         "ftp://x",
         "/x",
@@ -76,9 +80,11 @@ fn keys_that_do_not_arrive_are_not_sent_for_ever() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "0123456789").unwrap();
     let keys = Digest::of(b"0123456789");
-    let facts = move |offset: u64, complete: bool| {
-        answer("200 OK", &json!({ "digest": keys, "offset": offset, "complete": complete }).to_string())
+    let told = move |digest: Digest, offset: u64, complete: bool| {
+        let facts = KeyFacts { digest, model: keys, bytes: 10, offset, complete, expires_ms: 0 };
+        serde_json::to_string(&facts).unwrap()
     };
+    let facts = move |offset: u64, complete: bool| answer("200 OK", &told(keys, offset, complete));
     // Announced, then after each piece: how much has arrived.
     for (announced, arrived) in [(0, 0), (4, 3), (0, 11), (11, 11), (10, 10)] {
         let connection = stub(60_000, move |line| {
@@ -87,7 +93,7 @@ fn keys_that_do_not_arrive_are_not_sent_for_ever() {
         let error = connection.register(&keys, file.path(), &mut |_, _| ()).unwrap_err();
         assert_eq!(error.kind, Kind::Mismatch, "{announced} {arrived}: {error}");
     }
-    let other = json!({ "digest": Digest([7; 32]), "offset": 10, "complete": true }).to_string();
+    let other = told(Digest([7; 32]), 10, true);
     let connection = stub(60_000, move |_| answer("200 OK", &other));
     assert_eq!(
         connection.register(&keys, file.path(), &mut |_, _| ()).map_err(|e| e.kind),
@@ -105,6 +111,49 @@ fn a_server_that_stalls_is_given_up() {
     let error = connection.result("job").unwrap_err();
     assert_eq!(error.kind, Kind::Resources, "{error}");
     assert!(error.what.starts_with("the answer broke off"), "{error}");
+}
+
+#[test]
+fn a_job_whose_name_would_lead_elsewhere_is_refused() {
+    let digest = Digest([1; 32]);
+    for (id, fine) in [("0a9f", true), ("a?wait=0#", false), ("../me", false), ("", false), ("a\r\nb", false)]
+    {
+        let told = JobFacts {
+            id: id.into(),
+            state: JobState::Queued,
+            model: digest,
+            keys: digest,
+            input: digest,
+            input_bytes: 1,
+            accepted_ms: 0,
+            finished_ms: None,
+            evaluation_ms: None,
+            result_bytes: None,
+            result: None,
+            reason: None,
+        };
+        let told = serde_json::to_string(&told).unwrap();
+        let connection = stub(60_000, move |_| answer("202 Accepted", &told));
+        let submission = Submission { model: digest, keys: digest, input: b"x", idempotency: "name" };
+        let submitted = connection.submit(&submission).map(drop).map_err(|e| e.kind);
+        assert_eq!(submitted, if fine { Ok(()) } else { Err(Kind::Mismatch) }, "{id:?}");
+    }
+}
+
+#[test]
+fn a_result_that_never_comes_is_given_up() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let connection = stub(60_000, move |line| {
+        tell.send(line.to_owned()).unwrap();
+        answer("202 Accepted", "{}")
+    });
+    let error = connection.wait_at_most(Duration::from_millis(500)).result("job").unwrap_err();
+    assert_eq!(error.kind, Kind::Resources);
+    assert!(error.what.contains("job within 0.5 s; the job was cancelled"), "{error}");
+    assert!(error.remedy.contains("--wait SECONDS"), "{}", error.remedy);
+    let lines: Vec<String> = told.try_iter().collect();
+    assert!(lines[0].starts_with("get /v1/jobs/job/result?wait=0.4") && lines.len() < 10, "{lines:?}");
+    assert!(lines.last().unwrap().starts_with("delete /v1/jobs/job "), "{lines:?}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Jobs: submitted with their input, watched, cancelled, their results fetched.
 
-use super::{Asked, Caller, Named, Shared, blocking, digest, octets, text_header};
+use super::{Asked, Caller, Named, Shared, blocking, described, digest, octets, text_header};
 use crate::disk::Partial;
 use crate::engine::TRIES_MAX;
-use crate::error::{Kind, Problem, Refusal, job_state};
+use crate::error::{Kind, Refusal};
 use crate::limits::{drain, receive};
 use crate::models::Model;
 use crate::record::{Accepted, Job, JobId, Outcome, Refused, Request};
@@ -16,72 +16,41 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use cipherloom_ir::Digest;
 use cipherloom_ir::container::{ContainerReader, Kind as FileKind};
-use cipherloom_ir::wire::JobState;
-use serde::{Deserialize, Serialize};
+use cipherloom_ir::wire::{JobFacts, JobState};
+use serde::Deserialize;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 /// Longest name of a request.
 const IDEMPOTENCY_KEY_BYTES: usize = 128;
 
-/// A job.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct JobFacts {
-    /// Names it.
-    id: String,
-    /// Where it stands.
-    #[schema(schema_with = job_state)]
-    state: JobState,
-    /// Digest of the model.
-    model: String,
-    /// Digest of the keys.
-    keys: String,
-    /// BLAKE3 of the encrypted input.
-    input: String,
-    /// Size of the encrypted input.
-    input_bytes: u64,
-    /// Milliseconds since 1970.
-    accepted_ms: u64,
-    /// Milliseconds since 1970, once it has ended.
-    finished_ms: Option<u64>,
-    /// Time of the evaluation, milliseconds, once it is done.
-    evaluation_ms: Option<f64>,
-    /// Size of the encrypted output, once it is done.
-    result_bytes: Option<u64>,
-    /// BLAKE3 of the encrypted output, once it is done.
-    result: Option<String>,
-    /// Why it failed.
-    reason: Option<String>,
-}
-
-impl JobFacts {
-    pub(crate) fn of(id: JobId, job: &Job) -> JobFacts {
-        let (mut evaluation, mut bytes, mut result, mut why) = (None, None, None, None);
-        match &job.outcome {
-            Some(Outcome::Result { digest, bytes: size, evaluation_ms }) => {
-                (evaluation, bytes, result) = (Some(*evaluation_ms), Some(*size), Some(digest.to_string()));
-            }
-            Some(Outcome::Failure { reason }) => why = Some(reason.clone()),
-            None => {}
+/// What a client is told of a job.
+fn facts(id: JobId, job: &Job) -> JobFacts {
+    let (mut evaluation, mut bytes, mut result, mut why) = (None, None, None, None);
+    match &job.outcome {
+        Some(Outcome::Result { digest, bytes: size, evaluation_ms }) => {
+            (evaluation, bytes, result) = (Some(*evaluation_ms), Some(*size), Some(*digest));
         }
-        JobFacts {
-            id: id.to_string(),
-            state: job.state,
-            model: job.model.to_string(),
-            keys: job.keys.to_string(),
-            input: job.input.to_string(),
-            input_bytes: job.input_bytes,
-            accepted_ms: job.accepted_ms,
-            finished_ms: job.finished_ms,
-            evaluation_ms: evaluation,
-            result_bytes: bytes,
-            result,
-            reason: why,
-        }
+        Some(Outcome::Failure { reason }) => why = Some(reason.clone()),
+        None => {}
+    }
+    JobFacts {
+        id: id.to_string(),
+        state: job.state,
+        model: job.model,
+        keys: job.keys,
+        input: job.input,
+        input_bytes: job.input_bytes,
+        accepted_ms: job.accepted_ms,
+        finished_ms: job.finished_ms,
+        evaluation_ms: evaluation,
+        result_bytes: bytes,
+        result,
+        reason: why,
     }
 }
 
@@ -113,10 +82,10 @@ fn job_id(text: &str) -> Result<JobId, Refusal> {
 #[utoipa::path(post, path = "/v1/jobs", tag = "jobs", security(("bearer" = ["jobs"])),
     params(Submission, ("Idempotency-Key" = Option<String>, Header, description = "at most 128 visible characters")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 202, body = JobFacts, description = "accepted, or accepted before"),
-        (status = 429, body = Problem, description = "the queue is full; see Retry-After"),
-        (status = 409, body = Problem, description = "keys incomplete or foreign, or the name was used"),
-        (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+    responses((status = 202, body = described::JobFacts, description = "accepted, or accepted before"),
+        (status = 429, body = described::Problem, description = "the queue is full; see Retry-After"),
+        (status = 409, body = described::Problem, description = "keys incomplete or foreign, or the name was used"),
+        (status = "4XX", body = described::Problem), (status = "5XX", body = described::Problem)))]
 pub(crate) async fn submit(
     State(service): Shared,
     caller: Caller,
@@ -146,7 +115,7 @@ pub(crate) async fn submit(
     let model_id = model.manifest.circuit;
     let request = Request { client, model: model_id, keys, idempotency, input, input_bytes, seconds };
     let (id, job) = blocking(move || accept(&service, &model, id, partial, request)).await?;
-    Ok((StatusCode::ACCEPTED, Json(JobFacts::of(id, &job))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(facts(id, &job))).into_response())
 }
 
 /// Who wants what, under which name.
@@ -258,7 +227,7 @@ fn check_input(partial: &Partial, model: &Model) -> Result<(), String> {
 
 /// The client's jobs, oldest first.
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", security(("bearer" = ["jobs"])),
-    responses((status = 200, body = Vec<JobFacts>), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Vec<described::JobFacts>), (status = "4XX", body = described::Problem)))]
 pub(crate) async fn list(State(service): Shared, caller: Caller) -> Result<Json<Vec<JobFacts>>, Refusal> {
     let client = caller.may(Scope::Jobs)?;
     Ok(Json(all(&service, &client)))
@@ -266,7 +235,7 @@ pub(crate) async fn list(State(service): Shared, caller: Caller) -> Result<Json<
 
 /// All jobs of a client.
 pub(crate) fn all(service: &Service, client: &str) -> Vec<JobFacts> {
-    service.ledger.jobs(client).iter().map(|(id, job)| JobFacts::of(*id, job)).collect()
+    service.ledger.jobs(client).iter().map(|(id, job)| facts(*id, job)).collect()
 }
 
 /// A job of this client once it is final, or as it stands when the time is over.
@@ -291,7 +260,7 @@ async fn wait_for(service: &Service, client: &str, id: JobId, seconds: f64) -> R
 /// Where a job stands.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", security(("bearer" = ["jobs"])),
     params(("id" = String, Path), Wait),
-    responses((status = 200, body = JobFacts), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = described::JobFacts), (status = "4XX", body = described::Problem)))]
 pub(crate) async fn show(
     State(service): Shared,
     caller: Caller,
@@ -301,14 +270,14 @@ pub(crate) async fn show(
     let client = caller.may(Scope::Jobs)?;
     let id = job_id(&id)?;
     let job = wait_for(&service, &client, id, wait).await?;
-    Ok(Json(JobFacts::of(id, &job)))
+    Ok(Json(facts(id, &job)))
 }
 
 /// Cancels a job that has not ended, deletes one that has, with its result; answers as it stood last. A running evaluation
 /// goes on, and its result is dropped.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", security(("bearer" = ["jobs"])),
     params(("id" = String, Path)),
-    responses((status = 200, body = JobFacts), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = described::JobFacts), (status = "4XX", body = described::Problem)))]
 pub(crate) async fn cancel(
     State(service): Shared,
     caller: Caller,
@@ -322,7 +291,7 @@ pub(crate) async fn cancel(
         if before.state.is_final() {
             service.ledger.drop_jobs(|j| j.sequence == before.sequence)?;
             service.remove_job_files(id);
-            return Ok(Json(JobFacts::of(id, &before)));
+            return Ok(Json(facts(id, &before)));
         }
         if service.ledger.cancel(id)? {
             service.metrics.job("cancelled");
@@ -331,7 +300,7 @@ pub(crate) async fn cancel(
             }
         }
         let job = service.ledger.job(&client, id).ok_or_else(absent)?;
-        Ok(Json(JobFacts::of(id, &job)))
+        Ok(Json(facts(id, &job)))
     })
     .await
 }
@@ -340,9 +309,9 @@ pub(crate) async fn cancel(
 #[utoipa::path(get, path = "/v1/jobs/{id}/result", tag = "jobs", security(("bearer" = ["jobs"])),
     params(("id" = String, Path), Wait),
     responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>),
-        (status = 202, body = JobFacts, description = "not done yet"),
-        (status = 410, body = Problem, description = "failed or cancelled"),
-        (status = "4XX", body = Problem)))]
+        (status = 202, body = described::JobFacts, description = "not done yet"),
+        (status = 410, body = described::Problem, description = "failed or cancelled"),
+        (status = "4XX", body = described::Problem)))]
 pub(crate) async fn result(
     State(service): Shared,
     caller: Caller,
@@ -375,6 +344,6 @@ pub(crate) async fn result(
             Err(gone(reason).remedy(&remedy))
         }
         (JobState::Cancelled, _) => Err(gone("the job was cancelled")),
-        _ => Ok((StatusCode::ACCEPTED, Json(JobFacts::of(id, &job))).into_response()),
+        _ => Ok((StatusCode::ACCEPTED, Json(facts(id, &job))).into_response()),
     }
 }

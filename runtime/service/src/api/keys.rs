@@ -4,9 +4,9 @@
 //! Keys belong to the client that sends them: the same bytes again cost nothing, another client's are not shared, so that
 //! nobody can use, or learn of, keys that it has not sent.
 
-use super::{Caller, Named, Shared, blocking, digest, text_header};
+use super::{Caller, Named, Shared, blocking, described, digest, text_header};
 use crate::disk;
-use crate::error::{Problem, Refusal};
+use crate::error::Refusal;
 use crate::ledger::KeyName;
 use crate::limits::{drain, receive};
 use crate::models::Model;
@@ -20,51 +20,21 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use cipherloom_ir::Digest;
 use cipherloom_ir::container::{ContainerReader, Kind as FileKind};
-use serde::{Deserialize, Serialize};
+use cipherloom_ir::wire::{Announcement, KeyFacts};
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, ErrorKind, Write};
 use std::sync::Arc;
-use utoipa::ToSchema;
 
-/// What is to be registered.
-#[derive(Deserialize, ToSchema)]
-pub(crate) struct Announcement {
-    /// Digest of the model that the keys are for.
-    model: String,
-    /// BLAKE3 of the keys' file, 64 hexadecimal digits.
-    digest: String,
-    /// Its size.
-    bytes: u64,
-}
-
-/// A set of keys.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct KeyFacts {
-    /// BLAKE3 of the file.
-    digest: String,
-    /// The model that they are for.
-    model: String,
-    /// Size of the file.
-    bytes: u64,
-    /// Bytes that have arrived: the next piece starts here.
-    offset: u64,
-    /// Whether all have arrived and the digest holds.
-    complete: bool,
-    /// When they are removed unless they are used again, milliseconds since 1970.
-    expires_ms: u64,
-}
-
-impl KeyFacts {
-    pub(crate) fn of(service: &Service, client: &str, keys: &Digest, record: &KeyRecord) -> KeyFacts {
-        let arrived = || std::fs::metadata(service.files.partial_keys(client, keys)).map_or(0, |m| m.len());
-        KeyFacts {
-            digest: keys.to_string(),
-            model: record.model.to_string(),
-            bytes: record.bytes,
-            offset: if record.complete { record.bytes } else { arrived() },
-            complete: record.complete,
-            expires_ms: record.used_ms.saturating_add(service.settings.keys_kept.as_millis() as u64),
-        }
+/// What a client is told of its keys.
+fn facts(service: &Service, client: &str, keys: &Digest, record: &KeyRecord) -> KeyFacts {
+    let arrived = || std::fs::metadata(service.files.partial_keys(client, keys)).map_or(0, |m| m.len());
+    KeyFacts {
+        digest: *keys,
+        model: record.model,
+        bytes: record.bytes,
+        offset: if record.complete { record.bytes } else { arrived() },
+        complete: record.complete,
+        expires_ms: record.used_ms.saturating_add(service.settings.keys_kept.as_millis() as u64),
     }
 }
 
@@ -74,9 +44,9 @@ fn busy() -> Refusal {
 
 /// Announces keys; what has arrived of them before is not sent again.
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", security(("bearer" = ["keys"])),
-    request_body = Announcement,
-    responses((status = 200, body = KeyFacts, description = "send from `offset` on, unless complete"),
-        (status = "4XX", body = Problem), (status = 507, body = Problem, description = "disk full")))]
+    request_body = described::Announcement,
+    responses((status = 200, body = described::KeyFacts, description = "send from `offset` on, unless complete"),
+        (status = "4XX", body = described::Problem), (status = 507, body = described::Problem, description = "disk full")))]
 pub(crate) async fn announce(
     State(service): Shared,
     caller: Caller,
@@ -91,8 +61,7 @@ pub(crate) async fn announce(
     .await?;
     let wanted: Announcement = serde_json::from_slice(&text)
         .map_err(|e| Refusal::bad("body", format!("not an announcement: {e}")))?;
-    let keys = digest("digest", &wanted.digest)?;
-    let model_id = digest("model", &wanted.model)?;
+    let (keys, model_id) = (wanted.digest, wanted.model);
     let model = service.models.get(&model_id).ok_or_else(|| Refusal::absent("model", "model"))?;
     let name = (client.clone(), keys);
     let (least, limit) = (model.key_bytes_min(), model.key_bytes_max());
@@ -120,7 +89,7 @@ pub(crate) async fn announce(
             }
             Announced::OverQuota => return Err(Refusal::quota(quota)),
         };
-        Ok(Json(KeyFacts::of(&service, &client, &keys, &record)))
+        Ok(Json(facts(&service, &client, &keys, &record)))
     })
     .await
 }
@@ -130,10 +99,10 @@ pub(crate) async fn announce(
 #[utoipa::path(patch, path = "/v1/keys/{digest}", tag = "keys", security(("bearer" = ["keys"])),
     params(("digest" = String, Path), ("Upload-Offset" = u64, Header, description = "bytes that have arrived")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, body = KeyFacts),
-        (status = 409, body = Problem, description = "wrong offset, or another request is at it"),
-        (status = 422, body = Problem, description = "digest or content do not hold; the bytes are gone"),
-        (status = "4XX", body = Problem), (status = 507, body = Problem)))]
+    responses((status = 200, body = described::KeyFacts),
+        (status = 409, body = described::Problem, description = "wrong offset, or another request is at it"),
+        (status = 422, body = described::Problem, description = "digest or content do not hold; the bytes are gone"),
+        (status = "4XX", body = described::Problem), (status = 507, body = described::Problem)))]
 pub(crate) async fn append(
     State(service): Shared,
     caller: Caller,
@@ -156,33 +125,38 @@ pub(crate) async fn append(
         }
     };
     let path = service.files.partial_keys(&client, &keys);
-    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(|e| Refusal::disk(&e))?;
+    let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Refusal::disk(&e))?;
+    if service.ledger.keys(&name).is_none() {
+        // Dropped since they were looked up: the file may be new, and nothing would remove it.
+        let _ = disk::remove(&path);
+        return Err(Refusal::absent("keys", "keys"));
+    }
     receive(&service, &client, body, left, |piece| file.write_all(piece)).await?;
     drop(file);
-    let facts = KeyFacts::of(&service, &client, &keys, &record);
-    if facts.offset < record.bytes {
-        return Ok(Json(facts));
+    let now = facts(&service, &client, &keys, &record);
+    if now.offset < record.bytes {
+        return Ok(Json(now));
     }
     let model = service.models.get(&record.model).ok_or_else(|| Refusal::absent("model", "model"))?.clone();
     let shared = service.clone();
     let record = blocking(move || complete(&shared, &model, &name, &record)).await?;
-    Ok(Json(KeyFacts::of(&service, &client, &keys, &record)))
+    Ok(Json(facts(&service, &client, &keys, &record)))
 }
 
 /// The keys that a piece is for, if it starts where they end, and how much they lack.
 fn next_piece(service: &Service, name: &KeyName, headers: &HeaderMap) -> Result<(KeyRecord, u64), Refusal> {
     let record = service.ledger.keys(name).ok_or_else(|| Refusal::absent("keys", "keys"))?;
-    let facts = KeyFacts::of(service, &name.0, &name.1, &record);
+    let now = facts(service, &name.0, &name.1, &record);
     let offset = text_header(headers, "upload-offset").and_then(|t| t.parse().ok());
-    let Some(left) = record.bytes.checked_sub(facts.offset) else {
+    let Some(left) = record.bytes.checked_sub(now.offset) else {
         disk::remove(&service.files.partial_keys(&name.0, &name.1)).map_err(|e| Refusal::disk(&e))?;
         let what = "more has arrived than was announced";
         return Err(Refusal::conflict("keys", what).remedy("send the file again from the beginning"));
     };
-    match offset == Some(facts.offset) && !facts.complete {
+    match offset == Some(now.offset) && !now.complete {
         true => Ok((record, left)),
         false => {
-            let what = format!("the next piece starts at {}", facts.offset);
+            let what = format!("the next piece starts at {}", now.offset);
             Err(Refusal::conflict("Upload-Offset", what).remedy("ask for the offset and send from there"))
         }
     }
@@ -245,7 +219,7 @@ fn check_keys(file: &File, model: &Model) -> Result<(), String> {
 
 /// The client's keys.
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", security(("bearer" = ["keys"])),
-    responses((status = 200, body = Vec<KeyFacts>), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = Vec<described::KeyFacts>), (status = "4XX", body = described::Problem)))]
 pub(crate) async fn list(State(service): Shared, caller: Caller) -> Result<Json<Vec<KeyFacts>>, Refusal> {
     let client = caller.may(Scope::Keys)?;
     Ok(Json(all(&service, &client)))
@@ -253,13 +227,13 @@ pub(crate) async fn list(State(service): Shared, caller: Caller) -> Result<Json<
 
 /// All keys of a client.
 pub(crate) fn all(service: &Service, client: &str) -> Vec<KeyFacts> {
-    service.ledger.keys_of(client).iter().map(|(d, r)| KeyFacts::of(service, client, d, r)).collect()
+    service.ledger.keys_of(client).iter().map(|(d, r)| facts(service, client, d, r)).collect()
 }
 
 /// One set of keys: how much has arrived.
 #[utoipa::path(get, path = "/v1/keys/{digest}", tag = "keys", security(("bearer" = ["keys"])),
     params(("digest" = String, Path)),
-    responses((status = 200, body = KeyFacts), (status = "4XX", body = Problem)))]
+    responses((status = 200, body = described::KeyFacts), (status = "4XX", body = described::Problem)))]
 pub(crate) async fn show(
     State(service): Shared,
     caller: Caller,
@@ -269,13 +243,13 @@ pub(crate) async fn show(
     let keys = digest("digest", &keys)?;
     let record =
         service.ledger.keys(&(client.clone(), keys)).ok_or_else(|| Refusal::absent("keys", "keys"))?;
-    Ok(Json(KeyFacts::of(&service, &client, &keys, &record)))
+    Ok(Json(facts(&service, &client, &keys, &record)))
 }
 
 /// Removes keys. Jobs that wait for them will fail.
 #[utoipa::path(delete, path = "/v1/keys/{digest}", tag = "keys", security(("bearer" = ["keys"])),
     params(("digest" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem)))]
+    responses((status = 204), (status = "4XX", body = described::Problem)))]
 pub(crate) async fn remove(
     State(service): Shared,
     caller: Caller,

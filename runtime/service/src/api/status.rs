@@ -1,52 +1,43 @@
 //! Whether the server lives, takes work, and what it has done.
 
-use super::{Caller, Shared, blocking};
-use crate::error::{Problem, Refusal};
-use crate::ledger::LedgerError;
-use crate::log;
+use super::{Caller, Shared, blocking, described};
+use crate::error::Refusal;
 use crate::tokens::Scope;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use serde::Serialize;
-use utoipa::ToSchema;
+use cipherloom_ir::wire::Status;
 
-/// State of the server.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Status {
-    /// Always "ok".
-    status: &'static str,
-    /// Version of the server.
-    version: &'static str,
+/// All is well.
+fn fine() -> Json<Status> {
+    Json(Status { status: "ok".into(), version: env!("CARGO_PKG_VERSION").into() })
 }
 
-const OK: Status = Status { status: "ok", version: env!("CARGO_PKG_VERSION") };
-
 /// Lives.
-#[utoipa::path(get, path = "/v1/health", tag = "status", responses((status = 200, body = Status)))]
+#[utoipa::path(get, path = "/v1/health", tag = "status", responses((status = 200, body = described::Status)))]
 pub(crate) async fn health() -> Json<Status> {
-    Json(OK)
+    fine()
 }
 
 /// Takes work.
 #[utoipa::path(get, path = "/v1/ready", tag = "status",
-    responses((status = 200, body = Status), (status = 503, body = Problem, description = "stopping, or no record can be written")))]
+    responses((status = 200, body = described::Status), (status = 503, body = described::Problem, description = "stopping, or the disk is full")))]
 pub(crate) async fn ready(State(service): Shared) -> Result<Json<Status>, Refusal> {
     if service.is_stopping() {
         return Err(Refusal::unavailable("the server is stopping"));
     }
-    let unwritable = |e: LedgerError| {
-        log::event("not_ready", &[("error", e.to_string().into())]);
-        Refusal::unavailable("no record can be written; the server's disk may be full")
-    };
-    blocking(move || service.ledger.check().map(|()| Json(OK)).map_err(unwritable)).await
+    blocking(move || match service.has_room() {
+        true => Ok(fine()),
+        false => Err(Refusal::unavailable("the server's disk is full, or takes no records")),
+    })
+    .await
 }
 
 /// Counters for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "status", security(("bearer" = ["metrics"])),
     responses((status = 200, content_type = "text/plain", body = String),
-        (status = "4XX", body = Problem)))]
+        (status = "4XX", body = described::Problem)))]
 pub(crate) async fn metrics(State(service): Shared, caller: Caller) -> Result<impl IntoResponse, Refusal> {
     caller.may(Scope::Metrics)?;
     let text = service.metrics.text(service.ledger.queued(), service.settings.memory_bytes);

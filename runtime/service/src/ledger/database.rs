@@ -5,8 +5,8 @@
 //! a damaged file is an error that says so, not a panic.
 
 use super::KeyName;
+use crate::files;
 use crate::record::{Job, JobId, KeyRecord};
-use crate::{disk, files};
 use cipherloom_ir::Digest;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,6 @@ const JOBS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("jobs");
 const KEYS: TableDefinition<'_, (&str, &[u8]), &[u8]> = TableDefinition::new("keys");
 /// Memory of the database's page cache; the records are in memory anyway.
 const CACHE_BYTES: usize = 8 << 20;
-/// Free space with which a disk that was full counts as usable again.
-const ROOM_BYTES: usize = 1 << 20;
 
 /// The database refuses, which is a fault of disk or program.
 #[derive(Debug, thiserror::Error)]
@@ -134,13 +132,17 @@ impl Store {
         })
     }
 
+    /// Whether the last transaction did not fail.
+    pub(super) fn is_open(&self) -> bool {
+        self.database.is_some()
+    }
+
     /// Whether records can be written: after a failure this tries it, for else nothing would before the next request.
     pub(super) fn check(&mut self) -> Result<(), LedgerError> {
-        if self.database.is_none() {
-            disk::has_room(&self.path, ROOM_BYTES)?;
-            self.commit(|_| Ok(()))?;
+        match self.is_open() {
+            true => Ok(()),
+            false => self.commit(|_| Ok(())),
         }
-        Ok(())
     }
 
     /// Closes the database, as a failure does.
