@@ -20,6 +20,7 @@
 //! input ciphertext 0 and step 0, so that every output of a plan is a sum of products.
 
 mod diagonals;
+mod distances;
 mod plain;
 mod residues;
 mod rows;

@@ -10,6 +10,9 @@ mod bootstrapped;
 #[path = "meanings/circuits.rs"]
 mod circuits;
 #[cfg(test)]
+#[path = "meanings/groups.rs"]
+mod groups;
+#[cfg(test)]
 #[path = "meanings/maps.rs"]
 mod maps;
 #[cfg(test)]

@@ -75,3 +75,22 @@ fn maxima_of_windows() {
     let pool = Node::new("MaxPool", "x", "y").ints("kernel_shape", &[3, 2]).ints("strides", &[2, 2]);
     check(&image(pool.ints("pads", &[1, 0, 1, 0])), "y");
 }
+
+#[test]
+fn groups_that_are_normalised() {
+    let mut net = File::new(21, &[1, 4, 8, 8]);
+    let mut last = "x".to_owned();
+    for (k, (groups, stride)) in [(2, 1), (4, 2), (1, 1), (2, 2)].into_iter().enumerate() {
+        let named = |word: &str| format!("{word}{k}");
+        let conv = Node::new("Conv", &format!("{last} w{k} c{k}"), &named("y"));
+        net = net.node(conv.ints("pads", &[1, 1, 1, 1]).ints("strides", &[stride, stride]));
+        let norm = Node::new("GroupNormalization", &format!("y{k} g{k} b{k}"), &named("n"));
+        net = net.node(norm.int("num_groups", groups).float("epsilon", 1e-2));
+        net = net.node(Node::new("Relu", &named("n"), &named("r")));
+        net = net.random(&named("w"), &[8, if k == 0 { 4 } else { 8 }, 3, 3]).random(&named("c"), &[8]);
+        net = net.random(&named("g"), &[8]).random(&named("b"), &[8]);
+        last = named("r");
+    }
+    net = net.node(Node::new("Flatten", &last, "f")).node(Node::new("Gemm", "f d", "z"));
+    check(&net.random("d", &[32, 3]), "z");
+}

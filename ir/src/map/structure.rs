@@ -2,127 +2,242 @@
 //!
 //! The relation of most maps is a product over axes: a convolution relates rows to rows, columns to columns and
 //! all channels to all channels. Kept as such, the differences of addresses are sums of small sets
-//! ([`super::support`]) instead of millions of pairs. Axes of extent 1 are left out, so that shapes compare
-//! without them. Promises: [`Relation::of`] is exact, or `None` where the relation is no such product.
+//! ([`super::support`]) instead of millions of pairs. An axis is a part of the row-major index, so that a tensor that is read in
+//! another shape keeps its axes; where the next operator's end inside of them (the groups of a normalisation), factors are split
+//! in two. Promises: [`Relation::of`] is exact, or `None` where the relation is no such product, or takes more steps than are left.
 
-use super::{Operator, Tensor, ViewAxis, Window};
+use super::{Operator, Tensor, ViewAxis, Window, volume_of};
+use std::collections::BTreeSet;
+
+/// An axis of extent above 1 of a tensor, in whatever shape it is read: index `i` adds `i · stride` to the row-major index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Axis {
+    pub(crate) stride: u32,
+    pub(crate) extent: u32,
+}
 
 /// A factor of the relation: pairs (input index, output index) of an input and an output axis; an absent axis
 /// has the one index 0.
 #[derive(Clone, Debug)]
 pub(crate) struct Factor {
-    pub(crate) input: Option<usize>,
-    pub(crate) output: Option<usize>,
+    pub(crate) input: Option<Axis>,
+    pub(crate) output: Option<Axis>,
+    /// In any order, each once.
     pub(crate) pairs: Vec<(u32, u32)>,
 }
 
-/// A product relation between tensors; every axis of extent above 1 is in exactly one factor.
+/// A product relation between tensors: the axes of each side are digits of its row-major index, and each is in exactly one factor.
 #[derive(Clone, Debug)]
 pub(crate) struct Relation {
     pub(crate) factors: Vec<Factor>,
-    shape: Vec<u32>,
+    /// Most products of entries that a composition of its operators' matrices adds up.
+    pub(crate) work: u64,
 }
 
-/// The shape without axes of extent 1.
-pub(crate) fn squeezed(shape: &[u32]) -> Vec<u32> {
-    shape.iter().copied().filter(|d| *d > 1).collect()
+/// Steps that listing, sorting and placing a pair of indices counts as.
+pub(super) const PAIR_STEPS: u64 = 32;
+
+/// Takes steps from those that are left; `None` and nothing left where there are too few.
+pub(super) fn charge(left: &mut u64, steps: u64) -> Option<()> {
+    let enough = *left >= steps;
+    *left = left.saturating_sub(steps);
+    enough.then_some(())
 }
 
-/// Number of each axis among those of extent above 1.
-fn numbers(shape: &[u32]) -> Vec<Option<usize>> {
-    let mut next = 0;
-    let number = |d: &u32| {
-        (*d > 1).then(|| {
-            next += 1;
-            next - 1
-        })
+/// The axes of a tensor of this shape, which is not empty; `None` for those of extent 1.
+pub(super) fn axes_of(shape: &[u32]) -> Vec<Option<Axis>> {
+    let mut stride = 1;
+    let mut axis = |extent: &u32| {
+        let axis = (*extent > 1).then_some(Axis { stride, extent: *extent });
+        stride *= extent;
+        axis
     };
-    shape.iter().map(number).collect()
+    let mut out: Vec<Option<Axis>> = shape.iter().rev().map(&mut axis).collect();
+    out.reverse();
+    out
 }
 
 impl Relation {
-    /// The relation of checked `operators` over an input of shape `input`, to an output of shape `output`.
+    /// The relation of checked `operators` over an input of shape `input`.
     pub(crate) fn of(
         operators: &[Operator],
         input: &[u32],
-        output: &[u32],
         tensors: &[Tensor],
+        steps_left: &mut u64,
     ) -> Option<Relation> {
-        let shape = squeezed(input);
-        let same = |(axis, d): (usize, &u32)| Factor {
+        let same = |axis: Axis| Factor {
             input: Some(axis),
             output: Some(axis),
-            pairs: (0..*d).map(|i| (i, i)).collect(),
+            pairs: (0..axis.extent).map(|i| (i, i)).collect(),
         };
-        let mut relation = Relation { factors: shape.iter().enumerate().map(same).collect(), shape };
+        let mut shape = input.to_vec();
+        let mut relation =
+            Relation { factors: axes_of(input).into_iter().flatten().map(same).collect(), work: 0 };
         for operator in operators {
-            relation = relation.then(operator, tensors)?;
+            let next = operator.output_shape(&shape, tensors).ok()?;
+            relation = relation.then(operator, &next, steps_left)?;
+            shape = next;
         }
-        (relation.shape == squeezed(output)).then_some(relation)
+        Some(relation)
     }
 
-    fn then(self, operator: &Operator, tensors: &[Tensor]) -> Option<Relation> {
+    /// The relation followed by an operator with a result of shape `after`.
+    fn then(self, operator: &Operator, after: &[u32], steps_left: &mut u64) -> Option<Relation> {
         let (reads, writes, factors) = match operator {
             Operator::AxisScale { .. } | Operator::ElementScale { .. } => return Some(self),
             Operator::View { input, axes } if is_reshape(input, axes) => return Some(self),
-            Operator::View { input, axes } => {
-                (input.clone(), axes.iter().map(|a| a.extent).collect(), view(input, axes)?)
+            Operator::View { input, axes } => (input.clone(), after.to_vec(), view(input, axes)?),
+            Operator::Dense { .. } => {
+                // It reads all of them, however they are cut.
+                let reads: Vec<u32> = self.outputs().iter().rev().map(|axis| axis.extent).collect();
+                let mut factors: Vec<Numbered> =
+                    reads.iter().enumerate().map(|(a, d)| all_inputs(a, *d)).collect();
+                factors.push(all_outputs(0, after[0]));
+                (reads, after.to_vec(), factors)
             }
-            Operator::Dense { weight } => {
-                let rows = tensors.get(weight.0 as usize)?.shape[0];
-                let mut factors: Vec<Factor> =
-                    self.shape.iter().enumerate().map(|(a, d)| all_inputs(a, *d)).collect();
-                factors.push(all_outputs(0, rows));
-                (self.shape.clone(), vec![rows], factors)
-            }
-            Operator::Convolution { input, window, groups, weight } => {
-                let out = tensors.get(weight.0 as usize)?.shape[0];
-                let [d, h, w] = window.output_size([input[1], input[2], input[3]]).ok()?;
+            Operator::Convolution { input, window, groups, .. } => {
+                let [out, d, h, w] = volume_of(after)?;
                 let mut factors = spatial(window, *input, [d, h, w]);
                 factors.extend(channels(input[0], out, *groups));
                 (input.to_vec(), vec![out, d, h, w], factors)
             }
             Operator::AveragePool { input, window, .. } => {
-                let [d, h, w] = window.output_size([input[1], input[2], input[3]]).ok()?;
+                let [out, d, h, w] = volume_of(after)?;
                 let mut factors = spatial(window, *input, [d, h, w]);
-                factors.extend(channels(input[0], input[0], input[0]));
-                (input.to_vec(), vec![input[0], d, h, w], factors)
+                factors.extend(channels(input[0], out, out));
+                (input.to_vec(), vec![out, d, h, w], factors)
             }
         };
-        if squeezed(&reads) != self.shape {
-            return None;
-        }
-        let (from, to) = (numbers(&reads), numbers(&writes));
-        let renumber = |f: Factor| Factor {
+        let (from, to) = (axes_of(&reads), axes_of(&writes));
+        let placed = |f: Numbered| Factor {
             input: f.input.and_then(|a| from[a]),
             output: f.output.and_then(|a| to[a]),
             pairs: f.pairs,
         };
-        let next: Vec<Factor> = factors.into_iter().map(renumber).collect();
-        Some(Relation { factors: compose(&self.factors, next), shape: squeezed(&writes) })
+        let next: Vec<Factor> = factors.into_iter().map(placed).collect();
+        let (own, wanted) = (self.outputs(), next.iter().filter_map(|f| f.input).collect());
+        let first = split_all(self.factors.into_iter().map(Factor::turned).collect(), &wanted, steps_left)?;
+        let first: Vec<Factor> = first.into_iter().map(Factor::turned).collect();
+        let (factors, work) = compose(&first, split_all(next, &own, steps_left)?)?;
+        Some(Relation { factors, work: work.max(self.work) })
+    }
+
+    /// Entries of the map's matrix.
+    pub(crate) fn entries(&self) -> u64 {
+        self.factors.iter().fold(1, |n, factor| n.saturating_mul(factor.pairs.len() as u64))
+    }
+
+    /// The axes of the output, the last one first.
+    fn outputs(&self) -> BTreeSet<Axis> {
+        self.factors.iter().filter_map(|f| f.output).collect()
     }
 }
 
-/// First `first`, then `next`, over the same middle axes.
-fn compose(first: &[Factor], next: Vec<Factor>) -> Vec<Factor> {
+/// Splits factors until none of these axes begins within one of their inputs'.
+fn split_all(mut rest: Vec<Factor>, others: &BTreeSet<Axis>, steps_left: &mut u64) -> Option<Vec<Factor>> {
+    let mut out = Vec::with_capacity(rest.len());
+    rest.reverse();
+    while let Some(factor) = rest.pop() {
+        let within = |axis: Axis| {
+            let cut = others.iter().map(|other| other.stride).find(|cut| *cut > axis.stride)?;
+            (cut < axis.stride * axis.extent).then_some((axis, cut))
+        };
+        let Some((axis, cut)) = factor.input.and_then(within) else {
+            out.push(factor);
+            continue;
+        };
+        if !cut.is_multiple_of(axis.stride) || !axis.extent.is_multiple_of(cut / axis.stride) {
+            return None;
+        }
+        rest.extend(factor.split(axis, cut / axis.stride, steps_left)?);
+    }
+    Some(out)
+}
+
+impl Factor {
+    /// The same with input and output in each other's place.
+    fn turned(mut self) -> Factor {
+        std::mem::swap(&mut self.input, &mut self.output);
+        self.pairs.iter_mut().for_each(|(i, o)| std::mem::swap(i, o));
+        self
+    }
+
+    /// Two factors whose product it is: the `inner` last values of its input, `axis`, and what is left of the axis. `None` where it
+    /// is no product of two.
+    fn split(&self, axis: Axis, inner: u32, steps_left: &mut u64) -> Option<[Factor; 2]> {
+        let extent = self.output.map_or(1, |output| output.extent);
+        // The output's own inner part: as many values, as large a share, all of them or none.
+        let share = u64::from(inner) * u64::from(extent) / u64::from(axis.extent);
+        let mut tried = [inner, share as u32, extent, 1];
+        tried.sort_unstable();
+        let mut last = 0;
+        for own in tried {
+            if own == last || own == 0 || !extent.is_multiple_of(own) {
+                continue;
+            }
+            last = own;
+            charge(steps_left, self.pairs.len() as u64 * PAIR_STEPS)?;
+            let outer_pairs = distinct(self.pairs.iter().map(|(i, o)| (i / inner, o / own)));
+            let inner_pairs = distinct(self.pairs.iter().map(|(i, o)| (i % inner, o % own)));
+            // All pairs are among those of the product.
+            if self.pairs.len() as u64 == outer_pairs.len() as u64 * inner_pairs.len() as u64 {
+                let halves = |axis: Axis, inner: u32| {
+                    let outer = Axis { stride: axis.stride * inner, extent: axis.extent / inner };
+                    [outer, Axis { extent: inner, ..axis }].map(|half| Some(half).filter(|h| h.extent > 1))
+                };
+                let [input_outer, input_inner] = halves(axis, inner);
+                let [output_outer, output_inner] = self.output.map_or([None; 2], |axis| halves(axis, own));
+                return Some([
+                    Factor { input: input_outer, output: output_outer, pairs: outer_pairs },
+                    Factor { input: input_inner, output: output_inner, pairs: inner_pairs },
+                ]);
+            }
+        }
+        None
+    }
+}
+
+/// Pairs, each once.
+fn distinct(pairs: impl Iterator<Item = (u32, u32)>) -> Vec<(u32, u32)> {
+    let mut out: Vec<(u32, u32)> = pairs.collect();
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// A factor between axes that are named by their number in a shape.
+struct Numbered {
+    input: Option<usize>,
+    output: Option<usize>,
+    pairs: Vec<(u32, u32)>,
+}
+
+/// First `first`, then `next`, over the same middle axes, with the number of ways from an input element to an output element; `None`
+/// where the axes are not the same.
+fn compose(first: &[Factor], next: Vec<Factor>) -> Option<(Vec<Factor>, u64)> {
     let mut out: Vec<Factor> = first.iter().filter(|f| f.output.is_none()).cloned().collect();
+    let mut ways = out.iter().fold(1u64, |n, f| n.saturating_mul(f.pairs.len() as u64));
     for factor in next {
-        let before = factor.input.and_then(|axis| first.iter().find(|f| f.output == Some(axis)));
-        out.push(match before {
-            None => factor,
-            Some(before) => Factor {
-                input: before.input,
-                output: factor.output,
-                pairs: join(&before.pairs, &factor.pairs),
-            },
+        out.push(match factor.input {
+            None => {
+                ways = ways.saturating_mul(factor.pairs.len() as u64);
+                factor
+            }
+            Some(axis) => {
+                let before = first.iter().find(|f| f.output == Some(axis))?;
+                let (pairs, joined) = join(&before.pairs, &factor.pairs);
+                ways = ways.saturating_mul(joined);
+                Factor { input: before.input, output: factor.output, pairs }
+            }
         });
     }
     // A pair of absent axes says only whether anything is related at all.
     out.retain(|f| f.input.is_some() || f.output.is_some() || f.pairs.is_empty());
-    out
+    Some((out, ways))
 }
 
-fn join(first: &[(u32, u32)], next: &[(u32, u32)]) -> Vec<(u32, u32)> {
+/// The composed pairs, each once, and how often there are any.
+fn join(first: &[(u32, u32)], next: &[(u32, u32)]) -> (Vec<(u32, u32)>, u64) {
     let mut sorted = next.to_vec();
     sorted.sort_unstable();
     let mut out: Vec<(u32, u32)> = vec![];
@@ -130,35 +245,36 @@ fn join(first: &[(u32, u32)], next: &[(u32, u32)]) -> Vec<(u32, u32)> {
         let from = sorted.partition_point(|p| p.0 < *m);
         out.extend(sorted[from..].iter().take_while(|p| p.0 == *m).map(|p| (*i, p.1)));
     }
+    let joined = out.len() as u64;
     out.sort_unstable();
     out.dedup();
-    out
+    (out, joined)
 }
 
-fn all_inputs(axis: usize, extent: u32) -> Factor {
-    Factor { input: Some(axis), output: None, pairs: (0..extent).map(|i| (i, 0)).collect() }
+fn all_inputs(axis: usize, extent: u32) -> Numbered {
+    Numbered { input: Some(axis), output: None, pairs: (0..extent).map(|i| (i, 0)).collect() }
 }
 
-fn all_outputs(axis: usize, extent: u32) -> Factor {
-    Factor { input: None, output: Some(axis), pairs: (0..extent).map(|o| (0, o)).collect() }
+fn all_outputs(axis: usize, extent: u32) -> Numbered {
+    Numbered { input: None, output: Some(axis), pairs: (0..extent).map(|o| (0, o)).collect() }
 }
 
 /// Channels of a grouped operator; one group relates all to all, which is again a product.
-fn channels(inputs: u32, outputs: u32, groups: u32) -> Vec<Factor> {
+fn channels(inputs: u32, outputs: u32, groups: u32) -> Vec<Numbered> {
     if groups == 1 {
         return vec![all_inputs(0, inputs), all_outputs(0, outputs)];
     }
     let (own, per_group) = (inputs / groups, outputs / groups);
     let pairs = (0..outputs).flat_map(|o| (0..own).map(move |c| (o / per_group * own + c, o))).collect();
-    vec![Factor { input: Some(0), output: Some(0), pairs }]
+    vec![Numbered { input: Some(0), output: Some(0), pairs }]
 }
 
-fn spatial(window: &Window, input: [u32; 4], output: [u32; 3]) -> Vec<Factor> {
+fn spatial(window: &Window, input: [u32; 4], output: [u32; 3]) -> Vec<Numbered> {
     let axis = |a: usize| {
         let taps = |o: u32| {
             (0..window.kernel[a]).filter_map(move |k| Some((window.source(a, o, k, input[a + 1])?, o)))
         };
-        Factor { input: Some(a + 1), output: Some(a + 1), pairs: (0..output[a]).flat_map(taps).collect() }
+        Numbered { input: Some(a + 1), output: Some(a + 1), pairs: (0..output[a]).flat_map(taps).collect() }
     };
     (0..3).map(axis).collect()
 }
@@ -174,12 +290,12 @@ fn is_reshape(input: &[u32], axes: &[ViewAxis]) -> bool {
     walked == kept && axes.iter().all(whole)
 }
 
-fn view(input: &[u32], axes: &[ViewAxis]) -> Option<Vec<Factor>> {
+fn view(input: &[u32], axes: &[ViewAxis]) -> Option<Vec<Numbered>> {
     let mut factors = vec![];
     for (axis, extent) in input.iter().enumerate() {
         let walkers = axes.iter().filter(|a| a.input_axis == Some(axis as u32)).count();
         match walkers {
-            0 => factors.push(Factor { input: Some(axis), output: None, pairs: vec![(0, 0)] }),
+            0 => factors.push(Numbered { input: Some(axis), output: None, pairs: vec![(0, 0)] }),
             1 => {}
             _ => return None,
         }
@@ -192,7 +308,7 @@ fn view(input: &[u32], axes: &[ViewAxis]) -> Option<Vec<Factor>> {
                 let at = |o: u32| walk.start + walk.step * i64::from(o);
                 let inside = |o: &u32| (0..i64::from(input[i as usize])).contains(&at(*o));
                 let pairs = (0..walk.extent).filter(inside).map(|o| (at(o) as u32, o)).collect();
-                Factor { input: Some(i as usize), output: Some(axis), pairs }
+                Numbered { input: Some(i as usize), output: Some(axis), pairs }
             }
         });
     }

@@ -1,19 +1,18 @@
 //! The diagonals that are there by structure, without the weights.
 //!
-//! Relies on [`super::structure`]: where the relation is a product over axes and addresses add without carry into
-//! the next ciphertext, the set of slot distances is a sum of small sets. Elsewhere the entries of the map's matrix are listed, once for
-//! all copies.
+//! Relies on [`super::structure`] and [`super::distances`]: where the relation is a product over axes, the set of slot distances is
+//! a sum of small sets. Elsewhere the entries of the map's matrix are listed, once for all copies.
 //! Promises: exactly the diagonals of [`Diagonals::of`], in microseconds for the common maps.
 
 use super::diagonals::{Diagonals, PlacedMap, Places};
+use super::distances::{Distances, add_sums, distances};
 use super::residues::Residues;
 use super::shape::{MapError, bounded};
-use super::structure::{Relation, squeezed};
+use super::structure::{PAIR_STEPS, Relation, charge};
 use super::{LinearMap, Operator, Tensor, volume_of};
 use crate::layout::Layout;
 use crate::op::Step;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 /// Diagonals that are there by structure: steps (ascending) by (output ciphertext, input ciphertext).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -27,10 +26,17 @@ impl Support {
 
     /// Support of a placed map.
     pub fn of(map: &PlacedMap<'_>, tensors: &[Tensor]) -> Result<Support, MapError> {
-        match Support::structural(map, tensors)? {
-            Some(support) => Ok(support),
-            None => Support::listed(map, tensors),
+        let mut unlimited = u64::MAX;
+        if let Some((relation, places)) = Support::related(map, tensors, &mut unlimited)? {
+            // As many as a materialised map may have, so that both refuse the same maps.
+            bounded("composed map", &[relation.work])?;
+            let copies = map.output.replica_offsets().len() as u64;
+            bounded("materialised map", &[relation.entries(), copies, map.output.batch.into()])?;
+            if let Some(support) = Support::of_relation(&relation, map, &places, &mut unlimited) {
+                return Ok(support);
+            }
         }
+        Support::listed(map, tensors)
     }
 
     /// By the entries of the matrix.
@@ -66,6 +72,18 @@ impl Support {
         tensors: &[Tensor],
         steps_left: &mut u64,
     ) -> Result<Option<Support>, MapError> {
+        match Support::related(map, tensors, steps_left)? {
+            Some((relation, places)) => Ok(Support::of_relation(&relation, map, &places, steps_left)),
+            None => Ok(None),
+        }
+    }
+
+    /// The relation of the elements, if it is a product. The map's operators fit each other and its layouts.
+    fn related(
+        map: &PlacedMap<'_>,
+        tensors: &[Tensor],
+        steps_left: &mut u64,
+    ) -> Result<Option<(Relation, Places)>, MapError> {
         let mut shape = map.input.shape.clone();
         let mut work = 0u64;
         for (k, operator) in map.operators.iter().enumerate() {
@@ -81,12 +99,21 @@ impl Support {
             return Ok(None);
         }
         let places = map.places()?;
-        let relation = Relation::of(map.operators, &map.input.shape, &map.output.shape, tensors);
-        let distances = relation.as_ref().and_then(|r| distances(r, map, steps_left));
-        let steps = distances.and_then(|d| steps(d, &places, &map.output.replica_offsets(), steps_left));
-        let outputs = map.output.ciphertexts;
-        let whole = steps.filter(|_| charge(steps_left, outputs.into()).is_some());
-        Ok(whole.map(|steps| Support(with_zeros(steps, outputs))))
+        let relation = Relation::of(map.operators, &map.input.shape, tensors, steps_left);
+        Ok(relation.map(|relation| (relation, places)))
+    }
+
+    /// By the relation; `None` where its axes are not the layouts', or the steps do not suffice.
+    fn of_relation(
+        relation: &Relation,
+        map: &PlacedMap<'_>,
+        places: &Places,
+        steps_left: &mut u64,
+    ) -> Option<Support> {
+        let distances = distances(relation, map, steps_left)?;
+        let steps = steps(distances, places, &map.output.replica_offsets(), steps_left)?;
+        charge(steps_left, map.output.ciphertexts.into())?;
+        Some(Support(with_zeros(steps, map.output.ciphertexts)))
     }
 
     /// Number of diagonals.
@@ -116,16 +143,6 @@ fn with_zeros(mut steps: BTreeMap<(u32, u32), Vec<Step>>, outputs: u32) -> BTree
     steps
 }
 
-/// Steps that listing, sorting and placing a pair of indices counts as.
-const PAIR_STEPS: u64 = 32;
-
-/// Takes steps from those that are left; `None` and nothing left where there are too few.
-fn charge(left: &mut u64, steps: u64) -> Option<()> {
-    let enough = *left >= steps;
-    *left = left.saturating_sub(steps);
-    enough.then_some(())
-}
-
 /// Bound of the pairs of indices that the relation of an operator lists; `composed`: behind other operators.
 fn pairs_of(operator: &Operator, output: &[u32], composed: bool) -> u64 {
     let (input, window, own) = match operator {
@@ -140,80 +157,6 @@ fn pairs_of(operator: &Operator, output: &[u32], composed: bool) -> u64 {
         product(out, window.kernel[a]) + if composed { product(out, input[a + 1]) } else { 0 }
     };
     product(channels, own) + axis(0) + axis(1) + axis(2)
-}
-
-/// Adds every `a + b` of two lists to a set; `None` where that takes more steps than are left.
-fn add_sums(set: &mut Residues, a: &[u32], b: &[u32], steps_left: &mut u64) -> Option<()> {
-    let (many, few) = if a.len() > b.len() { (a, b) } else { (b, a) };
-    let (slots, words) = (set.modulus(), set.words());
-    let singly = slots < 64 || many.len() * 8 < words;
-    let each = if singly { many.len() } else { words };
-    charge(steps_left, (few.len() * each + many.len() + 1) as u64)?;
-    if singly {
-        for x in few {
-            many.iter().for_each(|y| set.insert((x + y) & (slots - 1)));
-        }
-        return Some(());
-    }
-    let summand = Residues::of(slots, many.iter().copied());
-    few.iter().for_each(|x| set.extend_rotated(&summand, *x));
-    Some(())
-}
-
-/// Slot distances by (output ciphertext, input ciphertext), before replicas and folds.
-type Distances = BTreeMap<(u32, u32), Vec<u32>>;
-
-/// Distances `input slot − output slot` of all related elements; `None` if addresses carry between ciphertexts.
-fn distances(relation: &Relation, map: &PlacedMap<'_>, steps_left: &mut u64) -> Option<Distances> {
-    let slots = map.input.slots;
-    let words = u64::from(slots.div_ceil(64));
-    let (inputs, outputs) = (axis_parts(map.input)?, axis_parts(map.output)?);
-    let mut sum: Distances = BTreeMap::from([((0, 0), vec![0])]);
-    for factor in &relation.factors {
-        let at = |axes: &[Vec<(u32, u32)>], axis: Option<usize>, i: u32| {
-            axis.map_or((0, 0), |a| axes[a][i as usize])
-        };
-        let mut own: BTreeMap<(u32, u32), Residues> = BTreeMap::new();
-        charge(steps_left, factor.pairs.len() as u64)?;
-        for (i, o) in &factor.pairs {
-            let ((ci, si), (co, so)) = (at(&inputs, factor.input, *i), at(&outputs, factor.output, *o));
-            let set = match own.entry((co, ci)) {
-                Entry::Occupied(set) => set.into_mut(),
-                Entry::Vacant(place) => {
-                    charge(steps_left, words)?;
-                    place.insert(Residues::new(slots))
-                }
-            };
-            set.insert(si.wrapping_sub(so) & (slots - 1));
-        }
-        let mut next: BTreeMap<(u32, u32), Residues> = BTreeMap::new();
-        for ((co, ci), set) in &own {
-            let list: Vec<u32> = set.iter().collect();
-            for ((bo, bi), before) in &sum {
-                let target = next.entry((co + bo, ci + bi)).or_insert_with(|| Residues::new(slots));
-                // Reading and making a set costs a step per word at least.
-                charge(steps_left, 2 * words)?;
-                add_sums(target, before, &list, steps_left)?;
-            }
-        }
-        sum = next.into_iter().map(|(pair, set)| (pair, set.iter().collect())).collect();
-    }
-    Some(sum)
-}
-
-/// For each axis of extent above 1 the (ciphertext, slot) part of every index; `None` if slot parts can carry.
-fn axis_parts(layout: &Layout) -> Option<Vec<Vec<(u32, u32)>>> {
-    let slots = u64::from(layout.slots);
-    let split = |a: u64| ((a / slots) as u32, (a % slots) as u32);
-    let axes: Vec<Vec<(u32, u32)>> = layout
-        .axis_offsets()
-        .into_iter()
-        .filter(|offsets| offsets.len() > 1)
-        .map(|offsets| offsets.into_iter().map(split).collect())
-        .collect();
-    debug_assert_eq!(axes.len(), squeezed(&layout.shape).len(), "one part per axis above extent 1");
-    let reach: u64 = axes.iter().map(|axis| axis.iter().map(|p| u64::from(p.1)).max().unwrap_or(0)).sum();
-    (reach < slots).then_some(axes)
 }
 
 /// The chosen steps for all copies of the output; `None` where that takes more steps than are left.

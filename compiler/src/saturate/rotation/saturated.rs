@@ -60,13 +60,22 @@ impl Saturated {
             wanted.push(graph.add(Term::Sum(sum as u32, parts)));
         }
         let root = graph.add(Term::Circuit(wanted.into()));
-        let runner = Runner::<Term, Tables>::new(Tables::new(Network::default(), cost))
-            .with_egraph(graph)
-            .with_scheduler(SimpleScheduler)
-            .with_time_limit(Duration::MAX)
-            .with_iter_limit(ROUNDS_MAX)
-            .with_node_limit(TERMS_MAX)
-            .run(rules);
+        let run = |graph: Graph, rules: &[Rewrite<Term, Tables>]| {
+            Runner::<Term, Tables>::new(Tables::new(Network::default(), cost))
+                .with_egraph(graph)
+                .with_scheduler(SimpleScheduler)
+                .with_time_limit(Duration::MAX)
+                .with_iter_limit(ROUNDS_MAX)
+                .with_node_limit(TERMS_MAX)
+                .run(rules)
+        };
+        let mut runner = run(graph.clone(), rules);
+        if matches!(runner.stop_reason, Some(StopReason::NodeLimit(_))) {
+            // Turns by two keys are as many as turns times keys: where these are too many, each turn has its own key.
+            let fewer: Vec<Rewrite<Term, Tables>> =
+                rules.iter().filter(|rule| rule.name.as_str() != "twice").cloned().collect();
+            runner = run(graph, &fewer);
+        }
         if !matches!(runner.stop_reason, Some(StopReason::Saturated)) {
             let reason = runner.stop_reason;
             return Err(CompileError::Internal(format!("rotation did not saturate: {reason:?}")));
