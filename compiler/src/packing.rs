@@ -172,7 +172,8 @@ fn pinned(graph: &TensorGraph, packing: Packing) -> Vec<bool> {
     let mut out = vec![packing == Packing::Multiplexed; ids.len()];
     for id in ids.iter().rev() {
         let readers = graph.consumers(*id);
-        if readers.len() > 1 || graph.operands(*id).len() > 1 {
+        let uses = readers.len() + graph.outputs.iter().filter(|o| o.node == *id).count();
+        if uses > 1 || graph.operands(*id).len() > 1 {
             out[id.0 as usize] = true;
         }
         for reader in readers {
@@ -293,14 +294,19 @@ fn kept_states(target: &Target<'_>, states: &[Vec<State>], id: NodeId) -> Result
         out.push(state);
     }
     if out.is_empty() {
-        return Err(CompileError::Unsupported {
-            stage: "packing",
-            tensor: node.name.clone(),
-            reason: "its operands stand in different layouts".into(),
-            remedy: "this model needs a repacking step that is not built yet".into(),
-        });
+        return Err(apart(&node.name, "its operands stand in different layouts"));
     }
     Ok(out)
+}
+
+/// The error of a network that these packings cannot arrange: they have no repacks.
+fn apart(tensor: &str, reason: &str) -> CompileError {
+    CompileError::Unsupported {
+        stage: "packing",
+        tensor: tensor.into(),
+        reason: reason.into(),
+        remedy: "use the saturated packing, the default, which repacks".into(),
+    }
 }
 
 /// Predicted time of a slotwise layer on one ciphertext that starts at `level`.
@@ -348,8 +354,7 @@ fn backtrack(graph: &TensorGraph, states: &[Vec<State>], wanted: &[NodeId]) -> R
         for (operand, index) in graph.operands(*id).iter().zip(from) {
             let known = chosen[operand.0 as usize].get_or_insert(index);
             if *known != index {
-                let name = &graph.node(*operand).name;
-                return Err(CompileError::Internal(format!("two layouts were chosen for `{name}`")));
+                return Err(apart(&graph.node(*operand).name, "its readers ask for different layouts"));
             }
         }
     }

@@ -90,13 +90,24 @@ type Frontier = Vec<Demand>;
 /// States by frontier, ascending: the empty one comes first, then those that demand the next class.
 type States = Vec<(Frontier, State)>;
 
-/// States that are being made, by frontier.
-type Made = IndexMap<Frontier, State, FxBuildHasher>;
+/// States that are being made, by frontier. Those that cannot be among the cheapest [`Problem::beam`] are not kept in the first place.
+struct Made {
+    states: IndexMap<Frontier, State, FxBuildHasher>,
+    beam: usize,
+    /// No state that costs more is among the cheapest.
+    limit: u64,
+    /// So many states make it worth while to lower the limit.
+    full: usize,
+    /// Cost of the cheapest state that was not kept.
+    dropped: u64,
+}
 
 /// A state: its cost, the end of its trail, and the decision that is not in the trail yet.
 #[derive(Clone, Copy)]
 struct State {
     cost: u64,
+    /// Place of the state that it was made of: of equally cheap states the first stays.
+    from: usize,
     trail: Option<usize>,
     decided: Option<Decision>,
 }
@@ -157,7 +168,7 @@ impl Problem<'_> {
         (0..).zip(&order).for_each(|(rank, class)| rank_of[*class] = rank);
         let mut trail: Vec<(Decision, Option<usize>)> = Vec::new();
         let start = vec![Demand { rank: 0, level: 0, readers: 1 }];
-        let mut states: States = vec![(start, State { cost: 0, trail: None, decided: None })];
+        let mut states: States = vec![(start, State { cost: 0, from: 0, trail: None, decided: None })];
         let (mut widest, mut dropped) = (1, u64::MAX);
         let mut left = Frontier::new();
         for (rank, &class) in (0..).zip(&order) {
@@ -168,28 +179,36 @@ impl Problem<'_> {
                 continue;
             }
             let kept = states.split_off(done + due);
-            let mut made: Made = states.drain(..done).collect();
+            let mut made = Made::new(self.beam, states.drain(..done));
             let mut priced: BTreeMap<u32, Vec<(usize, u64)>> = BTreeMap::new();
-            for (frontier, state) in states {
+            // The cheapest first, so that the limit is low soon.
+            let mut cheapest: Vec<usize> = (0..states.len()).collect();
+            cheapest.sort_by_key(|at| states[*at].1.cost);
+            for at in cheapest {
+                let (frontier, state) = &states[at];
                 let level = frontier[0].level;
                 let ways = priced.entry(level).or_insert_with(|| self.priced(class, level, &heights));
                 for &mut (alternative, own) in ways {
                     let way = &self.classes[class][alternative];
                     let mut cost = state.cost + own;
+                    if !made.wants(cost) {
+                        continue;
+                    }
                     left.clear();
                     left.extend_from_slice(&frontier[1..]);
                     for &child in &way.children {
                         cost += self.demand(&mut left, rank_of[child], child, level + way.depth);
                     }
                     let decided = Some(Decision { class, alternative, level });
-                    keep(&mut made, &left, State { cost, trail: state.trail, decided });
+                    made.keep(&left, State { cost, from: at + 1, trail: state.trail, decided });
                 }
             }
-            made.sort_unstable_keys();
+            dropped = dropped.min(made.dropped);
             states = merged(made, kept);
             widest = widest.max(states.len());
             dropped = dropped.min(shorten(&mut states, self.beam));
             for (_, state) in &mut states {
+                state.from = 0;
                 if let Some(decision) = state.decided.take() {
                     trail.push((decision, state.trail));
                     state.trail = Some(trail.len() - 1);
@@ -247,22 +266,61 @@ impl Problem<'_> {
     }
 }
 
-/// Keeps the cheaper of two states with one frontier; the earlier one where they cost the same.
-fn keep(states: &mut Made, frontier: &[Demand], state: State) {
-    match states.get_mut(frontier) {
-        Some(known) if known.cost <= state.cost => {}
-        Some(known) => *known = state,
-        None => {
-            states.insert(frontier.to_vec(), state);
+impl Made {
+    fn new(beam: usize, states: impl Iterator<Item = (Frontier, State)>) -> Made {
+        let full = beam.saturating_mul(2);
+        Made { states: states.collect(), beam, limit: u64::MAX, full, dropped: u64::MAX }
+    }
+
+    /// Whether a state of this cost, or more, may be kept.
+    fn wants(&mut self, cost: u64) -> bool {
+        let wanted = cost <= self.limit;
+        if !wanted {
+            self.dropped = self.dropped.min(cost);
         }
+        wanted
+    }
+
+    /// Keeps the cheaper of two states with one frontier; the earlier one where they cost the same.
+    fn keep(&mut self, frontier: &[Demand], state: State) {
+        if !self.wants(state.cost) {
+            return;
+        }
+        match self.states.get_mut(frontier) {
+            Some(known) if (known.cost, known.from) <= (state.cost, state.from) => {}
+            Some(known) => *known = state,
+            None => {
+                self.states.insert(frontier.to_vec(), state);
+                if self.states.len() >= self.full {
+                    self.lower_limit();
+                }
+            }
+        }
+    }
+
+    fn lower_limit(&mut self) {
+        let mut costs: Vec<u64> = self.states.values().map(|state| state.cost).collect();
+        let (_, &mut limit, beyond) = costs.select_nth_unstable(self.beam - 1);
+        let cheapest = beyond.iter().copied().filter(|cost| *cost > limit).min();
+        self.dropped = self.dropped.min(cheapest.unwrap_or(u64::MAX));
+        self.limit = limit;
+        self.states.retain(|_, state| state.cost <= limit);
+        // Equally cheap ones may be many.
+        self.full = self.full.max(self.states.len().saturating_mul(2));
+    }
+
+    /// By frontier, ascending.
+    fn sorted(mut self) -> impl Iterator<Item = (Frontier, State)> {
+        self.states.sort_unstable_keys();
+        self.states.into_iter()
     }
 }
 
 /// Joins two ascending lists; of equal frontiers the cheaper state stays, that of `made` where they cost the same.
 fn merged(made: Made, kept: States) -> States {
-    let mut out = States::with_capacity(made.len() + kept.len());
+    let mut out = States::with_capacity(made.states.len() + kept.len());
     let mut kept = kept.into_iter().peekable();
-    for (frontier, mut state) in made {
+    for (frontier, mut state) in made.sorted() {
         while let Some(known) = kept.next_if(|(other, _)| *other < frontier) {
             out.push(known);
         }

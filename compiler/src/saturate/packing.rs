@@ -94,18 +94,19 @@ impl Logical {
             None => vec![vec![]],
         };
         let mut out: Vec<(u64, Graph)> = Vec::new();
+        let mut stuck = None;
         for family in sent {
             let mut graph = self.graph.clone();
             (graph.analysis.slots, graph.analysis.sent) = (slots, family);
             let ranking = Ranking { cost, top: top.0, heights: &self.heights };
             let cheapest = candidates::rank(&mut graph, &self.order, &ranking);
-            if self.order.iter().all(|x| cheapest.contains_key(x)) {
-                let total = self.outputs.iter().map(|x| cheapest[x]).sum();
-                out.push((total, graph));
+            match self.order.iter().find(|x| !cheapest.contains_key(x)) {
+                Some(x) => stuck = refused(&graph, *x),
+                None => out.push((self.outputs.iter().map(|x| cheapest[x]).sum(), graph)),
             }
         }
         if out.is_empty() {
-            return Err(self.does_not_fit(slots));
+            return Err(stuck.unwrap_or_else(|| self.does_not_fit(slots)));
         }
         out.sort_by_key(|(total, _)| *total);
         Ok(out.into_iter().map(|(_, graph)| graph).collect())
@@ -329,6 +330,20 @@ fn slotwise_ns(kind: &Kind, cost: &CostModel, before: Level) -> u64 {
     } else {
         elementwise_ns(kind, cost, before)
     }
+}
+
+/// Why the linear layers of a class have no plan in any layout, where they are too large for one.
+fn refused(graph: &Graph, class: Id) -> Option<CompileError> {
+    graph[class].nodes.iter().find_map(|term| {
+        let Term::Linear(index, _) = term else { return None };
+        let reason = graph.analysis.refusal(*index)?;
+        Some(CompileError::Unsupported {
+            stage: "packing",
+            tensor: graph.analysis.node(*index).name.clone(),
+            reason: reason.to_string(),
+            remedy: "use smaller images, fewer channels or a smaller batch".into(),
+        })
+    })
 }
 
 /// The identity on a tensor.

@@ -11,7 +11,7 @@ use crate::packing::kernel::Kernel;
 use crate::packing::layouts::Placed;
 use crate::rotation::{Best, Family, Policy};
 use cipherloom_ir::scheme::Level;
-use cipherloom_ir::{Digit, Gap, Layout, Operator, PlacedMap, Support, Tensor, TensorId};
+use cipherloom_ir::{Digit, Gap, Layout, MapError, Operator, PlacedMap, Support, Tensor, TensorId};
 use egg::{Analysis, DidMerge, EGraph, Id};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -218,13 +218,23 @@ impl Tables {
     }
 
     fn planned(&self, index: StepIndex) -> Option<Planned> {
+        let support = self.support(index).ok()?;
+        let family = Family::of(&support, self.slots);
+        Some(Planned { support, family })
+    }
+
+    fn support(&self, index: StepIndex) -> Result<Support, MapError> {
         let (step, kernel) = (self.step(index), self.kernel(index));
         let input = &self.layout(step.input).layout;
         let operators = self.operators(step.node);
         let map = PlacedMap { operators, scale: 1.0, input, output: &kernel.output, fold: &kernel.fold };
-        let support = Support::of(&map, &self.tensors).ok()?;
-        let family = Family::of(&support, self.slots);
-        Some(Planned { support, family })
+        Support::of(&map, &self.tensors)
+    }
+
+    /// Why a linear node has no plan, where it is too large for one in the first layouts that were tried.
+    pub fn refusal(&self, node: NodeIndex) -> Option<MapError> {
+        let first = self.steps.list.iter().position(|step| step.node == Some(node))?;
+        self.support(StepIndex(first as u32)).err().filter(|e| matches!(e, MapError::TooLarge { .. }))
     }
 
     /// The plan of a step; `None` where the map has no meaning in these layouts.
