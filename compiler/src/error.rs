@@ -53,7 +53,8 @@ pub enum CompileError {
     },
     /// No parameter set reaches the precision.
     #[error(
-        "no parameters reach {wanted_bits:.1} bits of precision (best: {best_bits:.1}); remedy: lower --precision"
+        "no parameters reach {wanted_bits:.1} bits of precision (best: {best_bits:.1}); remedy: {remedy}",
+        remedy = precision_remedy(*best_bits)
     )]
     Precision {
         /// Bits asked for.
@@ -63,7 +64,7 @@ pub enum CompileError {
     },
     /// No bootstrapping has room for the circuit.
     #[error(
-        "bootstrapping does not help: of {sets} none is needed, or none leaves a place at which all values can be bootstrapped (slots beyond 2^16 cannot); remedy: use activations of lower degree, or calibrate with data"
+        "bootstrapping does not help: of {sets} none is needed, or none leaves a place at which all values can be bootstrapped (slots beyond 2^16 cannot); remedy: calibrate with data unless ranges were measured; if they were, take a lower --activation-degree, or train for smaller values (a batch norm before each activation)"
     )]
     NoCut {
         /// Names of the sets.
@@ -103,6 +104,25 @@ pub enum CompileError {
     Internal(String),
 }
 
+/// Least `--precision`.
+const LEAST_BITS: f64 = 1.0;
+/// The forecast must exceed what is asked for by so much, rounding to a tenth included.
+const MARGIN_BITS: f64 = 0.6;
+
+/// What to do where the best precision is this.
+fn precision_remedy(best_bits: f64) -> String {
+    let within = libm::floor(best_bits - MARGIN_BITS);
+    if within >= LEAST_BITS {
+        return format!("--precision {within:.0}, with which `check` tells how many answers survive");
+    }
+    let what =
+        if best_bits.is_finite() { "" } else { "values diverge, as polynomials do outside their ranges: " };
+    format!(
+        "{what}calibrate with data unless ranges were measured; if they were, with more of them, or train for narrower ranges, or take another \
+         --activation-degree"
+    )
+}
+
 /// Primes of a committed bootstrapping are always found.
 impl From<cipherloom_ir::scheme::PrimeError> for CompileError {
     fn from(error: cipherloom_ir::scheme::PrimeError) -> CompileError {
@@ -119,5 +139,19 @@ impl CompileError {
             reason: error.to_string(),
             remedy: "report the model: its operators should have been refused by the frontend".into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remedies_fit_the_precision_that_is_reached() {
+        let said = |best_bits| CompileError::Precision { wanted_bits: 10.0, best_bits }.to_string();
+        assert!(said(7.4).contains("remedy: --precision 6,"), "{}", said(7.4));
+        assert!(said(7.7).contains("remedy: --precision 7,"), "{}", said(7.7));
+        assert!(said(0.3).contains("remedy: calibrate with data unless"), "{}", said(0.3));
+        assert!(said(f64::NEG_INFINITY).contains("values diverge"), "{}", said(f64::NEG_INFINITY));
     }
 }

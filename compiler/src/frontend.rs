@@ -12,14 +12,18 @@ mod draft;
 mod error;
 mod external;
 mod fold;
+mod functions;
 mod growth;
+mod inline;
 mod legacy;
 mod lower;
 mod metadata;
+mod narrow;
 mod ops;
 mod proto;
 mod reference;
 mod registry;
+mod restate;
 mod tensor;
 
 pub use error::{BadTensor, FrontendError, Unsupported};
@@ -38,6 +42,9 @@ use std::path::{Path, PathBuf};
 
 /// Operator sets that are accepted.
 pub const OPSETS: RangeInclusive<i64> = 6..=25;
+
+/// Times that branches are decided, each by what the ones before have told.
+const MAX_DECISIONS: usize = 16;
 
 /// How to load a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,10 +152,23 @@ fn load_from(bytes: &[u8], options: &LoadOptions, folders: &[PathBuf]) -> Result
     }
     let shape = input_shape(&source, &metadata, options)?;
     source.fix_input(&shape);
-    let analysis = Analysis::of(&source)?;
+    let analysis = decided(&mut source)?;
     let lowered = lower::lower(&source, analysis, &shape, &metadata)?;
-    let reference = Reference::new(&source, &shape, &lowered.scores)?;
-    Ok(Model { graph: lowered.graph, reference, metadata, notes: lowered.notes, files: source.files })
+    let reference = Reference::new(&mut source, &shape, &lowered.scores)?;
+    let notes = [source.notes, lowered.notes].concat();
+    Ok(Model { graph: lowered.graph, reference, metadata, notes, files: source.files })
+}
+
+/// The analysis of a model in which every If has made way for a branch, as far as constants and shapes tell which one runs.
+fn decided(source: &mut Source) -> Result<Analysis, FrontendError> {
+    let mut analysis = Analysis::of(source)?;
+    for _ in 0..MAX_DECISIONS {
+        if !source.decide(|name| analysis.truth(name))? {
+            break;
+        }
+        analysis = Analysis::of(source)?;
+    }
+    Ok(analysis)
 }
 
 /// Fixes every dimension of the input: a symbolic batch is 1, others come from the options or the metadata.

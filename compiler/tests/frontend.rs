@@ -6,6 +6,8 @@ mod circuits;
 mod conformance;
 #[path = "frontend/external.rs"]
 mod external;
+#[path = "frontend/inline.rs"]
+mod inline;
 #[path = "frontend/models.rs"]
 mod models;
 #[path = "frontend/onnx.rs"]

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use tract_onnx::pb::tensor_proto::DataLocation;
-use tract_onnx::pb::{GraphProto, TensorProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 /// What to do where the other file cannot be had.
 const ONE_FILE: &str = "save the model as one file: torch.onnx.export(…, external_data=False), or in python onnx.save(onnx.load(path), path)";
@@ -28,11 +28,13 @@ pub(super) fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty()
 }
 
-/// Reads the data of all such tensors, each file once; says which files.
-pub(super) fn read(graph: &mut GraphProto, beside: Beside<'_>) -> Result<Vec<PathBuf>, FrontendError> {
-    let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
-    let held = attributes.filter_map(|attribute| attribute.t.as_mut());
-    let tensors = graph.initializer.iter_mut().chain(held).filter(|tensor| is_external(tensor));
+/// Reads the data of all such tensors of a graph and of other nodes, each file once; says which files.
+pub(super) fn read<'m>(
+    graph: &'m mut GraphProto,
+    others: impl Iterator<Item = &'m mut NodeProto>,
+    beside: Beside<'_>,
+) -> Result<Vec<PathBuf>, FrontendError> {
+    let tensors = tensors(graph, others).into_iter().filter(|tensor| is_external(tensor));
     let mut files = Files { beside, read: BTreeMap::new(), paths: Vec::new(), bytes: 0 };
     let mut bad = Vec::new();
     for tensor in tensors {
@@ -50,6 +52,26 @@ pub(super) fn read(graph: &mut GraphProto, beside: Beside<'_>) -> Result<Vec<Pat
         }
     }
     if bad.is_empty() { Ok(files.paths) } else { Err(FrontendError::Weights { tensors: bad }) }
+}
+
+/// The tensors of a graph, of nodes, and of the graphs in them.
+fn tensors<'m>(
+    graph: &'m mut GraphProto,
+    others: impl Iterator<Item = &'m mut NodeProto>,
+) -> Vec<&'m mut TensorProto> {
+    let mut found: Vec<&mut TensorProto> = graph.initializer.iter_mut().collect();
+    let mut nodes: Vec<&mut NodeProto> = graph.node.iter_mut().chain(others).collect();
+    while !nodes.is_empty() {
+        let attributes = std::mem::take(&mut nodes).into_iter().flat_map(|node| &mut node.attribute);
+        for attribute in attributes {
+            found.extend(attribute.t.as_mut());
+            for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
+                found.extend(&mut inner.initializer);
+                nodes.extend(&mut inner.node);
+            }
+        }
+    }
+    found
 }
 
 struct Files<'a> {

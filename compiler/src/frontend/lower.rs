@@ -7,6 +7,7 @@
 use super::call::{Call, Value};
 use super::draft::{Draft, DraftKind, MAX_ELEMENTS, Output, TensorRef, size};
 use super::error::{BadTensor, FrontendError, Refusal, Unsupported, refuse};
+use super::inline::is_if;
 use super::metadata::Metadata;
 use super::ops::quantization::is_quantized;
 use super::proto::{Source, is_onnx_domain, node_name};
@@ -16,7 +17,6 @@ use crate::graph::{Kind, TensorGraph};
 use cipherloom_ir::ClientStep;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::NodeProto;
-use tract_onnx::pb::tensor_proto::DataType;
 
 /// Result of the walk.
 pub(super) struct Lowered {
@@ -26,8 +26,8 @@ pub(super) struct Lowered {
     pub notes: Vec<String>,
 }
 
-/// Operators of control flow: their bodies read tensors that are no operands.
-const CONTROL: &[&str] = &["If", "Loop", "Scan"];
+/// Operators of control flow, whose bodies read tensors that are no operands; beside them If.
+const CONTROL: &[&str] = &["Loop", "Scan"];
 
 /// Operators whose function takes constants alone, with the same bits on every machine.
 const OF_CONSTANTS: &[&str] = &["DequantizeLinear", "Sum"];
@@ -154,6 +154,12 @@ impl Walk<'_> {
             let reason = format!("operator domain `{}` is not ONNX's own", node.domain);
             return refuse(reason, "export with standard ONNX operators only");
         }
+        if is_if(node) {
+            return refuse(
+                "which branch runs is not known before the input is",
+                registry::remedy(&node.op_type),
+            );
+        }
         if CONTROL.contains(&node.op_type.as_str()) {
             return refuse("control flow is not supported", registry::remedy(&node.op_type));
         }
@@ -176,11 +182,6 @@ impl Walk<'_> {
                 }
             };
         }
-        if let Some(name) = self.double_of_gemm(node) {
-            let reason =
-                format!("its operand `{name}` is float64, which the reference evaluator does not multiply");
-            return refuse(reason, "export the model in float32");
-        }
         let Some(entry) = registry::entry(&node.op_type) else {
             return refuse("the operator is not supported", registry::remedy(&node.op_type));
         };
@@ -197,19 +198,6 @@ impl Walk<'_> {
         }
         let opset = self.source.opset;
         (entry.lower)(&mut Call { node, operands, output, opset, draft: &mut self.draft })
-    }
-
-    /// A float64 operand of a Gemm, which tract multiplies by float32 factors and fails.
-    fn double_of_gemm<'n>(&self, node: &'n NodeProto) -> Option<&'n str> {
-        let graph = self.source.graph();
-        let double = DataType::Double as i32;
-        let casts = |n: &NodeProto| n.attribute.iter().any(|a| a.name == "to" && a.i == i64::from(double));
-        let held = |name: &String| graph.initializer.iter().any(|t| t.name == *name && t.data_type == double);
-        let made = |name: &String| {
-            graph.node.iter().any(|n| n.op_type == "Cast" && n.output.contains(name) && casts(n))
-        };
-        let found = node.input.iter().find(|i| held(i) || made(i)).filter(|_| node.op_type == "Gemm");
-        found.map(String::as_str)
     }
 
     /// Our shape must be tract's, where tract has one.

@@ -5,7 +5,10 @@
 
 use super::error::{BadTensor, FrontendError};
 use super::external::{self, Beside};
+use super::functions::Functions;
+use super::inline::{Inliner, names_read};
 use super::legacy::modernise;
+use super::narrow::narrow;
 use super::tensor::TensorFile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,6 +19,9 @@ use tract_onnx::prelude::Framework;
 
 /// Elements of one tensor, at most: 1 GiB of float32.
 const MAX_ELEMENTS: u64 = 1 << 28;
+
+/// Said of models in double precision.
+const NARROWED: &str = "float64 is read as float32, in which inputs and weights of circuits are";
 
 /// Tensors that a message lists.
 const NAMED_MAX: usize = 40;
@@ -34,6 +40,9 @@ pub(super) struct Source {
     pub dims: Vec<Declared>,
     /// Files that weights were read from.
     pub files: Vec<PathBuf>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    inliner: Inliner,
 }
 
 /// A declared dimension of the input.
@@ -55,32 +64,40 @@ pub(super) fn is_onnx_domain(domain: &str) -> bool {
 
 /// Decodes and checks a file, after inputs that are `bound` have become constants.
 pub(super) fn read(
-    mut bytes: &[u8],
+    bytes: &[u8],
     bound: &[(usize, TensorFile)],
     beside: Beside<'_>,
 ) -> Result<Source, FrontendError> {
     let mut model = tract_onnx::onnx()
-        .proto_model_for_read(&mut bytes)
+        .proto_model_for_read(&mut &bytes[..])
         .map_err(|e| invalid(format!("the file does not decode ({})", e.root_cause())))?;
     let mut files = Vec::new();
+    let mut functions = Functions::take(&mut model, bytes)?;
+    let mut inliner = Inliner::default();
     if let Some(graph) = &mut model.graph {
-        files = external::read(graph, beside)?;
+        files = external::read(graph, functions.nodes_mut(), beside)?;
+        inliner = Inliner::new(functions);
         bind(graph, bound)?;
+        inliner.run(graph, |_| None)?;
         // The same tensor again says nothing new.
         let mut seen = BTreeSet::new();
         graph.output.retain(|output| seen.insert(output.name.clone()));
     }
     let Some(graph) = &model.graph else { return Err(invalid("it holds no graph")) };
     let opset = operator_set(&model)?;
+    check(graph)?;
+    let (input, dims) = the_input(graph)?;
+    let mut source = Source { opset, input, dims, model, files, notes: Vec::new(), inliner };
+    source.reword()?;
+    Ok(source)
+}
+
+/// What tract takes for granted.
+fn check(graph: &GraphProto) -> Result<(), FrontendError> {
     check_tensors(graph)?;
     check_names(graph)?;
     check_growth(graph)?;
-    check_selections(graph)?;
-    let (input, dims) = the_input(graph)?;
-    let mut source = Source { opset, input, dims, model, files };
-    mend(&mut source);
-    modernise(&mut source);
-    Ok(source)
+    check_selections(graph)
 }
 
 impl Source {
@@ -93,6 +110,30 @@ impl Source {
         self.model.graph.as_mut().expect("invariant: read() accepts models with a graph only")
     }
 
+    /// Says what the file says in words that later steps know.
+    fn reword(&mut self) -> Result<(), FrontendError> {
+        let input = self.input.clone();
+        if narrow(self.graph_mut(), &input)? {
+            self.notes.push(NARROWED.to_owned());
+        }
+        mend(self);
+        modernise(self);
+        Ok(())
+    }
+
+    /// Puts the branches that run in the place of every If whose condition is now known; whether there was one.
+    pub fn decide(&mut self, known: impl Fn(&str) -> Option<bool>) -> Result<bool, FrontendError> {
+        let mut inliner = std::mem::take(&mut self.inliner);
+        let written = inliner.run(self.graph_mut(), known);
+        self.inliner = inliner;
+        if !written? {
+            return Ok(false);
+        }
+        check(self.graph())?;
+        self.reword()?;
+        Ok(true)
+    }
+
     /// Makes `tensor` the only output and drops the nodes that it does not need.
     pub fn cut(&mut self, tensor: &str) -> Result<(), FrontendError> {
         let graph = self.graph_mut();
@@ -100,7 +141,7 @@ impl Source {
         let mut kept: Vec<NodeProto> = Vec::new();
         for node in graph.node.iter().rev().filter(|n| n.output.iter().any(|o| !o.is_empty())) {
             if node.output.iter().any(|o| wanted.contains(o)) {
-                wanted.extend(node.input.iter().filter(|i| !i.is_empty()).cloned());
+                wanted.extend(names_read(node).into_iter().cloned());
                 kept.push(node.clone());
             }
         }
@@ -154,7 +195,7 @@ fn bind(graph: &mut GraphProto, bound: &[(usize, TensorFile)]) -> Result<(), Fro
     Ok(())
 }
 
-fn invalid(reason: impl Into<String>) -> FrontendError {
+pub(super) fn invalid(reason: impl Into<String>) -> FrontendError {
     FrontendError::NotOnnx { reason: reason.into() }
 }
 
@@ -322,7 +363,7 @@ fn the_input(graph: &GraphProto) -> Result<(String, Vec<Declared>), FrontendErro
     let Some(type_proto::Value::TensorType(t)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
         return Err(wrong(format!("input `{}` declares no tensor type", input.name)));
     };
-    if t.elem_type != DataType::Float as i32 {
+    if ![DataType::Float, DataType::Double].map(|kind| kind as i32).contains(&t.elem_type) {
         let found = DataType::try_from(t.elem_type).map_or("an unknown type", |d| d.as_str_name());
         return Err(wrong(format!("input `{}` is {found}, not float32", input.name)));
     }
@@ -353,7 +394,9 @@ fn mend(source: &mut Source) {
             }
             let name = format!("{value}/scalar");
             let scalar = TensorProto { name: name.clone(), dims: Vec::new(), ..tensor.clone() };
-            graph.initializer.push(scalar);
+            if graph.initializer.iter().all(|t| t.name != name) {
+                graph.initializer.push(scalar);
+            }
             scalars.insert(value.clone(), name);
         }
         graph.node[k].input[2] = scalars[&value].clone();

@@ -3,15 +3,19 @@
 //! Relies on a checked [`Source`]. Promises: no panic leaves this file; tract's own panics on models that it
 //! cannot take become errors (they are its way of saying so, and the model comes from outside).
 
+use super::call::{Call, Value};
+use super::draft::Draft;
 use super::error::FrontendError;
 use super::fold::{self, Precision};
 use super::growth::Growth;
+use super::ops::quantization;
 use super::proto::{Source, is_onnx_domain};
+use super::restate::restate;
 use ndarray::ArrayD;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
@@ -128,6 +132,12 @@ impl Analysis {
         wide(self.folded.get(name)?)
     }
 
+    /// Value of a constant tensor of one boolean.
+    pub fn truth(&self, name: &str) -> Option<bool> {
+        let held = self.folded.get(name).filter(|t| t.datum_type() == DatumType::Bool && t.len() == 1)?;
+        wide(held).map(|c| c.values[0] != 0.0)
+    }
+
     /// Takes a value that tract knows and that is exact whoever computes it.
     fn accept(&mut self, name: &str) {
         let fact = self.outlets.get(name).and_then(|outlet| self.model.outlet_fact(*outlet).ok());
@@ -152,6 +162,9 @@ impl Analysis {
         if total > MAX_CONSTANT_BYTES {
             return;
         }
+        if node.op_type == "DequantizeLinear" {
+            return self.dequantize(node, first);
+        }
         let moves = fold::moves(&node.op_type);
         if !moves && values.iter().any(|v| is_float(v)) {
             if let Some(result) = arithmetic(&node.op_type, &values) {
@@ -175,6 +188,19 @@ impl Analysis {
                 self.folded.remove(output);
                 self.exact.remove(output);
             }
+        }
+    }
+
+    /// Weights that are stored as integers. What is refused stays a node, which the walk refuses with the reason.
+    fn dequantize(&mut self, node: &NodeProto, first: &str) {
+        let operands = node.input.iter().map(|i| self.constant(i).map(Value::Constant)).collect();
+        let mut call = Call { node, operands, output: 0, opset: 0, draft: &mut Draft::default() };
+        let Ok(Value::Constant(Constant { shape, values })) = quantization::dequantize(&mut call) else {
+            return;
+        };
+        let values: Vec<f32> = values.iter().map(|v| *v as f32).collect();
+        if let Ok(tensor) = Tensor::from_shape(&shape, &values) {
+            self.folded.insert(first.to_owned(), tensor.into_arc_tensor());
         }
     }
 
@@ -230,6 +256,10 @@ fn arithmetic(op: &str, values: &[Arc<Tensor>]) -> Option<Arc<Tensor>> {
 #[derive(Clone, Debug)]
 pub struct Reference {
     plan: Arc<TypedRunnableModel>,
+    /// The model as it stands, where `plan` was optimised: it judges the optimised one once.
+    plain: Option<Arc<TypedRunnableModel>>,
+    /// Whether the optimised model has turned out to be another function.
+    mistaken: OnceLock<bool>,
     input_shape: Vec<usize>,
     scores: usize,
 }
@@ -237,11 +267,12 @@ pub struct Reference {
 impl Reference {
     /// `scores`: tensors to yield in place of the model's outputs (before steps that are left to the client).
     pub(super) fn new(
-        source: &Source,
+        source: &mut Source,
         input_shape: &[usize],
         scores: &[String],
     ) -> Result<Reference, FrontendError> {
-        let build = || {
+        restate(source.graph_mut());
+        let typed = || {
             let parsed = tract_onnx::onnx().parse(&source.model, None)?;
             let outputs = source.graph().output.iter().map(|o| o.name.as_str());
             let outlets: Vec<OutletId> = scores
@@ -252,10 +283,18 @@ impl Reference {
                 .collect();
             let mut model = parsed.model;
             model.select_output_outlets(&outlets)?;
-            model.into_optimized()?.into_runnable()
+            model.into_typed()
         };
-        let plan = guarded(build).map_err(|reason| FrontendError::Reference { reason })?;
-        Ok(Reference { plan, input_shape: input_shape.to_vec(), scores: scores.len() })
+        let refused = |reason| FrontendError::Reference { reason };
+        let typed = guarded(typed).map_err(refused)?;
+        let plain = guarded(|| typed.clone().into_runnable());
+        let (plan, plain) = match guarded(|| typed.into_optimized()?.into_runnable()) {
+            Ok(optimised) => (optimised, plain.ok()),
+            // tract's optimiser does not take every model that tract evaluates.
+            Err(reason) => (plain.map_err(|_| refused(reason))?, None),
+        };
+        let (mistaken, input_shape) = (OnceLock::new(), input_shape.to_vec());
+        Ok(Reference { plan, plain, mistaken, input_shape, scores: scores.len() })
     }
 
     /// Shape of the input tensor, with the batch.
@@ -286,14 +325,34 @@ impl Reference {
             let found = input.shape().to_vec();
             return Err(FrontendError::Shape { expected: self.input_shape.clone(), found });
         }
-        let work = || {
-            let values: Vec<f32> = input.iter().copied().collect();
-            let tensor = Tensor::from_shape(&self.input_shape, &values)?;
-            let results = self.plan.run(tvec!(tensor.into_tvalue()))?;
-            results.iter().map(|r| Ok(r.cast_to::<f32>()?.to_plain_array_view::<f32>()?.to_owned())).collect()
+        let run = |plan: &Arc<TypedRunnableModel>| {
+            let work = || {
+                let values: Vec<f32> = input.iter().copied().collect();
+                let tensor = Tensor::from_shape(&self.input_shape, &values)?;
+                let results = plan.run(tvec!(tensor.into_tvalue()))?;
+                results
+                    .iter()
+                    .map(|r| Ok(r.cast_to::<f32>()?.to_plain_array_view::<f32>()?.to_owned()))
+                    .collect::<TractResult<Vec<ArrayD<f32>>>>()
+            };
+            guarded(work).map_err(|reason| FrontendError::Reference { reason })
         };
-        guarded(work).map_err(|reason| FrontendError::Reference { reason })
+        let Some(plain) = &self.plain else { return run(&self.plan) };
+        let mistaken = || match (run(&self.plan), run(plain)) {
+            (Ok(optimised), Ok(plain)) => !alike(&optimised, &plain),
+            (optimised, _) => optimised.is_err(),
+        };
+        run(if *self.mistaken.get_or_init(mistaken) { plain } else { &self.plan })
     }
+}
+
+/// Whether results are the same function's, but for rounding.
+fn alike(ours: &[ArrayD<f32>], theirs: &[ArrayD<f32>]) -> bool {
+    let near = |a: &ArrayD<f32>, b: &ArrayD<f32>| {
+        let largest = b.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        a.shape() == b.shape() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-3 * largest || a == b)
+    };
+    ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| near(a, b))
 }
 
 #[cfg(test)]

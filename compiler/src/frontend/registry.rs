@@ -156,7 +156,10 @@ const REMEDIES: &[(&str, &str)] = &[
         "Upsample",
         "convert the model to operator set 10 or later, where it is Resize; beside Slice this must be done by hand",
     ),
-    ("If", "export with fixed shapes, or resolve it before (onnx-simplifier)"),
+    (
+        "If",
+        "make its condition a constant or one that follows from shapes, or export the branch that is wanted alone",
+    ),
     ("Loop", "unroll it before export"),
     ("Scan", "unroll it before export"),
     ("Log", "take the logarithm after decryption"),

@@ -7,6 +7,25 @@ pub enum Attribute {
     Text(&'static str),
     Ints(Vec<i64>),
     Floats(Vec<f32>),
+    /// A graph without inputs: its nodes and outputs, and names of outer tensors where it reads them.
+    Graph(Vec<Node>, &'static str),
+    /// The attribute of this name of the function's call, of a kind by number (1: float, 2: int, 7: ints).
+    Of(&'static str, u64),
+}
+
+/// A function of the model.
+pub struct Function {
+    /// Domain `own`, where calls name it.
+    pub name: &'static str,
+    /// Names separated by spaces.
+    pub inputs: &'static str,
+    pub outputs: &'static str,
+    pub opset: i64,
+    pub nodes: Vec<Node>,
+    /// Attributes that calls must give.
+    pub attributes: &'static str,
+    /// Attributes that they may give.
+    pub defaults: Vec<(&'static str, Attribute)>,
 }
 
 /// One node.
@@ -82,6 +101,7 @@ pub struct File {
     pub element_type: u64,
     nodes: Vec<Node>,
     tensors: Vec<Vec<u8>>,
+    functions: Vec<Function>,
     metadata: Vec<(String, String)>,
     extra_inputs: Vec<String>,
     seed: u64,
@@ -95,6 +115,7 @@ impl File {
             element_type: 1,
             nodes: Vec::new(),
             tensors: Vec::new(),
+            functions: Vec::new(),
             metadata: Vec::new(),
             extra_inputs: Vec::new(),
             seed: 1,
@@ -103,6 +124,11 @@ impl File {
 
     pub fn node(mut self, node: Node) -> File {
         self.nodes.push(node);
+        self
+    }
+
+    pub fn function(mut self, function: Function) -> File {
+        self.functions.push(function);
         self
     }
 
@@ -126,6 +152,18 @@ impl File {
         let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.tensors.push(tensor(name, &[values.len() as i64], 7, &raw));
         self
+    }
+
+    /// A tensor of any type, by its number.
+    pub fn typed(mut self, name: &str, dims: &[i64], kind: u64, raw: &[u8]) -> File {
+        self.tensors.push(tensor(name, dims, kind, raw));
+        self
+    }
+
+    /// Weights in double precision.
+    pub fn doubles(self, name: &str, dims: &[i64], values: &[f64]) -> File {
+        let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.typed(name, dims, 11, &raw)
     }
 
     /// One integer without an axis.
@@ -189,6 +227,7 @@ impl File {
             field(&mut entry, 2, value.as_bytes());
             field(&mut model, 14, &entry);
         }
+        self.functions.iter().for_each(|f| field(&mut model, 25, &function(f)));
         model
     }
 }
@@ -261,37 +300,67 @@ fn node(node: &Node) -> Vec<u8> {
     field(&mut n, 3, node.name.as_bytes());
     field(&mut n, 4, node.op.as_bytes());
     for (key, value) in &node.attributes {
-        let mut a = Vec::new();
-        field(&mut a, 1, key.as_bytes());
-        let kind = match value {
-            Attribute::Float(f) => {
-                varint(&mut a, 2 << 3 | 5);
-                a.extend_from_slice(&f.to_le_bytes());
-                1
-            }
-            Attribute::Int(i) => {
-                number(&mut a, 3, *i as u64);
-                2
-            }
-            Attribute::Text(s) => {
-                field(&mut a, 4, s.as_bytes());
-                3
-            }
-            Attribute::Ints(list) => {
-                list.iter().for_each(|i| number(&mut a, 8, *i as u64));
-                7
-            }
-            Attribute::Floats(list) => {
-                for value in list {
-                    varint(&mut a, 7 << 3 | 5);
-                    a.extend_from_slice(&value.to_le_bytes());
-                }
-                6
-            }
-        };
-        number(&mut a, 20, kind);
-        field(&mut n, 5, &a);
+        field(&mut n, 5, &attribute(key, value));
     }
     field(&mut n, 7, node.domain.as_bytes());
     n
+}
+
+fn attribute(key: &str, value: &Attribute) -> Vec<u8> {
+    let mut a = Vec::new();
+    field(&mut a, 1, key.as_bytes());
+    let kind = match value {
+        Attribute::Float(f) => {
+            varint(&mut a, 2 << 3 | 5);
+            a.extend_from_slice(&f.to_le_bytes());
+            1
+        }
+        Attribute::Int(i) => {
+            number(&mut a, 3, *i as u64);
+            2
+        }
+        Attribute::Text(s) => {
+            field(&mut a, 4, s.as_bytes());
+            3
+        }
+        Attribute::Ints(list) => {
+            list.iter().for_each(|i| number(&mut a, 8, *i as u64));
+            7
+        }
+        Attribute::Floats(list) => {
+            for value in list {
+                varint(&mut a, 7 << 3 | 5);
+                a.extend_from_slice(&value.to_le_bytes());
+            }
+            6
+        }
+        Attribute::Graph(nodes, outputs) => {
+            let mut graph = Vec::new();
+            nodes.iter().for_each(|n| field(&mut graph, 1, &node(n)));
+            outputs.split_whitespace().for_each(|o| field(&mut graph, 12, &value_info(o, 1, None)));
+            field(&mut a, 6, &graph);
+            5
+        }
+        Attribute::Of(name, kind) => {
+            field(&mut a, 21, name.as_bytes());
+            *kind
+        }
+    };
+    number(&mut a, 20, kind);
+    a
+}
+
+fn function(function: &Function) -> Vec<u8> {
+    let mut f = Vec::new();
+    field(&mut f, 1, function.name.as_bytes());
+    for (tag, list) in [(4, function.inputs), (5, function.outputs), (6, function.attributes)] {
+        list.split_whitespace().for_each(|name| field(&mut f, tag, name.as_bytes()));
+    }
+    function.nodes.iter().for_each(|n| field(&mut f, 7, &node(n)));
+    let mut opset = Vec::new();
+    number(&mut opset, 2, function.opset as u64);
+    field(&mut f, 9, &opset);
+    field(&mut f, 10, b"own");
+    function.defaults.iter().for_each(|(key, value)| field(&mut f, 11, &attribute(key, value)));
+    f
 }

@@ -118,6 +118,29 @@ fn more_activations() {
     assert_eq!(mish.graph.order().count(), 2, "x · tanh(softplus(x)) is one activation");
 }
 
+/// tract leaves these alphas out; its optimiser changes a constant minus a tensor, and fails on the last two.
+#[test]
+fn operators_that_tract_takes_for_others_are_judged_by_what_they_mean() {
+    check(&image(Node::new("Celu", "x", "y").float("alpha", 0.3)), "y");
+    let swish = Node::new("Swish", "x", "y").float("alpha", 1.5);
+    check(&File::new(24, &[1, 4, 6, 7]).node(swish), "y");
+    let inverted = image(Node::new("Conv", "x w", "c"))
+        .node(Node::new("Sub", "k c", "s"))
+        .node(Node::new("Div", "s d", "y"))
+        .floats("k", &[1], &[1.5])
+        .floats("d", &[5, 1, 1], &[2.0, -3.0, 0.5, 1.0, 4.0]);
+    check(&inverted.random("w", &[5, 4, 3, 3]), "y");
+    let tiled = image(Node::new("Tile", "x n", "t"))
+        .node(Node::new("Flatten", "t", "f"))
+        .node(Node::new("Gemm", "f w", "y"))
+        .integers("n", &[1, 1, 2, 1]);
+    check(&tiled.random("w", &[4 * 12 * 7, 3]), "y");
+    let strided = File::new(18, &[1, 4, 6, 8])
+        .node(Node::new("SpaceToDepth", "x", "d").int("blocksize", 2))
+        .node(Node::new("Conv", "d w", "y").ints("strides", &[2, 3]));
+    check(&strided.random("w", &[3, 16, 1, 1]), "y");
+}
+
 #[test]
 fn maxima() {
     let pool = || Node::new("MaxPool", "x", "y").ints("kernel_shape", &[2, 3]);

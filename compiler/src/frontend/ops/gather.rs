@@ -1,6 +1,7 @@
 //! Gather and GatherND of the encrypted tensor at constant indices: a selection along an axis.
 //!
-//! Indices at equal distances are one walk; a few such runs are walks joined again; others become a matrix.
+//! Indices at equal distances are one walk; a few such runs are walks joined again; others become a matrix. The one image of a batch
+//! may be named, which moves nothing.
 
 use super::along::{along, copies, is_view};
 use super::view::joined;
@@ -49,7 +50,6 @@ pub(in crate::frontend) fn gather_nd(call: &mut Call<'_>) -> Lowered {
         }
     }
     let (indexed, rest) = x.shape.split_at(depth);
-    one_image(&x, 0)?;
     let flat = x.reshaped([&[indexed.iter().product()], rest].concat());
     Ok(Value::Tensor(selected(call.draft, &flat, 0, &Constant { shape: shape.to_vec(), values })?))
 }
@@ -62,15 +62,9 @@ fn indices(call: &Call<'_>) -> Result<Constant, Refusal> {
     }
 }
 
-/// The axis of the batch has one image, of which nothing can be selected.
-fn one_image(x: &TensorRef, axis: usize) -> Result<(), Refusal> {
-    if axis == 0 && x.shape.len() > 1 && x.shape[0] == 1 {
-        return refuse(
-            "it selects along the axis of the batch; a circuit takes one image",
-            "export without this node, or drop the axis by Squeeze",
-        );
-    }
-    Ok(())
+/// Whether an axis is that of the batch, which has one image.
+fn is_batch(x: &TensorRef, axis: usize) -> bool {
+    axis == 0 && x.shape.len() > 1 && x.shape[0] == 1
 }
 
 /// Where an index points, counted from the front.
@@ -85,9 +79,14 @@ fn position(index: f64, axis: usize, shape: &[usize]) -> Result<usize, Refusal> 
 
 /// The positions that `indices` name along an axis, whose place their own axes take.
 fn selected(draft: &mut Draft, x: &TensorRef, axis: usize, indices: &Constant) -> Result<TensorRef, Refusal> {
-    one_image(x, axis)?;
     let positions =
         indices.values.iter().map(|i| position(*i, axis, &x.shape)).collect::<Result<Vec<usize>, _>>()?;
+    if is_batch(x, axis) && positions.len() > 1 {
+        return refuse(
+            "it repeats along the axis of the batch; a circuit takes one image",
+            "export without this node, or drop the axis by Squeeze",
+        );
+    }
     let rows = |list: &[usize]| copies(&list.iter().map(|p| Some(*p)).collect::<Vec<_>>());
     let runs = runs(&positions);
     let y = if !is_view(&rows(&positions), x.shape[axis]) && runs.len() <= MAX_RUNS {
