@@ -132,10 +132,13 @@ impl Pending {
         }
     }
 
-    /// Gives the file its name, replacing what had it.
+    /// Gives the file its name, replacing what had it, unless that has become a secret key.
     pub fn persist(self) -> Result<(), Error> {
         match self.content {
-            Content::File(file) => file.persist(Existing::Replaced),
+            Content::File(file) => {
+                Target::writable(&self.path)?;
+                file.persist(Existing::Replaced)
+            }
             Content::Stream { bytes, device: Some(device) } => to_device(&device, &bytes),
             Content::Stream { bytes, device: None } => {
                 stream(io::stdout()).and_then(|mut out| out.write_all(&bytes))
@@ -268,6 +271,9 @@ mod tests {
     fn secret_keys_are_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
+        let early = prepare_bytes(&path, Access::Shared, b"a circuit").unwrap();
+        std::fs::write(&path, "LOOMSKEY, written meanwhile").unwrap();
+        assert!(early.persist().is_err());
         for magic in ["LOOMSKEY", "LOOMSEAL"] {
             std::fs::write(&path, format!("{magic} and more")).unwrap();
             assert!(write_bytes(&path, Access::Owner, b"x").is_err(), "{magic}");

@@ -81,7 +81,7 @@ pub fn degrees(model: &Model, data: Option<&Dataset>) -> Result<Vec<AtDegree>, E
 /// The lowest degree from 4 with which 98 % of the first samples (300 at most) keep their class, else the one with which most do.
 ///
 /// Where the first output is no vector of scores (a map, one number): the lowest from 4 with which the outputs of every one of the first
-/// samples (32 at most) stay within 2 % of the model's, in the L2 norm and relatively to the sample's outputs or to what is usual where
+/// samples (32 at most) stay within [`NEAR`] of the model's, in the L2 norm and relatively to the sample's outputs or to what is usual where
 /// they are smaller, else the one with which they are nearest.
 ///
 /// `None` where nothing can be said: activations that are not approximated, fewer than 50 samples (8 where outputs are no scores).
@@ -125,7 +125,7 @@ fn nearest(graph: &TensorGraph, inputs: &[Vec<f64>]) -> Result<AtDegree, Compile
     for degree in chosen_among() {
         let error = relative_error(&wanted, &outputs(&activation::lower(graph, degree)?.0, inputs));
         let least = best.and_then(|best| best.error).unwrap_or(f64::INFINITY);
-        if best.is_none() || error < (1.0 - WORTH_A_LEVEL_OF_ERROR) * least {
+        if best.is_none() || error < NEAR || error < (1.0 - WORTH_A_LEVEL_OF_ERROR) * least {
             let levels = explain::levels(graph, degree)?;
             best = Some(AtDegree { degree, levels, agreement: None, accuracy: None, error: Some(error) });
         }

@@ -1,8 +1,9 @@
 //! A file before it has its name.
 //!
-//! On Linux it has no name at all until it is whole (`O_TMPFILE`, then a link), so that nothing of it stays, whatever ends the
-//! process. Where the file system or another system cannot do that, it stands under a temporary name; what commands that were
-//! killed have left under such names is removed by a later one.
+//! On Linux it has no name at all until it is whole (`O_TMPFILE`, then a link), so that nothing of it stays if the process ends
+//! before. What it replaces is replaced by a rename, so that for a moment it has a temporary name. Where the file system or another
+//! system cannot do that, it stands under a temporary name all the time; what commands that were killed have left under such names is
+//! removed by a later one.
 
 use super::{Access, Existing};
 use std::fs::File;
@@ -45,6 +46,12 @@ impl Temporary {
     pub(super) fn persist(self, existing: Existing) -> io::Result<()> {
         let name = match self.name {
             Some(name) => name,
+            None if existing == Existing::Kept => match link(&self.file, &self.place) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    copied(&self.file, folder_of(&self.place), self.access)?
+                }
+                done => return done,
+            },
             // A link replaces nothing, so a temporary name comes first.
             None => linked(&self.file, folder_of(&self.place))
                 .or_else(|_| copied(&self.file, folder_of(&self.place), self.access))?,
@@ -90,19 +97,23 @@ fn descriptor(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-/// Gives a file without a name a temporary one.
+/// Gives a file without a name one that is free.
 #[cfg(target_os = "linux")]
-fn linked(file: &File, folder: &Path) -> io::Result<TempPath> {
+fn link(file: &File, name: &Path) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD, linkat};
-    let source = descriptor(file);
-    let link = |name: &Path| Ok(linkat(CWD, &source, CWD, name, AtFlags::SYMLINK_FOLLOW)?);
-    let named = tempfile::Builder::new().prefix(NAMES[0]).suffix(NAMES[1]).make_in(folder, link)?;
-    Ok(named.into_temp_path())
+    Ok(linkat(CWD, descriptor(file), CWD, name, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn linked(_: &File, _: &Path) -> io::Result<TempPath> {
+fn link(_: &File, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Gives a file without a name a temporary one.
+fn linked(file: &File, folder: &Path) -> io::Result<TempPath> {
+    let mut builder = tempfile::Builder::new();
+    let named = builder.prefix(NAMES[0]).suffix(NAMES[1]).make_in(folder, |name| link(file, name))?;
+    Ok(named.into_temp_path())
 }
 
 /// A copy of a file that cannot be linked: what it took to make it is not lost.
@@ -182,6 +193,23 @@ mod tests {
         let refused = late.persist(Existing::Kept).unwrap_err();
         assert_eq!((refused.kind(), names(folder.path())), (io::ErrorKind::AlreadyExists, 1));
         assert_eq!(std::fs::read_to_string(&place).unwrap(), "whole 2");
+    }
+
+    #[test]
+    fn a_new_name_is_linked_or_taken_by_a_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        for (place, named_before) in [("linked", false), ("renamed", true)] {
+            let place = folder.path().join(place);
+            let mut file = Temporary::new(place.clone(), Access::Owner).unwrap();
+            if named_before {
+                let (other, name) = named(folder.path(), Access::Owner).unwrap();
+                (file.file, file.name) = (other, Some(name));
+            }
+            file.as_file().write_all(b"whole").unwrap();
+            file.persist(Existing::Kept).unwrap();
+            assert_eq!(std::fs::read(&place).unwrap(), b"whole");
+        }
+        assert_eq!(names(folder.path()), 2);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct Problem<'a> {
     /// Cost, for one reader, of bringing a class down from a level, the highest that is known when the reader turns out
     /// to want a lower one.
     pub adjust: &'a dyn Fn(Class, u32) -> u64,
-    /// Most frontiers that are kept.
+    /// Most frontiers that are kept; 0 counts as 1.
     pub beam: usize,
 }
 
@@ -59,7 +59,7 @@ pub struct Answer {
     pub decisions: Vec<Decision>,
     /// Total cost.
     pub cost: u64,
-    /// Most frontiers that were alive at once.
+    /// Most frontiers that were alive at once (those aside that were seen at once to lie beyond the beam).
     pub widest: usize,
     /// The best answer is no cheaper than this; equal to the cost where the answer is proved optimal.
     pub lower_bound: u64,
@@ -98,7 +98,7 @@ struct Made {
     limit: u64,
     /// So many states make it worth while to lower the limit.
     full: usize,
-    /// Cost of the cheapest state that was not kept.
+    /// No state that was not kept costs less.
     dropped: u64,
 }
 
@@ -182,9 +182,9 @@ impl Problem<'_> {
             let mut made = Made::new(self.beam, states.drain(..done));
             let mut priced: BTreeMap<u32, Vec<(usize, u64)>> = BTreeMap::new();
             // The cheapest first, so that the limit is low soon.
-            let mut cheapest: Vec<usize> = (0..states.len()).collect();
-            cheapest.sort_by_key(|at| states[*at].1.cost);
-            for at in cheapest {
+            let mut by_cost: Vec<usize> = (0..states.len()).collect();
+            by_cost.sort_by_key(|at| states[*at].1.cost);
+            for at in by_cost {
                 let (frontier, state) = &states[at];
                 let level = frontier[0].level;
                 let ways = priced.entry(level).or_insert_with(|| self.priced(class, level, &heights));
@@ -206,7 +206,7 @@ impl Problem<'_> {
             dropped = dropped.min(made.dropped);
             states = merged(made, kept);
             widest = widest.max(states.len());
-            dropped = dropped.min(shorten(&mut states, self.beam));
+            dropped = dropped.min(shorten(&mut states, self.beam.max(1)));
             for (_, state) in &mut states {
                 state.from = 0;
                 if let Some(decision) = state.decided.take() {
@@ -268,6 +268,7 @@ impl Problem<'_> {
 
 impl Made {
     fn new(beam: usize, states: impl Iterator<Item = (Frontier, State)>) -> Made {
+        let beam = beam.max(1);
         let full = beam.saturating_mul(2);
         Made { states: states.collect(), beam, limit: u64::MAX, full, dropped: u64::MAX }
     }

@@ -94,14 +94,14 @@ impl Logical {
             None => vec![vec![]],
         };
         let mut out: Vec<(u64, Graph)> = Vec::new();
-        let mut stuck = None;
+        let mut stuck: Option<CompileError> = None;
         for family in sent {
             let mut graph = self.graph.clone();
             (graph.analysis.slots, graph.analysis.sent) = (slots, family);
             let ranking = Ranking { cost, top: top.0, heights: &self.heights };
             let cheapest = candidates::rank(&mut graph, &self.order, &ranking);
             match self.order.iter().find(|x| !cheapest.contains_key(x)) {
-                Some(x) => stuck = refused(&graph, *x),
+                Some(x) => stuck = stuck.or_else(|| refused(&graph, *x)),
                 None => out.push((self.outputs.iter().map(|x| cheapest[x]).sum(), graph)),
             }
         }

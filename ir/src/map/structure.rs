@@ -34,6 +34,8 @@ pub(crate) struct Relation {
     pub(crate) work: u64,
 }
 
+/// Pairs that composing two factors lists, at most (512 MiB): a map of more is listed entry by entry, if it is not too large for that.
+const JOINED_MAX: u64 = 1 << 26;
 /// Steps that listing, sorting and placing a pair of indices counts as.
 pub(super) const PAIR_STEPS: u64 = 32;
 
@@ -70,6 +72,7 @@ impl Relation {
             output: Some(axis),
             pairs: (0..axis.extent).map(|i| (i, i)).collect(),
         };
+        charge(steps_left, input.iter().map(|extent| u64::from(*extent)).sum())?;
         let mut shape = input.to_vec();
         let mut relation =
             Relation { factors: axes_of(input).into_iter().flatten().map(same).collect(), work: 0 };
@@ -83,6 +86,7 @@ impl Relation {
 
     /// The relation followed by an operator with a result of shape `after`.
     fn then(self, operator: &Operator, after: &[u32], steps_left: &mut u64) -> Option<Relation> {
+        charge(steps_left, self.factors.iter().map(|f| f.pairs.len() as u64).sum())?;
         let (reads, writes, factors) = match operator {
             Operator::AxisScale { .. } | Operator::ElementScale { .. } => return Some(self),
             Operator::View { input, axes } if is_reshape(input, axes) => return Some(self),
@@ -118,7 +122,7 @@ impl Relation {
         let (own, wanted) = (self.outputs(), next.iter().filter_map(|f| f.input).collect());
         let first = split_all(self.factors.into_iter().map(Factor::turned).collect(), &wanted, steps_left)?;
         let first: Vec<Factor> = first.into_iter().map(Factor::turned).collect();
-        let (factors, work) = compose(&first, split_all(next, &own, steps_left)?)?;
+        let (factors, work) = compose(first, split_all(next, &own, steps_left)?, steps_left)?;
         Some(Relation { factors, work: work.max(self.work) })
     }
 
@@ -213,9 +217,9 @@ struct Numbered {
 }
 
 /// First `first`, then `next`, over the same middle axes, with the number of ways from an input element to an output element; `None`
-/// where the axes are not the same.
-fn compose(first: &[Factor], next: Vec<Factor>) -> Option<(Vec<Factor>, u64)> {
-    let mut out: Vec<Factor> = first.iter().filter(|f| f.output.is_none()).cloned().collect();
+/// where the axes are not the same, or the factors are too large.
+fn compose(first: Vec<Factor>, next: Vec<Factor>, steps_left: &mut u64) -> Option<(Vec<Factor>, u64)> {
+    let (mut out, first): (Vec<Factor>, Vec<Factor>) = first.into_iter().partition(|f| f.output.is_none());
     let mut ways = out.iter().fold(1u64, |n, f| n.saturating_mul(f.pairs.len() as u64));
     for factor in next {
         out.push(match factor.input {
@@ -225,7 +229,7 @@ fn compose(first: &[Factor], next: Vec<Factor>) -> Option<(Vec<Factor>, u64)> {
             }
             Some(axis) => {
                 let before = first.iter().find(|f| f.output == Some(axis))?;
-                let (pairs, joined) = join(&before.pairs, &factor.pairs);
+                let (pairs, joined) = join(&before.pairs, factor.pairs, steps_left)?;
                 ways = ways.saturating_mul(joined);
                 Factor { input: before.input, output: factor.output, pairs }
             }
@@ -236,19 +240,27 @@ fn compose(first: &[Factor], next: Vec<Factor>) -> Option<(Vec<Factor>, u64)> {
     Some((out, ways))
 }
 
-/// The composed pairs, each once, and how often there are any.
-fn join(first: &[(u32, u32)], next: &[(u32, u32)]) -> (Vec<(u32, u32)>, u64) {
-    let mut sorted = next.to_vec();
-    sorted.sort_unstable();
-    let mut out: Vec<(u32, u32)> = vec![];
-    for (i, m) in first {
-        let from = sorted.partition_point(|p| p.0 < *m);
-        out.extend(sorted[from..].iter().take_while(|p| p.0 == *m).map(|p| (*i, p.1)));
+/// The composed pairs, each once, and how often there are any; `None` where these are too many.
+fn join(
+    first: &[(u32, u32)],
+    mut next: Vec<(u32, u32)>,
+    steps_left: &mut u64,
+) -> Option<(Vec<(u32, u32)>, u64)> {
+    charge(steps_left, (first.len() + next.len()) as u64 * PAIR_STEPS)?;
+    next.sort_unstable();
+    let from = |middle: u32| {
+        let start = next.partition_point(|p| p.0 < middle);
+        &next[start..start + next[start..].partition_point(|p| p.0 == middle)]
+    };
+    let joined = first.iter().map(|(_, middle)| from(*middle).len() as u64).sum();
+    if joined > JOINED_MAX {
+        return None;
     }
-    let joined = out.len() as u64;
-    out.sort_unstable();
-    out.dedup();
-    (out, joined)
+    charge(steps_left, joined * PAIR_STEPS)?;
+    Some((
+        distinct(first.iter().flat_map(|(i, middle)| from(*middle).iter().map(move |p| (*i, p.1)))),
+        joined,
+    ))
 }
 
 fn all_inputs(axis: usize, extent: u32) -> Numbered {

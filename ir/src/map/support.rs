@@ -28,7 +28,7 @@ impl Support {
     pub fn of(map: &PlacedMap<'_>, tensors: &[Tensor]) -> Result<Support, MapError> {
         let mut unlimited = u64::MAX;
         if let Some((relation, places)) = Support::related(map, tensors, &mut unlimited)? {
-            // As many as a materialised map may have, so that both refuse the same maps.
+            // As many as a materialised map may have, so that what has a plan can be materialised (entries that meet padding aside).
             bounded("composed map", &[relation.work])?;
             let copies = map.output.replica_offsets().len() as u64;
             bounded("materialised map", &[relation.entries(), copies, map.output.batch.into()])?;

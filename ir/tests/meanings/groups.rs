@@ -137,3 +137,18 @@ fn groups_over_several_ciphertexts_need_no_matrix() {
     let refused = Support::of_map(&back, &layouts, &[]).unwrap_err().to_string();
     assert!(refused.contains("5242880000 entries"), "{refused}");
 }
+
+#[test]
+fn compositions_of_too_many_pairs_are_refused_before_they_are_listed() {
+    // Window after window along a row: 2.4 thousand million ways from pixels to results.
+    let pool = |size: u32, kernel: u32| {
+        let window = Window { kernel: [1, 1, kernel], ..Window::POINT };
+        Operator::AveragePool { input: [1, 1, 1, size], window, count_padding: false }
+    };
+    let layouts = [crate::maps::plain_layout(&[4096], 4096), crate::maps::plain_layout(&[1150], 4096)];
+    let operators = vec![pool(4096, 1800), pool(2297, 1148)];
+    let map = LinearMap { operators, scale: 1.0, input: LayoutId(0), output: LayoutId(1), fold: vec![] };
+    assert!(Support::structural(&map.placed(&layouts).unwrap(), &[]).unwrap().is_none());
+    let refused = Support::of_map(&map, &layouts, &[]).unwrap_err().to_string();
+    assert!(refused.contains("entries, more than"), "{refused}");
+}

@@ -13,6 +13,9 @@ use std::collections::BTreeSet;
 /// The e-graph of the stage.
 pub type Graph = EGraph<Term, Tables>;
 
+/// The rule whose terms are as many as turns times keys.
+pub(super) const TWICE: &str = "twice";
+
 /// The rules: name, demand, implementation, condition.
 #[rustfmt::skip]
 pub const RULES: [Law<Term, Tables>; 6] = [
@@ -22,7 +25,7 @@ pub const RULES: [Law<Term, Tables>; 6] = [
         is_map, thirds),
     Law::new(["turn", "Turn(s)", "Turned(Key(s))", "always"],
         is_turn, straight),
-    Law::new(["twice", "Turn(s)", "Turned(Key(a), Key(b))", "a + b = s, both keys of plans or other turns"],
+    Law::new([TWICE, "Turn(s)", "Turned(Key(a), Key(b))", "a + b = s, both keys of plans or other turns"],
         is_turn, twice),
     Law::new(["apart", "Sum(f, g)", "Apart(Map(f), Map(g))", "always"],
         is_sum, apart),

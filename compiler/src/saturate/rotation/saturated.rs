@@ -6,7 +6,7 @@
 use super::choose::{Choice, Cost, Demand, Group, Price, Problem, Way};
 use super::frontier::{Point, Sweep, frontier};
 use super::network::{Network, Whole};
-use super::rules::Graph;
+use super::rules::{Graph, TWICE};
 use super::tables::Tables;
 use super::{Merged, Rotation, Term, usual_price};
 use crate::cost::CostModel;
@@ -73,7 +73,7 @@ impl Saturated {
         if matches!(runner.stop_reason, Some(StopReason::NodeLimit(_))) {
             // Turns by two keys are as many as turns times keys: where these are too many, each turn has its own key.
             let fewer: Vec<Rewrite<Term, Tables>> =
-                rules.iter().filter(|rule| rule.name.as_str() != "twice").cloned().collect();
+                rules.iter().filter(|rule| rule.name.as_str() != TWICE).cloned().collect();
             runner = run(graph, &fewer);
         }
         if !matches!(runner.stop_reason, Some(StopReason::Saturated)) {
