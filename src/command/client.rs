@@ -80,7 +80,8 @@ struct Place {
 #[derive(clap::Args)]
 struct Patience {
     /// Seconds until an answer that does not come is given up, and its job cancelled.
-    #[arg(long, value_name = "SECONDS", default_value_t = remote::RESULT_WAIT.as_secs(), value_parser = value_parser!(u64).range(1..=WAIT_SECONDS_MAX))]
+    #[arg(long, value_name = "SECONDS", default_value_t = remote::RESULT_WAIT.as_secs(),
+        value_parser = value_parser!(u64).range(1..=WAIT_SECONDS_MAX))]
     wait: u64,
 }
 
@@ -150,7 +151,7 @@ impl Place {
 }
 
 impl Patience {
-    fn of(&self, remote: Remote) -> Remote {
+    fn apply(&self, remote: Remote) -> Remote {
         remote.wait_at_most(Duration::from_secs(self.wait))
     }
 }
@@ -229,7 +230,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
         Action::Init { place, target } => init(place, target, output),
         Action::Predict { images, place, target, patience } => {
             refuse_shared_input(images, place, target)?;
-            predict(images, patience.of(place.open(target, output)?), output)
+            predict(images, patience.apply(place.open(target, output)?), output)
         }
         Action::Status { place } => {
             let view = place.home()?.status().map_err(remote_error)?;
@@ -243,7 +244,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<Report, Erro
         }
         Action::Ui { place, target, patience, port } => {
             refuse_shared_input(&[], place, target)?;
-            let remote = patience.of(place.open(target, output)?);
+            let remote = patience.apply(place.open(target, output)?);
             remote.ensure_registered(&|p| tell(output, p)).map_err(remote_error)?;
             let ready = |url: &str| {
                 let line =

@@ -334,7 +334,7 @@ fn start_error(data: &Path, error: &StartError) -> Error {
         StartError::Damaged { path, what } => Error::new(Kind::BadInput, path.display(), what).remedy(
             "copy the data folder back from a backup; or move this file away: clients register their keys again",
         ),
-        StartError::Database { path, what } => Error::new(Kind::Resources, path.display(), what)
+        StartError::Storage { path, what } => Error::new(Kind::Resources, path.display(), what)
             .remedy("free space, and see that the server's user may write there"),
         StartError::Io(_) => Error::new(Kind::Resources, data.display(), error),
     }

@@ -4,6 +4,8 @@
 //! pieces of keys by their offset, jobs by their idempotency key); answers are bounded in size and time; a server that gets
 //! nowhere is given up or asked slowly; a job is not waited for without end; the token is never shown.
 
+mod result;
+
 use crate::error::{Kind, RemoteError};
 use crate::server::Server;
 use cipherloom_ir::Digest;
@@ -18,20 +20,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use ureq::http::{Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body};
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, Body, RequestBuilder};
 
 /// Bytes of a piece of keys: what is lost at most when a connection breaks.
 const PIECE_BYTES: usize = 4 << 20;
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
-/// Seconds that a request waits for a job before it asks again.
-const WAIT_S: u64 = 30;
+/// How long a request waits for a job before it asks again.
+const WAIT: Duration = Duration::from_secs(30);
 /// How long a call is repeated while the server is busy or away.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Shortest pause before a question is repeated.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Longest silence within a call; a server that waits for a job is silent for [`WAIT_S`].
-const SILENCE: Duration = Duration::from_secs(WAIT_S + 60);
+/// Longest silence within a call; a server that waits for a job is silent for [`WAIT`].
+const SILENCE: Duration = Duration::from_secs(WAIT.as_secs() + 60);
+/// Longest time until a connection stands.
+const CONNECT: Duration = Duration::from_secs(10);
 /// Longest time that an answer's body takes: the largest one at 300 kB/s.
 const BODY: Duration = Duration::from_secs(3600);
 /// How long the end of a job is waited for, unless the user says otherwise ([`Connection::wait_at_most`]).
@@ -44,6 +49,8 @@ pub struct Connection {
     authorization: String,
     /// Whether the server has answered: then it is waited for when it restarts.
     reached: AtomicBool,
+    /// Longest silence within a call.
+    silence: Duration,
     /// How long the end of a job is waited for.
     result_wait: Duration,
 }
@@ -68,8 +75,10 @@ impl std::fmt::Debug for Connection {
     }
 }
 
+/// What one try of a call comes to.
+type Answer = Result<Response<Body>, ureq::Error>;
 /// One try of a call.
-type Try<'a> = &'a mut dyn FnMut() -> Result<Response<Body>, ureq::Error>;
+type Try<'a> = &'a mut dyn FnMut() -> Answer;
 
 impl Connection {
     /// Prepares to ask a server; nothing is sent yet.
@@ -87,7 +96,7 @@ impl Connection {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .timeout_connect(Some(Duration::from_secs(10)))
+            .timeout_connect(Some(CONNECT))
             .timeout_recv_response(Some(silence))
             .timeout_per_read(Some(silence))
             .timeout_per_write(Some(silence))
@@ -98,7 +107,7 @@ impl Connection {
         }
         let authorization = format!("Bearer {}", server.token.secret());
         let (agent, reached) = (config.build().into(), AtomicBool::new(false));
-        Ok(Connection { agent, base, authorization, reached, result_wait: RESULT_WAIT })
+        Ok(Connection { agent, base, authorization, reached, silence, result_wait: RESULT_WAIT })
     }
 
     /// The same, but the end of a job is waited for so long.
@@ -118,7 +127,8 @@ impl Connection {
 
     /// The bytes of a model's manifest, as the server tells them.
     pub fn manifest(&self, model: &Digest) -> Result<Vec<u8>, RemoteError> {
-        bytes(&self.base, &mut self.call(&mut self.get(&format!("/v1/models/{model}/manifest")))?)
+        let mut ask = self.get(&format!("/v1/models/{model}/manifest"));
+        bytes(&self.base, &mut self.call(PATIENCE, &mut ask)?)
     }
 
     /// Registers a file of evaluation keys, sending what has not arrived yet; `progress` hears of sent and all bytes.
@@ -179,9 +189,7 @@ impl Connection {
     pub fn append(&self, keys: &Digest, offset: u64, piece: &[u8]) -> Result<KeyFacts, RemoteError> {
         let request = self.with_token(self.agent.patch(format!("{}/v1/keys/{keys}", self.base)));
         let sent = request.header("upload-offset", offset.to_string()).send(piece);
-        let mut response = sent.map_err(|e| self.unreachable(&e))?;
-        self.refused(&mut response)?;
-        parse(&self.base, &mut response)
+        parse(&self.base, &mut self.accepted(sent)?)
     }
 
     /// Submits a job; repeated until the server has acknowledged it, which the request's name makes safe.
@@ -200,45 +208,6 @@ impl Connection {
                 Err(RemoteError::new(Kind::Mismatch, &self.base, what).remedy("ask the server's operator"))
             }
         }
-    }
-
-    /// Waits for the result of a job, but not longer than this connection does: its bytes, and the server's time of evaluation
-    /// in milliseconds. A job that is given up is cancelled, since nobody will ask for it any more.
-    pub fn result(&self, job: &str) -> Result<(Vec<u8>, Option<f64>), RemoteError> {
-        let start = Instant::now();
-        loop {
-            let asked = Instant::now();
-            let left = self.result_wait.saturating_sub(start.elapsed());
-            let wait = left.min(Duration::from_secs(WAIT_S));
-            let mut ask = self.get(&format!("/v1/jobs/{job}/result?wait={}", wait.as_secs_f64()));
-            let mut response = self.call(&mut ask)?;
-            if response.status().as_u16() != 202 {
-                let ms = response.headers().get("evaluation-ms").and_then(|v| v.to_str().ok());
-                let ms = ms.and_then(|v| v.parse().ok());
-                return Ok((bytes(&self.base, &mut response)?, ms));
-            }
-            let left = self.result_wait.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                return Err(self.given_up(job));
-            }
-            if asked.elapsed() < wait {
-                std::thread::sleep(PAUSE.min(left)); // the server is stopping, or does not wait
-            }
-        }
-    }
-
-    /// Cancels a job that has taken too long, if the server hears of it.
-    fn given_up(&self, job: &str) -> RemoteError {
-        let url = format!("{}/v1/jobs/{job}", self.base);
-        let cancelled =
-            self.with_token(self.agent.delete(&url)).call().is_ok_and(|r| r.status().is_success());
-        let what = format!(
-            "has not finished job {job} within {} s{}",
-            self.result_wait.as_secs_f64(),
-            if cancelled { "; the job was cancelled" } else { "" }
-        );
-        RemoteError::new(Kind::Resources, &self.base, what)
-            .remedy("wait longer (--wait SECONDS), or ask the server's operator what holds it up")
     }
 
     /// Where a job stands.
@@ -263,21 +232,21 @@ impl Connection {
         self.json(&mut || self.with_token(self.agent.delete(&url)).call())
     }
 
-    fn with_token<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+    fn with_token<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
         request.header("authorization", &self.authorization)
     }
 
-    fn get(&self, path: &str) -> impl FnMut() -> Result<Response<Body>, ureq::Error> + use<'_> {
+    fn get(&self, path: &str) -> impl FnMut() -> Answer + use<'_> {
         let url = format!("{}{path}", self.base);
         move || self.with_token(self.agent.get(&url)).call()
     }
 
     fn json<T: DeserializeOwned>(&self, ask: Try<'_>) -> Result<T, RemoteError> {
-        parse(&self.base, &mut self.call(ask)?)
+        parse(&self.base, &mut self.call(PATIENCE, ask)?)
     }
 
-    /// Tries until an answer comes that is not "busy", within [`PATIENCE`].
-    fn call(&self, ask: Try<'_>) -> Result<Response<Body>, RemoteError> {
+    /// Tries until an answer comes that is not "busy", for so long; at the end of it for the last time.
+    fn call(&self, patience: Duration, ask: Try<'_>) -> Result<Response<Body>, RemoteError> {
         let start = Instant::now();
         loop {
             let (error, wait) = match ask() {
@@ -294,11 +263,28 @@ impl Connection {
                 }
                 Err(e) => return Err(self.unreachable(&e)),
             };
-            if start.elapsed() + wait > PATIENCE {
+            let left = patience.saturating_sub(start.elapsed());
+            if left.is_zero() {
                 return Err(error);
             }
-            std::thread::sleep(wait);
+            std::thread::sleep(wait.min(left));
         }
+    }
+
+    /// One try that takes so long at most.
+    fn json_within<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        request: RequestBuilder<WithoutBody>,
+    ) -> Result<T, RemoteError> {
+        let answer = self.with_token(request).config().timeout_per_call(Some(limit)).build().call();
+        parse(&self.base, &mut self.accepted(answer)?)
+    }
+
+    /// The response of one try, unless it refuses.
+    fn accepted(&self, answer: Answer) -> Result<Response<Body>, RemoteError> {
+        let mut response = answer.map_err(|e| self.unreachable(&e))?;
+        self.refused(&mut response).map(|()| response)
     }
 
     /// The server's refusal, if the response is one.

@@ -4,10 +4,10 @@
 //! [`Problem`](cipherloom_ir::wire::Problem).
 
 mod data;
-mod described;
 mod jobs;
 mod keys;
 mod models;
+mod schema;
 mod status;
 
 use crate::error::{Kind, Refusal};
@@ -39,10 +39,8 @@ fn described() -> (Router<Arc<Service>>, OpenApi) {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("Neural networks on encrypted data: keys, jobs, results. Not audited."))
         .build();
-    let components = ComponentsBuilder::new()
-        .security_scheme("bearer", bearer)
-        .schema_from::<described::Problem>()
-        .build();
+    let components =
+        ComponentsBuilder::new().security_scheme("bearer", bearer).schema_from::<schema::Problem>().build();
     let start = OpenApiBuilder::new().info(info).components(Some(components)).build();
     OpenApiRouter::with_openapi(start)
         .routes(routes!(status::health))

@@ -2,8 +2,11 @@
 //! folder synchronised after it.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+/// What is written to see whether a disk takes anything.
+const PROBE_BYTES: usize = 4 << 10;
 
 /// Makes the entries of a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -57,11 +60,17 @@ pub(crate) fn take_after(file: &File, path: &Path) -> io::Result<()> {
     old.map_or(Ok(()), |m| file.set_permissions(m.permissions()))
 }
 
-/// Whether so many bytes could be written in a folder: they are, into a file without a name, which a crash leaves nothing of.
-/// Nothing waits for the disk itself.
+/// Whether a folder's disk has so many bytes for a user without privileges, and takes what is written: a little is, into a file
+/// without a name, which a crash leaves nothing of.
 pub(crate) fn has_room(folder: &Path, bytes: u64) -> io::Result<()> {
+    let disk = rustix::fs::statvfs(folder)?;
+    // A file system without blocks (of a network, or without a bound) does not say what is free.
+    if disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < bytes {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
     let mut file = tempfile::tempfile_in(folder)?;
-    io::copy(&mut io::repeat(1).take(bytes), &mut file).map(drop)
+    file.write_all(&[1; PROBE_BYTES])?;
+    file.sync_all()
 }
 
 /// Removes a file that may be absent.
@@ -112,5 +121,19 @@ impl Drop for Partial {
         if self.file.take().is_some() {
             let _ = remove(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_has_room_for_little_and_not_for_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        has_room(folder.path(), 1).unwrap();
+        assert_eq!(has_room(folder.path(), u64::MAX).map_err(|e| e.kind()), Err(io::ErrorKind::StorageFull));
+        assert!(has_room(&folder.path().join("absent"), 1).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
     }
 }

@@ -10,6 +10,7 @@
 //! | `jobs/ID.tries` | how often an evaluation was begun, one byte each |
 
 use crate::record::JobId;
+use crate::server::StartError;
 use cipherloom_ir::Digest;
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -43,19 +44,21 @@ pub(crate) struct DataFolder {
 }
 
 impl DataFolder {
-    /// Makes the folder if need be, and takes it; `None` where another server has it.
-    pub(crate) fn open(root: &Path) -> io::Result<Option<DataFolder>> {
-        private_folder(root)?;
-        let lock = private_file(&root.join("service.lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(e)) => return Err(e),
-        }
-        for folder in ["keys", "jobs"] {
-            private_folder(&root.join(folder))?;
-        }
-        Ok(Some(DataFolder { root: root.to_path_buf(), _lock: lock }))
+    /// Makes the folder if need be, and takes it, unless another server has it.
+    pub(crate) fn open(root: &Path) -> Result<DataFolder, StartError> {
+        let wrong =
+            |path: &Path, e: io::Error| StartError::Storage { path: path.into(), what: e.to_string() };
+        let folder = |path: &Path| private_folder(path).map_err(|e| wrong(path, e));
+        folder(root)?;
+        let place = root.join("service.lock");
+        let lock = private_file(&place).map_err(|e| wrong(&place, e))?;
+        lock.try_lock().map_err(|e| match e {
+            TryLockError::WouldBlock => StartError::InUse,
+            TryLockError::Error(e) => wrong(&place, e),
+        })?;
+        folder(&root.join("keys"))?;
+        folder(&root.join("jobs"))?;
+        Ok(DataFolder { root: root.to_path_buf(), _lock: lock })
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -107,9 +110,26 @@ mod tests {
     #[test]
     fn a_folder_has_one_server_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let first = DataFolder::open(folder.path()).unwrap().expect("nobody has it");
-        assert!(DataFolder::open(folder.path()).unwrap().is_none());
+        let first = DataFolder::open(folder.path()).unwrap();
+        assert!(matches!(DataFolder::open(folder.path()), Err(StartError::InUse)));
         drop(first);
-        assert!(DataFolder::open(folder.path()).unwrap().is_some());
+        DataFolder::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_named() {
+        for name in ["service.lock", "keys"] {
+            let folder = tempfile::tempdir().unwrap();
+            let place = folder.path().join(name);
+            // Each the kind of the other.
+            match name {
+                "keys" => std::fs::write(&place, "").unwrap(),
+                _ => std::fs::create_dir(&place).unwrap(),
+            }
+            match DataFolder::open(folder.path()) {
+                Err(StartError::Storage { path, .. }) => assert_eq!(path, place),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) use database::LedgerError;
 use database::Store;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -137,9 +137,11 @@ impl Ledger {
         self.changes.send_modify(|n| *n += 1);
     }
 
-    /// Whether no record has failed since one was written.
+    /// Whether no record has failed since one was written; one that is being written now has not.
     pub(crate) fn is_open(&self) -> bool {
-        self.writing().is_open()
+        self.writing
+            .try_lock()
+            .map_or_else(|e| matches!(e, TryLockError::WouldBlock), |store| store.is_open())
     }
 
     /// Whether records can be written now.

@@ -107,10 +107,15 @@ pub struct ModelError {
 
 /// Reads a file whole, unless it is larger than any circuit (a device may have no end).
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LOOM_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    let too_large = || Err(io::Error::other(format!("is larger than {LOOM_BYTES_MAX} bytes")));
+    let (file, mut bytes) = (File::open(path)?, Vec::new());
+    let told = file.metadata()?;
+    if told.is_file() && told.len() > LOOM_BYTES_MAX {
+        return too_large();
+    }
+    file.take(LOOM_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > LOOM_BYTES_MAX {
-        true => Err(io::Error::other(format!("is larger than {LOOM_BYTES_MAX} bytes"))),
+        true => too_large(),
         false => Ok(bytes),
     }
 }
@@ -130,4 +135,18 @@ fn looms(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ModelError> {
     }
     all.sort();
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_larger_than_any_circuit_is_not_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(LOOM_BYTES_MAX + 1).unwrap();
+        assert!(read(file.path()).unwrap_err().to_string().starts_with("is larger than"));
+        file.as_file().set_len(3).unwrap();
+        assert_eq!(read(file.path()).unwrap(), [0; 3]);
+    }
 }

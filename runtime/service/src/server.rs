@@ -87,10 +87,10 @@ pub enum StartError {
         /// How that shows.
         what: String,
     },
-    /// The database cannot be opened.
+    /// The database, or what else stands in the data folder, cannot be opened or made.
     #[error("{}: {what}", path.display())]
-    Database {
-        /// Its file.
+    Storage {
+        /// The file or folder.
         path: PathBuf,
         /// Why.
         what: String,

@@ -16,12 +16,12 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 /// Until it is looked again whether the disk has room.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Room for records.
 const RECORDS_BYTES: u64 = 1 << 20;
 /// Room for one job's input and result, at most.
@@ -90,7 +90,9 @@ pub(crate) struct Service {
     /// Free space with which work is taken.
     room_bytes: u64,
     /// When it was last looked whether work can be taken, and whether it could.
-    looked: Mutex<Option<(Instant, bool)>>,
+    looked: Mutex<(Option<Instant>, bool)>,
+    /// Held by whoever looks.
+    looking: Mutex<()>,
 }
 
 impl Service {
@@ -110,7 +112,7 @@ impl Service {
             }
         }
         let tokens = Tokens::new(TokenFile::open(data)?)?;
-        let files = DataFolder::open(data)?.ok_or(StartError::InUse)?;
+        let files = DataFolder::open(data)?;
         let seconds = |model: &Digest| models.get(model).map_or(0.0, |m| m.manifest.forecast.seconds);
         let database = files.database();
         let ledger = Ledger::open(&database, seconds).map_err(|e| {
@@ -118,14 +120,16 @@ impl Service {
             match e {
                 LedgerError::InUse => StartError::InUse,
                 LedgerError::Damaged(_) => StartError::Damaged { path: database, what },
-                _ => StartError::Database { path: database, what },
+                _ => StartError::Storage { path: database, what },
             }
         })?;
         let traffic = models.all().map(|m| &m.manifest.forecast);
         let traffic = traffic.map(|f| f.upload_bytes.saturating_add(f.download_bytes)).max();
         let service = Service {
             room_bytes: RECORDS_BYTES + traffic.unwrap_or(0).min(TRAFFIC_BYTES_MAX),
-            looked: Mutex::default(),
+            // The database has just been written.
+            looked: Mutex::new((None, true)),
+            looking: Mutex::default(),
             rates: Rates::new(settings.requests_per_second),
             uploads: Uploads::new(settings.uploads, settings.uploads_per_client),
             settings,
@@ -153,19 +157,25 @@ impl Service {
     }
 
     /// Whether a job would find room on the disk, and a record be written. Anybody may ask, so the answer of a moment ago is
-    /// given again, but for a record that has failed since.
-    pub(crate) fn has_room(&self) -> bool {
-        let mut looked = self.looked.lock().unwrap_or_else(|e| e.into_inner());
-        let known = looked.filter(|(when, fine)| when.elapsed() < LOOK && (!fine || self.ledger.is_open()));
-        if let Some((_, fine)) = known {
+    /// given again, but for a record that has failed since; and nobody waits while another looks.
+    pub(crate) fn takes_work(&self) -> bool {
+        let looked = || self.looked.lock().unwrap_or_else(|e| e.into_inner());
+        let (when, fine) = *looked();
+        let recent = when.is_some_and(|when| when.elapsed() < LOOK_AGAIN_AFTER);
+        if recent && (!fine || self.ledger.is_open()) {
             return fine;
         }
+        let _looking = match self.looking.try_lock() {
+            Ok(looking) => looking,
+            Err(TryLockError::Poisoned(e)) => e.into_inner(),
+            Err(TryLockError::WouldBlock) => return fine,
+        };
         let room = disk::has_room(self.files.root(), self.room_bytes).map_err(LedgerError::from);
         let found = room.and_then(|()| self.ledger.check());
         if let Err(e) = &found {
             log::event("not_ready", &[("error", json!(e.to_string()))]);
         }
-        *looked = Some((Instant::now(), found.is_ok()));
+        *looked() = (Some(Instant::now()), found.is_ok());
         found.is_ok()
     }
 

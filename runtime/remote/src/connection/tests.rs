@@ -113,26 +113,32 @@ fn a_server_that_stalls_is_given_up() {
     assert!(error.what.starts_with("the answer broke off"), "{error}");
 }
 
+/// The facts of a job.
+fn job(id: &str, state: JobState) -> String {
+    let digest = Digest([1; 32]);
+    let facts = JobFacts {
+        id: id.into(),
+        state,
+        model: digest,
+        keys: digest,
+        input: digest,
+        input_bytes: 1,
+        accepted_ms: 0,
+        finished_ms: None,
+        evaluation_ms: None,
+        result_bytes: None,
+        result: None,
+        reason: None,
+    };
+    serde_json::to_string(&facts).unwrap()
+}
+
 #[test]
 fn a_job_whose_name_would_lead_elsewhere_is_refused() {
     let digest = Digest([1; 32]);
     for (id, fine) in [("0a9f", true), ("a?wait=0#", false), ("../me", false), ("", false), ("a\r\nb", false)]
     {
-        let told = JobFacts {
-            id: id.into(),
-            state: JobState::Queued,
-            model: digest,
-            keys: digest,
-            input: digest,
-            input_bytes: 1,
-            accepted_ms: 0,
-            finished_ms: None,
-            evaluation_ms: None,
-            result_bytes: None,
-            result: None,
-            reason: None,
-        };
-        let told = serde_json::to_string(&told).unwrap();
+        let told = job(id, JobState::Queued);
         let connection = stub(60_000, move |_| answer("202 Accepted", &told));
         let submission = Submission { model: digest, keys: digest, input: b"x", idempotency: "name" };
         let submitted = connection.submit(&submission).map(drop).map_err(|e| e.kind);
@@ -140,20 +146,90 @@ fn a_job_whose_name_would_lead_elsewhere_is_refused() {
     }
 }
 
-#[test]
-fn a_result_that_never_comes_is_given_up() {
+/// Waits half a second for a result at a server that answers by `answer`, which is told the request's line: what comes of it, and
+/// the requests.
+fn wait_at(
+    mut answer: impl FnMut(&str) -> String + Send + 'static,
+) -> (Result<Vec<u8>, RemoteError>, Vec<String>) {
     let (tell, told) = std::sync::mpsc::channel();
     let connection = stub(60_000, move |line| {
         tell.send(line.to_owned()).unwrap();
-        answer("202 Accepted", "{}")
+        answer(line)
     });
-    let error = connection.wait_at_most(Duration::from_millis(500)).result("job").unwrap_err();
-    assert_eq!(error.kind, Kind::Resources);
-    assert!(error.what.contains("job within 0.5 s; the job was cancelled"), "{error}");
-    assert!(error.remedy.contains("--wait SECONDS"), "{}", error.remedy);
-    let lines: Vec<String> = told.try_iter().collect();
-    assert!(lines[0].starts_with("get /v1/jobs/job/result?wait=0.4") && lines.len() < 10, "{lines:?}");
+    let start = Instant::now();
+    let result = connection.wait_at_most(Duration::from_millis(500)).result("job");
+    assert!(start.elapsed() < Duration::from_secs(5), "the wait is bounded");
+    (result.map(|(bytes, _)| bytes), told.try_iter().collect())
+}
+
+#[test]
+fn a_result_that_never_comes_is_given_up() {
+    for (told, fate) in [
+        (job("job", JobState::Cancelled), "; the job was cancelled"),
+        (job("job", JobState::Running), "; the server goes on with the job"),
+        ("{}".into(), "; whether the job was cancelled is not known"),
+    ] {
+        let (result, lines) = wait_at(move |line| match line {
+            _ if line.starts_with("delete") => answer("200 OK", &told),
+            _ if line.contains("/result") => answer("202 Accepted", "{}"),
+            _ => answer("200 OK", &job("job", JobState::Running)),
+        });
+        let error = result.unwrap_err();
+        assert_eq!(error.kind, Kind::Resources);
+        assert!(error.what.ends_with(&format!("job within 0.5 s{fate}")), "{error}");
+        assert!(error.remedy.contains("--wait SECONDS"), "{}", error.remedy);
+        assert!(lines[0].starts_with("get /v1/jobs/job/result?wait=0.4") && lines.len() < 10, "{lines:?}");
+        assert!(lines.last().unwrap().starts_with("delete /v1/jobs/job "), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_busy_to_the_end_of_the_wait_is_asked_to_cancel() {
+    let busy = "HTTP/1.1 429 Busy\r\nretry-after: 30\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let (result, lines) = wait_at(move |line| match line.starts_with("delete") {
+        true => answer("200 OK", &job("job", JobState::Cancelled)),
+        false => busy.to_owned(),
+    });
+    let error = result.unwrap_err();
+    assert!(error.what.contains("within 0.5 s (answers 429"), "{error}");
+    assert!(error.what.ends_with("the job was cancelled"), "{error}");
     assert!(lines.last().unwrap().starts_with("delete /v1/jobs/job "), "{lines:?}");
+}
+
+#[test]
+fn a_job_that_ended_with_the_wait_keeps_its_result() {
+    let (mut asked, refused) = (false, r#"{"kind":"mismatch","where":"job","what":"why","remedy":""}"#);
+    for (state, last, expected) in [
+        (JobState::Done, answer("200 OK", "result"), Ok(b"result".to_vec())),
+        (JobState::Failed, answer("410 Gone", refused), Err("why".to_owned())),
+    ] {
+        let (result, lines) = wait_at(move |line| match line.contains("/result") {
+            true if asked => last.clone(),
+            true => answer("202 Accepted", "{}"),
+            false => {
+                asked = true;
+                answer("200 OK", &job("job", state))
+            }
+        });
+        assert_eq!(result.map_err(|e| e.what), expected);
+        assert!(lines.iter().all(|line| line.starts_with("get")), "nothing is deleted: {lines:?}");
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up_after_the_wait() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let connection = stub(300, move |line| {
+        tell.send(line.to_owned()).unwrap();
+        match line {
+            _ if line.contains("/result") => String::new(),
+            _ => answer("200 OK", &job("job", JobState::Cancelled)),
+        }
+    });
+    let error = connection.wait_at_most(Duration::from_millis(200)).result("job").unwrap_err();
+    assert!(error.what.contains("within 0.2 s (cannot be reached: timeout"), "{error}");
+    assert!(error.what.ends_with("; the job was cancelled"), "{error}");
+    assert!(told.try_iter().count() >= 2);
 }
 
 #[test]

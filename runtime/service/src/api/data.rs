@@ -1,6 +1,6 @@
 //! All that the server holds of a client: shown, and deleted.
 
-use super::{Caller, Shared, blocking, described};
+use super::{Caller, Shared, blocking, schema};
 use crate::error::Refusal;
 use crate::tokens::Scope;
 use axum::Json;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 /// What the server holds of the client.
 #[utoipa::path(get, path = "/v1/me", tag = "data", security(("bearer" = ["jobs"])),
-    responses((status = 200, body = described::ClientData), (status = "4XX", body = described::Problem)))]
+    responses((status = 200, body = schema::ClientData), (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn show(State(service): Shared, caller: Caller) -> Result<Json<ClientData>, Refusal> {
     let client = caller.may(Scope::Jobs)?;
     Ok(Json(ClientData {
@@ -24,7 +24,7 @@ pub(crate) async fn show(State(service): Shared, caller: Caller) -> Result<Json<
 
 /// Deletes all of the client's data: keys, inputs, results, records. What waits is not evaluated any more.
 #[utoipa::path(delete, path = "/v1/me", tag = "data", security(("bearer" = ["jobs"])),
-    responses((status = 200, body = described::Forgotten), (status = "4XX", body = described::Problem)))]
+    responses((status = 200, body = schema::Forgotten), (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn forget(State(service): Shared, caller: Caller) -> Result<Json<Forgotten>, Refusal> {
     let client = caller.may(Scope::Jobs)?;
     blocking(move || {

@@ -1,6 +1,6 @@
 //! Jobs: submitted with their input, watched, cancelled, their results fetched.
 
-use super::{Asked, Caller, Named, Shared, blocking, described, digest, octets, text_header};
+use super::{Asked, Caller, Named, Shared, blocking, digest, octets, schema, text_header};
 use crate::disk::Partial;
 use crate::engine::TRIES_MAX;
 use crate::error::{Kind, Refusal};
@@ -82,10 +82,10 @@ fn job_id(text: &str) -> Result<JobId, Refusal> {
 #[utoipa::path(post, path = "/v1/jobs", tag = "jobs", security(("bearer" = ["jobs"])),
     params(Submission, ("Idempotency-Key" = Option<String>, Header, description = "at most 128 visible characters")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 202, body = described::JobFacts, description = "accepted, or accepted before"),
-        (status = 429, body = described::Problem, description = "the queue is full; see Retry-After"),
-        (status = 409, body = described::Problem, description = "keys incomplete or foreign, or the name was used"),
-        (status = "4XX", body = described::Problem), (status = "5XX", body = described::Problem)))]
+    responses((status = 202, body = schema::JobFacts, description = "accepted, or accepted before"),
+        (status = 429, body = schema::Problem, description = "the queue is full; see Retry-After"),
+        (status = 409, body = schema::Problem, description = "keys incomplete or foreign, or the name was used"),
+        (status = "4XX", body = schema::Problem), (status = "5XX", body = schema::Problem)))]
 pub(crate) async fn submit(
     State(service): Shared,
     caller: Caller,
@@ -227,7 +227,7 @@ fn check_input(partial: &Partial, model: &Model) -> Result<(), String> {
 
 /// The client's jobs, oldest first.
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", security(("bearer" = ["jobs"])),
-    responses((status = 200, body = Vec<described::JobFacts>), (status = "4XX", body = described::Problem)))]
+    responses((status = 200, body = Vec<schema::JobFacts>), (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn list(State(service): Shared, caller: Caller) -> Result<Json<Vec<JobFacts>>, Refusal> {
     let client = caller.may(Scope::Jobs)?;
     Ok(Json(all(&service, &client)))
@@ -260,7 +260,7 @@ async fn wait_for(service: &Service, client: &str, id: JobId, seconds: f64) -> R
 /// Where a job stands.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", security(("bearer" = ["jobs"])),
     params(("id" = String, Path), Wait),
-    responses((status = 200, body = described::JobFacts), (status = "4XX", body = described::Problem)))]
+    responses((status = 200, body = schema::JobFacts), (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn show(
     State(service): Shared,
     caller: Caller,
@@ -277,7 +277,7 @@ pub(crate) async fn show(
 /// goes on, and its result is dropped.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", security(("bearer" = ["jobs"])),
     params(("id" = String, Path)),
-    responses((status = 200, body = described::JobFacts), (status = "4XX", body = described::Problem)))]
+    responses((status = 200, body = schema::JobFacts), (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn cancel(
     State(service): Shared,
     caller: Caller,
@@ -309,9 +309,9 @@ pub(crate) async fn cancel(
 #[utoipa::path(get, path = "/v1/jobs/{id}/result", tag = "jobs", security(("bearer" = ["jobs"])),
     params(("id" = String, Path), Wait),
     responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>),
-        (status = 202, body = described::JobFacts, description = "not done yet"),
-        (status = 410, body = described::Problem, description = "failed or cancelled"),
-        (status = "4XX", body = described::Problem)))]
+        (status = 202, body = schema::JobFacts, description = "not done yet"),
+        (status = 410, body = schema::Problem, description = "failed or cancelled"),
+        (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn result(
     State(service): Shared,
     caller: Caller,

@@ -4,7 +4,7 @@
 //! Keys belong to the client that sends them: the same bytes again cost nothing, another client's are not shared, so that
 //! nobody can use, or learn of, keys that it has not sent.
 
-use super::{Caller, Named, Shared, blocking, described, digest, text_header};
+use super::{Caller, Named, Shared, blocking, digest, schema, text_header};
 use crate::disk;
 use crate::error::Refusal;
 use crate::ledger::KeyName;
@@ -44,9 +44,9 @@ fn busy() -> Refusal {
 
 /// Announces keys; what has arrived of them before is not sent again.
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", security(("bearer" = ["keys"])),
-    request_body = described::Announcement,
-    responses((status = 200, body = described::KeyFacts, description = "send from `offset` on, unless complete"),
-        (status = "4XX", body = described::Problem), (status = 507, body = described::Problem, description = "disk full")))]
+    request_body = schema::Announcement,
+    responses((status = 200, body = schema::KeyFacts, description = "send from `offset` on, unless complete"),
+        (status = "4XX", body = schema::Problem), (status = 507, body = schema::Problem, description = "disk full")))]
 pub(crate) async fn announce(
     State(service): Shared,
     caller: Caller,
@@ -99,10 +99,10 @@ pub(crate) async fn announce(
 #[utoipa::path(patch, path = "/v1/keys/{digest}", tag = "keys", security(("bearer" = ["keys"])),
     params(("digest" = String, Path), ("Upload-Offset" = u64, Header, description = "bytes that have arrived")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, body = described::KeyFacts),
-        (status = 409, body = described::Problem, description = "wrong offset, or another request is at it"),
-        (status = 422, body = described::Problem, description = "digest or content do not hold; the bytes are gone"),
-        (status = "4XX", body = described::Problem), (status = 507, body = described::Problem)))]
+    responses((status = 200, body = schema::KeyFacts),
+        (status = 409, body = schema::Problem, description = "wrong offset, or another request is at it"),
+        (status = 422, body = schema::Problem, description = "digest or content do not hold; the bytes are gone"),
+        (status = "4XX", body = schema::Problem), (status = 507, body = schema::Problem)))]
 pub(crate) async fn append(
     State(service): Shared,
     caller: Caller,
@@ -113,24 +113,17 @@ pub(crate) async fn append(
     let client = caller.may(Scope::Keys)?;
     let keys = digest("digest", &keys)?;
     let name = (client.clone(), keys);
-    let reserved = match service.receive_keys(&name).ok_or_else(busy) {
-        Ok(reserved) => next_piece(&service, &name, &headers).map(|next| (reserved, next)),
-        Err(refusal) => Err(refusal),
-    };
-    let (_reserved, (record, left)) = match reserved {
-        Ok(both) => both,
+    let ready = service.receive_keys(&name).ok_or_else(busy).and_then(|reserved| {
+        let (record, left) = next_piece(&service, &name, &headers)?;
+        Ok((reserved, record, left, open_partial(&service, &name)?))
+    });
+    let (_reserved, record, left, mut file) = match ready {
+        Ok(all) => all,
         Err(refusal) => {
             drain(body).await;
             return Err(refusal);
         }
     };
-    let path = service.files.partial_keys(&client, &keys);
-    let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Refusal::disk(&e))?;
-    if service.ledger.keys(&name).is_none() {
-        // Dropped since they were looked up: the file may be new, and nothing would remove it.
-        let _ = disk::remove(&path);
-        return Err(Refusal::absent("keys", "keys"));
-    }
     receive(&service, &client, body, left, |piece| file.write_all(piece)).await?;
     drop(file);
     let now = facts(&service, &client, &keys, &record);
@@ -158,6 +151,20 @@ fn next_piece(service: &Service, name: &KeyName, headers: &HeaderMap) -> Result<
         false => {
             let what = format!("the next piece starts at {}", now.offset);
             Err(Refusal::conflict("Upload-Offset", what).remedy("ask for the offset and send from there"))
+        }
+    }
+}
+
+/// The file that a piece is appended to.
+fn open_partial(service: &Service, name: &KeyName) -> Result<File, Refusal> {
+    let path = service.files.partial_keys(&name.0, &name.1);
+    let file = OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Refusal::disk(&e))?;
+    match service.ledger.keys(name) {
+        Some(_) => Ok(file),
+        None => {
+            // Dropped since they were looked up: the file may be new, and nothing would remove it.
+            let _ = disk::remove(&path);
+            Err(Refusal::absent("keys", "keys"))
         }
     }
 }
@@ -219,7 +226,7 @@ fn check_keys(file: &File, model: &Model) -> Result<(), String> {
 
 /// The client's keys.
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", security(("bearer" = ["keys"])),
-    responses((status = 200, body = Vec<described::KeyFacts>), (status = "4XX", body = described::Problem)))]
+    responses((status = 200, body = Vec<schema::KeyFacts>), (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn list(State(service): Shared, caller: Caller) -> Result<Json<Vec<KeyFacts>>, Refusal> {
     let client = caller.may(Scope::Keys)?;
     Ok(Json(all(&service, &client)))
@@ -233,7 +240,7 @@ pub(crate) fn all(service: &Service, client: &str) -> Vec<KeyFacts> {
 /// One set of keys: how much has arrived.
 #[utoipa::path(get, path = "/v1/keys/{digest}", tag = "keys", security(("bearer" = ["keys"])),
     params(("digest" = String, Path)),
-    responses((status = 200, body = described::KeyFacts), (status = "4XX", body = described::Problem)))]
+    responses((status = 200, body = schema::KeyFacts), (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn show(
     State(service): Shared,
     caller: Caller,
@@ -249,7 +256,7 @@ pub(crate) async fn show(
 /// Removes keys. Jobs that wait for them will fail.
 #[utoipa::path(delete, path = "/v1/keys/{digest}", tag = "keys", security(("bearer" = ["keys"])),
     params(("digest" = String, Path)),
-    responses((status = 204), (status = "4XX", body = described::Problem)))]
+    responses((status = 204), (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn remove(
     State(service): Shared,
     caller: Caller,

@@ -1,6 +1,6 @@
 //! Models and their manifests.
 
-use super::{Caller, Named, Shared, described, digest, octets};
+use super::{Caller, Named, Shared, digest, octets, schema};
 use crate::error::Refusal;
 use crate::models::Model;
 use crate::tokens::Scope;
@@ -26,7 +26,7 @@ fn facts(model: &Model) -> ModelFacts {
 
 /// All models.
 #[utoipa::path(get, path = "/v1/models", tag = "models", security(("bearer" = ["models"])),
-    responses((status = 200, body = Vec<described::ModelFacts>), (status = "4XX", body = described::Problem)))]
+    responses((status = 200, body = Vec<schema::ModelFacts>), (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn list(State(service): Shared, caller: Caller) -> Result<Json<Vec<ModelFacts>>, Refusal> {
     caller.may(Scope::Models)?;
     Ok(Json(service.models.all().map(|m| facts(m)).collect()))
@@ -36,7 +36,7 @@ pub(crate) async fn list(State(service): Shared, caller: Caller) -> Result<Json<
 #[utoipa::path(get, path = "/v1/models/{id}/manifest", tag = "models", security(("bearer" = ["models"])),
     params(("id" = String, Path, description = "digest of the circuit")),
     responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>),
-        (status = "4XX", body = described::Problem)))]
+        (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn manifest(
     State(service): Shared,
     caller: Caller,

@@ -1,6 +1,6 @@
 //! Whether the server lives, takes work, and what it has done.
 
-use super::{Caller, Shared, blocking, described};
+use super::{Caller, Shared, blocking, schema};
 use crate::error::Refusal;
 use crate::tokens::Scope;
 use axum::Json;
@@ -15,19 +15,20 @@ fn fine() -> Json<Status> {
 }
 
 /// Lives.
-#[utoipa::path(get, path = "/v1/health", tag = "status", responses((status = 200, body = described::Status)))]
+#[utoipa::path(get, path = "/v1/health", tag = "status", responses((status = 200, body = schema::Status)))]
 pub(crate) async fn health() -> Json<Status> {
     fine()
 }
 
 /// Takes work.
 #[utoipa::path(get, path = "/v1/ready", tag = "status",
-    responses((status = 200, body = described::Status), (status = 503, body = described::Problem, description = "stopping, or the disk is full")))]
+    responses((status = 200, body = schema::Status),
+        (status = 503, body = schema::Problem, description = "stopping, or the disk is full")))]
 pub(crate) async fn ready(State(service): Shared) -> Result<Json<Status>, Refusal> {
     if service.is_stopping() {
         return Err(Refusal::unavailable("the server is stopping"));
     }
-    blocking(move || match service.has_room() {
+    blocking(move || match service.takes_work() {
         true => Ok(fine()),
         false => Err(Refusal::unavailable("the server's disk is full, or takes no records")),
     })
@@ -37,7 +38,7 @@ pub(crate) async fn ready(State(service): Shared) -> Result<Json<Status>, Refusa
 /// Counters for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "status", security(("bearer" = ["metrics"])),
     responses((status = 200, content_type = "text/plain", body = String),
-        (status = "4XX", body = described::Problem)))]
+        (status = "4XX", body = schema::Problem)))]
 pub(crate) async fn metrics(State(service): Shared, caller: Caller) -> Result<impl IntoResponse, Refusal> {
     caller.may(Scope::Metrics)?;
     let text = service.metrics.text(service.ledger.queued(), service.settings.memory_bytes);
