@@ -18,6 +18,7 @@ mod inline;
 mod legacy;
 mod lower;
 mod metadata;
+mod names;
 mod narrow;
 mod ops;
 mod proto;

@@ -10,6 +10,8 @@ mod external;
 mod inline;
 #[path = "frontend/models.rs"]
 mod models;
+#[path = "frontend/names.rs"]
+mod names;
 #[path = "frontend/onnx.rs"]
 mod onnx;
 #[path = "frontend/operators.rs"]

@@ -1,18 +1,18 @@
 //! Functions that a model defines for itself: the table of them, with what the decoder leaves out of it.
 //!
 //! Needs the file's bytes beside the decoded model, because tract's schema knows no default values of function attributes. Promises:
-//! no function calls itself, also by way of others, calls go at most [`MAX_DEPTH`] deep, and what a function holds means
+//! no function calls itself, also by way of others, calls go at most [`MAX_CALL_DEPTH`] deep, and what a function holds means
 //! the same in the model's operator set as in its own.
 
 use super::error::FrontendError;
 use super::inline::subgraphs;
 use super::proto::{invalid, is_onnx_domain};
 use std::collections::{BTreeMap, BTreeSet};
-use tract_onnx::pb::{AttributeProto, FunctionProto, ModelProto, NodeProto};
+use tract_onnx::pb::{FunctionProto, ModelProto, NodeProto};
 use tract_onnx::prelude::Framework;
 
 /// Functions that call each other, at most.
-const MAX_DEPTH: usize = 64;
+const MAX_CALL_DEPTH: usize = 64;
 
 /// Operators whose nodes mean something else, or are written in another way, from an operator set on.
 const CHANGED: &[(&str, i64)] = &[
@@ -53,8 +53,8 @@ pub(super) type Key = (String, String);
 /// A function of the model.
 pub(super) struct Function {
     pub proto: FunctionProto,
-    /// Attributes that a call may leave out, with their values.
-    pub defaults: Vec<AttributeProto>,
+    /// A node that holds the attributes that a call may leave out, with their values.
+    pub defaults: NodeProto,
 }
 
 /// Functions by the names that calls use.
@@ -90,9 +90,9 @@ impl Functions {
         Ok(functions)
     }
 
-    /// The nodes of all functions.
+    /// The nodes of all functions, and those that hold defaults.
     pub fn nodes_mut(&mut self) -> impl Iterator<Item = &mut NodeProto> {
-        self.0.values_mut().flat_map(|f| &mut f.proto.node)
+        self.0.values_mut().flat_map(|f| f.proto.node.iter_mut().chain([&mut f.defaults]))
     }
 
     /// The function that a node calls.
@@ -110,7 +110,7 @@ impl Functions {
             all.iter().map(|n| key(&n.domain, &n.op_type)).filter(|k| self.0.contains_key(k)).collect()
         };
         let mut open: BTreeMap<&Key, BTreeSet<Key>> = self.0.iter().map(|(k, f)| (k, calls(f))).collect();
-        for _ in 0..MAX_DEPTH {
+        for _ in 0..MAX_CALL_DEPTH {
             let settled: BTreeSet<Key> =
                 open.iter().filter(|(_, calls)| calls.is_empty()).map(|(k, _)| (*k).clone()).collect();
             open.retain(|k, _| !settled.contains(*k));
@@ -118,7 +118,7 @@ impl Functions {
         }
         match open.keys().next() {
             Some((_, name)) => Err(invalid(format!(
-                "function `{name}` calls itself, by way of others perhaps, or more than {MAX_DEPTH} calls deep"
+                "function `{name}` calls itself, by way of others perhaps, or more than {MAX_CALL_DEPTH} calls deep"
             ))),
             None => Ok(()),
         }
@@ -156,8 +156,8 @@ fn same_meaning(function: &FunctionProto, own: Option<i64>) -> Result<(), Fronte
     }
 }
 
-/// Default values of attributes, by function.
-fn defaults(model: &[u8]) -> Result<Vec<Vec<AttributeProto>>, FrontendError> {
+/// Nodes that hold the default values of attributes, by function.
+fn defaults(model: &[u8]) -> Result<Vec<NodeProto>, FrontendError> {
     let functions = fields(model, MODEL_FUNCTIONS)?;
     let defaults = functions.iter().map(|function| {
         let mut node = Vec::new();
@@ -172,7 +172,7 @@ fn defaults(model: &[u8]) -> Result<Vec<Vec<AttributeProto>>, FrontendError> {
         let decoded =
             decoded.map_err(|e| invalid(format!("a function does not decode ({})", e.root_cause())))?;
         let nodes = decoded.graph.map(|g| g.node).unwrap_or_default();
-        Ok(nodes.into_iter().flat_map(|n| n.attribute).collect())
+        Ok(nodes.into_iter().next().unwrap_or_default())
     });
     defaults.collect()
 }

@@ -2,30 +2,23 @@
 //!
 //! Does: replaces a call by the function's nodes, and an If whose condition is known by the nodes of the branch that runs. Needs: a
 //! decoded model, which may be hostile. Leaves: standard operators, and an If only where its condition is not known. Promises: names that
-//! were different stay different; no more than [`MAX_NODES`] nodes and [`MAX_BYTES`] bytes are written out.
+//! were different stay different; no more is written out than a [`Budget`] holds.
+
+mod copy;
 
 use super::error::FrontendError;
 use super::functions::{Function, Functions};
+use super::names::Names;
 use super::proto::{invalid, is_onnx_domain, node_name};
-use std::collections::{BTreeMap, BTreeSet};
-use tract_onnx::pb::attribute_proto::AttributeType;
+use copy::{Body, Budget, Copier, MAX_PREFIX, Scope, check_dense, nested};
+use std::collections::BTreeMap;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
-/// Nodes that are written out, calls among them.
-const MAX_NODES: usize = 1 << 16;
-/// Bytes of their names and tensors.
-const MAX_BYTES: usize = 1 << 30;
-/// Bytes of a call's name that stand before the names of a body.
-const MAX_PREFIX: usize = 256;
-/// Branches and calls in each other, at most.
-const MAX_DEPTH: usize = 128;
-
-/// Writes out calls and branches; what it may still write.
+/// Writes out calls and branches, as far as its budget goes.
 pub(super) struct Inliner {
     functions: Functions,
-    nodes_left: usize,
-    bytes_left: usize,
+    budget: Budget,
 }
 
 /// Graphs that a node holds.
@@ -53,31 +46,27 @@ pub(super) fn names_read(node: &NodeProto) -> Vec<&String> {
     names
 }
 
-impl Default for Inliner {
-    fn default() -> Inliner {
-        Inliner::new(Functions::default())
-    }
-}
-
 impl Inliner {
     pub fn new(functions: Functions) -> Inliner {
-        Inliner { functions, nodes_left: MAX_NODES, bytes_left: MAX_BYTES }
+        Inliner { functions, budget: Budget::default() }
     }
 
-    /// Writes out a graph, with the branches of conditions that `known` tells or that stand in the file; whether anything was.
+    /// Writes out a graph whose names are these, with the branches of conditions that `known` tells or that stand in the file;
+    /// whether anything was.
     pub fn run(
         &mut self,
         graph: &mut GraphProto,
+        names: &mut Names,
         known: impl Fn(&str) -> Option<bool>,
     ) -> Result<bool, FrontendError> {
         if !graph.node.iter().any(|n| is_if(n) || self.functions.called(n).is_some()) {
             return Ok(false);
         }
         let mut writer = Writer {
-            conditions: graph.initializer.iter().filter_map(|t| Some((t.name.clone(), truth(t)?))).collect(),
-            taken: names(graph),
+            functions: &self.functions,
+            copier: Copier { budget: &mut self.budget, names, depth: 0 },
             known: &known,
-            inliner: self,
+            conditions: graph.initializer.iter().filter_map(|t| Some((t.name.clone(), truth(t)?))).collect(),
             depth: 0,
             written: false,
             nodes: Vec::new(),
@@ -91,27 +80,6 @@ impl Inliner {
         graph.initializer.extend(initializers);
         Ok(written)
     }
-
-    fn charge(&mut self, nodes: usize, bytes: usize) -> Result<(), FrontendError> {
-        let nodes = self.nodes_left.checked_sub(nodes);
-        match (nodes, self.bytes_left.checked_sub(bytes)) {
-            (Some(nodes), Some(bytes)) => (self.nodes_left, self.bytes_left) = (nodes, bytes),
-            _ => {
-                return Err(invalid(format!(
-                    "its functions and branches, written out, have more than {MAX_NODES} nodes or {MAX_BYTES} bytes"
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// All names of a graph.
-fn names(graph: &GraphProto) -> BTreeSet<String> {
-    let ends = graph.input.iter().chain(&graph.output).map(|v| &v.name);
-    let held = graph.initializer.iter().map(|t| &t.name);
-    let made = graph.node.iter().flat_map(|n| &n.output);
-    ends.chain(held).chain(made).cloned().collect()
 }
 
 /// The one boolean of a tensor.
@@ -121,45 +89,13 @@ fn truth(tensor: &TensorProto) -> Option<bool> {
     value.or(tensor.int32_data.first().map(|v| *v != 0)).filter(|_| one)
 }
 
-/// Bytes of a tensor that is copied.
-fn tensor_bytes(t: &TensorProto) -> usize {
-    let words = t.float_data.len() + t.int32_data.len();
-    let pairs = t.double_data.len() + t.int64_data.len() + t.uint64_data.len() + t.dims.len();
-    t.name.len() + MAX_PREFIX + t.raw_data.len() + 4 * words + 8 * pairs
-}
-
-/// Bytes of a node that is copied, without its subgraphs; each name may get a prefix.
-fn node_bytes(node: &NodeProto) -> usize {
-    let names = node.input.iter().chain(&node.output).map(|n| n.len() + MAX_PREFIX).sum::<usize>();
-    let attribute = |a: &AttributeProto| {
-        let tensors = a.t.iter().chain(&a.tensors).map(tensor_bytes).sum::<usize>();
-        let texts = a.s.len() + a.strings.iter().map(Vec::len).sum::<usize>();
-        a.name.len() + tensors + texts + 4 * a.floats.len() + 8 * a.ints.len()
-    };
-    node.name.len() + names + node.attribute.iter().map(attribute).sum::<usize>()
-}
-
-/// What names of a body mean outside of it.
-struct Names {
-    /// Before names that the body defines.
-    prefix: String,
-    /// Before names of nodes.
-    caller: String,
-    outside: BTreeMap<String, String>,
-    /// Whether names that are not known here are the body's own; else they are seen from outside.
-    closed: bool,
-}
-
-/// The attributes of a call, for a body that refers to them; none in a branch.
-type Given<'a> = Option<&'a BTreeMap<&'a str, &'a AttributeProto>>;
-
 struct Writer<'a, K> {
-    inliner: &'a mut Inliner,
+    functions: &'a Functions,
+    copier: Copier<'a>,
     known: &'a K,
     /// Booleans that stand in the file.
     conditions: BTreeMap<String, bool>,
-    /// Names that are in use.
-    taken: BTreeSet<String>,
+    /// Bodies around what is written now.
     depth: usize,
     written: bool,
     nodes: Vec<NodeProto>,
@@ -169,45 +105,15 @@ struct Writer<'a, K> {
 impl<K: Fn(&str) -> Option<bool>> Writer<'_, K> {
     /// Writes a node, or what stands for it.
     fn place(&mut self, node: NodeProto) -> Result<(), FrontendError> {
-        if self.depth > MAX_DEPTH {
-            return Err(invalid(format!(
-                "functions and branches stand more than {MAX_DEPTH} deep in each other"
-            )));
-        }
-        self.depth += 1;
-        // Functions stand in the inliner, which is charged while their nodes are written.
-        let functions = std::mem::take(&mut self.inliner.functions);
-        let result = functions.called(&node).map(|function| self.open(function, &node));
-        self.inliner.functions = functions;
-        let result = match result {
-            Some(Ok(body)) => self.body(body),
-            Some(Err(e)) => Err(e),
-            None => match self.branch(&node)? {
-                Some(body) => self.body(body),
-                None => {
-                    self.note_condition(&node);
-                    self.nodes.push(node);
-                    Ok(())
-                }
-            },
+        let body = match self.functions.called(&node) {
+            Some(function) => Some(self.open(function, &node)?),
+            None => self.branch(&node)?,
         };
-        self.depth -= 1;
-        result
-    }
-
-    /// Remembers the boolean of a Constant, or of what merely repeats one.
-    fn note_condition(&mut self, node: &NodeProto) {
-        let value = match node.op_type.as_str() {
-            "Constant" => node.attribute.iter().filter_map(|a| a.t.as_ref()).find_map(truth),
-            "Identity" => node.input.first().and_then(|i| self.conditions.get(i).copied()),
-            _ => None,
+        let Some(body) = body else {
+            self.note_condition(&node);
+            self.nodes.push(node);
+            return Ok(());
         };
-        if let (Some(value), Some(output)) = (value, node.output.first()) {
-            self.conditions.insert(output.clone(), value);
-        }
-    }
-
-    fn body(&mut self, body: Body) -> Result<(), FrontendError> {
         self.written = true;
         for tensor in body.initializers {
             if let Some(value) = truth(&tensor) {
@@ -215,7 +121,23 @@ impl<K: Fn(&str) -> Option<bool>> Writer<'_, K> {
             }
             self.initializers.push(tensor);
         }
-        body.nodes.into_iter().try_for_each(|node| self.place(node))
+        nested(&mut self.depth)?;
+        body.nodes.into_iter().try_for_each(|node| self.place(node))?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Remembers the boolean of a Constant, or of what merely repeats one.
+    fn note_condition(&mut self, node: &NodeProto) {
+        let value = match node.op_type.as_str() {
+            _ if !is_onnx_domain(&node.domain) => None,
+            "Constant" => node.attribute.iter().filter_map(|a| a.t.as_ref()).find_map(truth),
+            "Identity" => node.input.first().and_then(|i| self.conditions.get(i).copied()),
+            _ => None,
+        };
+        if let (Some(value), Some(output)) = (value, node.output.first()) {
+            self.conditions.insert(output.clone(), value);
+        }
     }
 
     /// The nodes of a function in the place of a call.
@@ -232,11 +154,14 @@ impl<K: Fn(&str) -> Option<bool>> Writer<'_, K> {
                 proto.output.len()
             )));
         }
-        let given = function.defaults.iter().chain(&call.attribute).map(|a| (a.name.as_str(), a)).collect();
-        let mut names = self.names(call, true)?;
+        let attributes = || function.defaults.attribute.iter().chain(&call.attribute);
+        let operands = proto.input.iter().chain(&call.input).map(|name| name.len() + MAX_PREFIX);
+        self.copier.budget.charge(0, operands.sum::<usize>() + attributes().count() * MAX_PREFIX)?;
+        let given = attributes().map(|a| (a.name.as_str(), a)).collect();
+        let mut scope = Scope::of(call, true)?;
         let actual = call.input.iter().cloned().chain(std::iter::repeat(String::new()));
-        names.outside = proto.input.iter().cloned().zip(actual).collect();
-        self.copied(&proto.node, &[], proto.output.iter(), call, (names, Some(&given)))
+        scope.outside = proto.input.iter().cloned().zip(actual).collect();
+        self.copier.body(&proto.node, &[], proto.output.iter(), call, (scope, Some(&given)))
     }
 
     /// The nodes of the branch that runs in the place of an If; `None` for other nodes and where that is not known.
@@ -251,180 +176,9 @@ impl<K: Fn(&str) -> Option<bool>> Writer<'_, K> {
             let reason = format!("`{wanted}` of node `{}` has inputs, or too few outputs", node_name(node));
             return Err(invalid(reason));
         };
-        if !graph.sparse_initializer.is_empty() {
-            return Err(invalid(format!(
-                "node `{}` holds sparse initializers; store them dense",
-                node_name(node)
-            )));
-        }
-        let names = self.names(node, false)?;
+        check_dense(graph)?;
+        let scope = Scope::of(node, false)?;
         let outputs = graph.output.iter().map(|o| &o.name);
-        self.copied(&graph.node, &graph.initializer, outputs, node, (names, None)).map(Some)
+        self.copier.body(&graph.node, &graph.initializer, outputs, node, (scope, None)).map(Some)
     }
-
-    fn names(&self, node: &NodeProto, closed: bool) -> Result<Names, FrontendError> {
-        let Some(first) = node.output.iter().find(|o| !o.is_empty()) else {
-            return Err(invalid(format!("node `{}` has no output", node_name(node))));
-        };
-        let short = |name: &str| format!("{}/", &name[..name.floor_char_boundary(MAX_PREFIX)]);
-        let [prefix, caller] = [first.as_str(), node_name(node)].map(short);
-        Ok(Names { prefix, caller, outside: BTreeMap::new(), closed })
-    }
-
-    /// A body under outside names. What it yields gets the names of the node's outputs; what it merely hands on is copied to them.
-    fn copied<'b>(
-        &mut self,
-        nodes: &[NodeProto],
-        initializers: &[TensorProto],
-        outputs: impl Iterator<Item = &'b String>,
-        node: &NodeProto,
-        (mut names, given): (Names, Given<'_>),
-    ) -> Result<Body, FrontendError> {
-        self.inliner.charge(0, nodes.iter().flat_map(|n| &n.output).map(|o| o.len() + MAX_PREFIX).sum())?;
-        let made: BTreeSet<&String> =
-            nodes.iter().flat_map(|n| &n.output).filter(|o| !o.is_empty()).collect();
-        let mut handed: Vec<(&String, &String)> = Vec::new();
-        for (inner, outer) in outputs.zip(&node.output).filter(|(_, outer)| !outer.is_empty()) {
-            match made.contains(inner) && !names.outside.contains_key(inner) {
-                true => drop(names.outside.insert(inner.clone(), outer.clone())),
-                false => handed.push((inner, outer)),
-            }
-        }
-        for own in made.into_iter().chain(initializers.iter().map(|t| &t.name)) {
-            self.define(own, &mut names);
-        }
-        let mut body = Body::default();
-        for tensor in initializers {
-            self.inliner.charge(0, tensor_bytes(tensor))?;
-            body.initializers
-                .push(TensorProto { name: self.name(&tensor.name, &mut names), ..tensor.clone() });
-        }
-        for inner in nodes {
-            body.nodes.push(self.copy(inner, &mut names, given)?);
-        }
-        for (inner, outer) in handed {
-            let source = self.name(inner, &mut names);
-            if source.is_empty() {
-                return Err(invalid(format!(
-                    "node `{}` yields `{inner}`, which is not given",
-                    node_name(node)
-                )));
-            }
-            self.inliner.charge(1, source.len() + outer.len())?;
-            body.nodes.push(NodeProto {
-                input: vec![source],
-                output: vec![outer.clone()],
-                op_type: "Identity".to_owned(),
-                ..NodeProto::default()
-            });
-        }
-        Ok(body)
-    }
-
-    /// Gives a name of the body one that is free outside, unless it has one.
-    fn define(&mut self, name: &str, names: &mut Names) {
-        if name.is_empty() || names.outside.contains_key(name) {
-            return;
-        }
-        let mut free = format!("{}{name}", names.prefix);
-        // As many names as are taken make the number: that one is free at the first try, or nearly so.
-        for number in self.taken.len().. {
-            if self.taken.insert(free.clone()) {
-                break;
-            }
-            free = format!("{}{name}_{number}", names.prefix);
-        }
-        names.outside.insert(name.to_owned(), free);
-    }
-
-    /// What a name of the body is outside.
-    fn name(&mut self, name: &str, names: &mut Names) -> String {
-        if names.closed {
-            self.define(name, names);
-        }
-        names.outside.get(name).map_or_else(|| name.to_owned(), String::clone)
-    }
-
-    fn copy(
-        &mut self,
-        node: &NodeProto,
-        names: &mut Names,
-        given: Given<'_>,
-    ) -> Result<NodeProto, FrontendError> {
-        self.inliner.charge(1, node_bytes(node))?;
-        let mut copy =
-            NodeProto { op_type: node.op_type.clone(), domain: node.domain.clone(), ..NodeProto::default() };
-        if !node.name.is_empty() {
-            copy.name = format!("{}{}", names.caller, node.name);
-        }
-        copy.input = node.input.iter().map(|n| self.name(n, names)).collect();
-        // Operands that a call leaves out at the end are none.
-        while copy.input.last().is_some_and(String::is_empty) {
-            copy.input.pop();
-        }
-        copy.output = node.output.iter().map(|n| self.name(n, names)).collect();
-        for attribute in &node.attribute {
-            let referred = given.filter(|_| !attribute.ref_attr_name.is_empty());
-            let Some(given_attribute) = referred else {
-                copy.attribute.push(self.attribute(attribute, names, given)?);
-                continue;
-            };
-            // An attribute that the call leaves out is left out.
-            if let Some(found) = given_attribute.get(attribute.ref_attr_name.as_str()) {
-                copy.attribute.push(AttributeProto { name: attribute.name.clone(), ..(*found).clone() });
-            }
-        }
-        // Names and attributes of the call may be longer than what stood in their place.
-        self.inliner.charge(0, node_bytes(&copy))?;
-        Ok(copy)
-    }
-
-    fn attribute(
-        &mut self,
-        attribute: &AttributeProto,
-        names: &mut Names,
-        given: Given<'_>,
-    ) -> Result<AttributeProto, FrontendError> {
-        let is_graph = [AttributeType::Graph, AttributeType::Graphs].map(|kind| kind as i32);
-        if attribute.g.is_none() && attribute.graphs.is_empty() && !is_graph.contains(&attribute.r#type) {
-            return Ok(attribute.clone());
-        }
-        let one = attribute.g.as_ref().map(|g| self.graph(g, names, given)).transpose()?;
-        let graphs = attribute.graphs.iter().map(|g| self.graph(g, names, given));
-        let graphs = graphs.collect::<Result<Vec<_>, _>>()?;
-        let (name, r#type) = (attribute.name.clone(), attribute.r#type);
-        Ok(AttributeProto { name, r#type, g: one, graphs, ..AttributeProto::default() })
-    }
-
-    /// A subgraph under outside names.
-    fn graph(
-        &mut self,
-        graph: &GraphProto,
-        names: &mut Names,
-        given: Given<'_>,
-    ) -> Result<GraphProto, FrontendError> {
-        let mut copy = GraphProto { name: graph.name.clone(), ..GraphProto::default() };
-        for tensor in &graph.initializer {
-            self.inliner.charge(0, tensor_bytes(tensor))?;
-            copy.initializer.push(TensorProto { name: self.name(&tensor.name, names), ..tensor.clone() });
-        }
-        let ends = graph.input.iter().chain(&graph.output);
-        self.inliner.charge(0, ends.map(|v| v.name.len() + MAX_PREFIX).sum())?;
-        copy.sparse_initializer = graph.sparse_initializer.clone();
-        for inner in &graph.node {
-            copy.node.push(self.copy(inner, names, given)?);
-        }
-        [copy.input, copy.output] = [&graph.input, &graph.output].map(|list| {
-            let named = list.iter().map(|v| (self.name(&v.name, names), v.clone()));
-            named.map(|(name, v)| tract_onnx::pb::ValueInfoProto { name, ..v }).collect()
-        });
-        Ok(copy)
-    }
-}
-
-/// What stands for a call or an If.
-#[derive(Default)]
-struct Body {
-    nodes: Vec<NodeProto>,
-    initializers: Vec<TensorProto>,
 }

@@ -26,7 +26,7 @@ pub(super) struct Lowered {
     pub notes: Vec<String>,
 }
 
-/// Operators of control flow, whose bodies read tensors that are no operands; beside them If.
+/// Loop and Scan, whose bodies read tensors that are no operands; If has a reason of its own.
 const CONTROL: &[&str] = &["Loop", "Scan"];
 
 /// Operators whose function takes constants alone, with the same bits on every machine.

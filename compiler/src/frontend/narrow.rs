@@ -6,6 +6,7 @@
 
 use super::error::{BadTensor, FrontendError};
 use super::inline::names_read;
+use super::names::Names;
 use super::proto::is_onnx_domain;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::attribute_proto::AttributeType;
@@ -29,13 +30,13 @@ const NO_FLOATS: &[&str] = &[
 ];
 
 /// Reads a graph's data as float32; whether anything was float64.
-pub(super) fn narrow(graph: &mut GraphProto, input: &str) -> Result<bool, FrontendError> {
+pub(super) fn narrow(graph: &mut GraphProto, input: &str, names: &mut Names) -> Result<bool, FrontendError> {
     let declared = graph.input.iter_mut().filter(|i| i.name == input).map(declare_single);
     let mut found = declared.fold(false, |any, one| any | one);
     let mut depends = BTreeSet::from([input.to_owned()]);
-    let held = graph.initializer.iter().filter(|t| is_double(t)).map(|t| t.name.clone());
-    let mut doubles: BTreeSet<String> = held.collect();
-    let mut singles = Singles::default();
+    let held = graph.initializer.iter().filter(|t| is_double(t)).map(|t| (t.name.as_str(), t));
+    let mut singles = Singles::of(held.collect(), names);
+    let mut doubles: BTreeSet<String> = singles.held.keys().map(|name| (*name).to_owned()).collect();
     for mut node in std::mem::take(&mut graph.node) {
         let op = if is_onnx_domain(&node.domain) { node.op_type.clone() } else { String::new() };
         let outputs = node.output.iter().filter(|o| !o.is_empty()).cloned();
@@ -43,7 +44,7 @@ pub(super) fn narrow(graph: &mut GraphProto, input: &str) -> Result<bool, Fronte
         if !OF_SHAPES.contains(&op) && names_read(&node).into_iter().any(|n| depends.contains(n)) {
             depends.extend(outputs);
             for operand in node.input.iter_mut().filter(|i| doubles.contains(*i)) {
-                *operand = singles.of(operand, &graph.initializer);
+                *operand = singles.name(operand);
                 found = true;
             }
             let casts = node.attribute.iter_mut().filter(|a| op == "Cast" && casts_to_double(a));
@@ -53,14 +54,15 @@ pub(super) fn narrow(graph: &mut GraphProto, input: &str) -> Result<bool, Fronte
         }
         singles.nodes.push(node);
     }
-    graph.node = singles.nodes;
+    let Singles { nodes, tensors, bad, .. } = singles;
+    graph.node = nodes;
     if found {
         for output in &mut graph.output {
             declare_single(output);
         }
     }
-    graph.initializer.extend(singles.tensors);
-    if singles.bad.is_empty() { Ok(found) } else { Err(FrontendError::Weights { tensors: singles.bad }) }
+    graph.initializer.extend(tensors);
+    if bad.is_empty() { Ok(found) } else { Err(FrontendError::Weights { tensors: bad }) }
 }
 
 /// Whether a node that the input has no part in yields float64.
@@ -94,47 +96,72 @@ fn declare_single(value: &mut ValueInfoProto) -> bool {
 }
 
 /// Constants of float64 as such of float32, each once, and the nodes so far.
-#[derive(Default)]
-struct Singles {
-    names: BTreeMap<String, String>,
+struct Singles<'a> {
+    /// Initializers of float64.
+    held: BTreeMap<&'a str, &'a TensorProto>,
+    names: &'a mut Names,
+    known: BTreeMap<String, String>,
     nodes: Vec<NodeProto>,
     tensors: Vec<TensorProto>,
     bad: Vec<BadTensor>,
 }
 
-impl Singles {
+impl<'a> Singles<'a> {
+    fn of(held: BTreeMap<&'a str, &'a TensorProto>, names: &'a mut Names) -> Singles<'a> {
+        let (known, nodes, tensors, bad) = (BTreeMap::new(), Vec::new(), Vec::new(), Vec::new());
+        Singles { held, names, known, nodes, tensors, bad }
+    }
+
     /// Name of a constant in float32.
-    fn of(&mut self, name: &str, initializers: &[TensorProto]) -> String {
-        if let Some(known) = self.names.get(name) {
+    fn name(&mut self, name: &str) -> String {
+        if let Some(known) = self.known.get(name) {
             return known.clone();
         }
-        let single = format!("{name}/float32");
-        self.names.insert(name.to_owned(), single.clone());
-        match initializers.iter().find(|t| t.name == name) {
-            Some(tensor) if tensor.data_type == DataType::Double as i32 => {
-                self.tensors.push(self::single(tensor, &single).unwrap_or_else(|index| {
-                    let reason = format!("value {index} leaves the range of float32; scale the weights down");
-                    self.bad.push(BadTensor { tensor: name.to_owned(), reason });
-                    TensorProto::default()
-                }));
+        let wanted = format!("{name}/float32");
+        let single = match self.held.get(name).copied() {
+            Some(tensor) => {
+                let (single, new) = self.names.derived(&wanted);
+                if new {
+                    self.hold(tensor, &single);
+                }
+                single
             }
-            _ => {
-                let to = AttributeProto {
-                    name: "to".to_owned(),
-                    r#type: AttributeType::Int as i32,
-                    i: DataType::Float as i64,
-                    ..AttributeProto::default()
-                };
-                self.nodes.push(NodeProto {
-                    op_type: "Cast".to_owned(),
-                    input: vec![name.to_owned()],
-                    output: vec![single.clone()],
-                    attribute: vec![to],
-                    ..NodeProto::default()
-                });
+            None => {
+                // One of an earlier narrowing may stand behind this use.
+                let single = self.names.fresh(&wanted);
+                self.nodes.push(cast(name, &single));
+                single
+            }
+        };
+        self.known.insert(name.to_owned(), single.clone());
+        single
+    }
+
+    fn hold(&mut self, tensor: &TensorProto, name: &str) {
+        match single(tensor, name) {
+            Ok(single) => self.tensors.push(single),
+            Err(index) => {
+                let reason = format!("value {index} leaves the range of float32; scale the weights down");
+                self.bad.push(BadTensor { tensor: tensor.name.clone(), reason });
             }
         }
-        single
+    }
+}
+
+/// A cast to float32.
+fn cast(from: &str, to: &str) -> NodeProto {
+    let kind = AttributeProto {
+        name: "to".to_owned(),
+        r#type: AttributeType::Int as i32,
+        i: DataType::Float as i64,
+        ..AttributeProto::default()
+    };
+    NodeProto {
+        op_type: "Cast".to_owned(),
+        input: vec![from.to_owned()],
+        output: vec![to.to_owned()],
+        attribute: vec![kind],
+        ..NodeProto::default()
     }
 }
 

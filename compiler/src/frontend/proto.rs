@@ -1,20 +1,23 @@
 //! The ONNX file: decoding, checks that tract takes for granted, and mending of what tract refuses without need.
 //!
 //! Promises of a [`Source`]: one operator set, names defined before use and once, tensors whose data fit their
-//! dimensions, one float32 input. What is checked here cannot make tract panic.
+//! dimensions, one input, of float32 (float64 in the file is read as such). What is checked here cannot make tract panic.
 
 use super::error::{BadTensor, FrontendError};
 use super::external::{self, Beside};
 use super::functions::Functions;
 use super::inline::{Inliner, names_read};
 use super::legacy::modernise;
+use super::names::Names;
 use super::narrow::narrow;
 use super::tensor::TensorFile;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
+use tract_onnx::pb::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto, type_proto,
+};
 use tract_onnx::prelude::Framework;
 
 /// Elements of one tensor, at most: 1 GiB of float32.
@@ -33,7 +36,10 @@ pub(super) const GROWING: &[&str] =
 /// A decoded, checked model.
 pub(super) struct Source {
     pub model: ModelProto,
+    /// The operator set that nodes are of.
     pub opset: i64,
+    /// The one that branches are of which are not decided yet: the file's own.
+    pub written: i64,
     /// Name of the one input.
     pub input: String,
     /// Its declared dimensions.
@@ -42,6 +48,7 @@ pub(super) struct Source {
     pub files: Vec<PathBuf>,
     /// What the user should know.
     pub notes: Vec<String>,
+    names: Names,
     inliner: Inliner,
 }
 
@@ -71,23 +78,20 @@ pub(super) fn read(
     let mut model = tract_onnx::onnx()
         .proto_model_for_read(&mut &bytes[..])
         .map_err(|e| invalid(format!("the file does not decode ({})", e.root_cause())))?;
-    let mut files = Vec::new();
     let mut functions = Functions::take(&mut model, bytes)?;
-    let mut inliner = Inliner::default();
-    if let Some(graph) = &mut model.graph {
-        files = external::read(graph, functions.nodes_mut(), beside)?;
-        inliner = Inliner::new(functions);
-        bind(graph, bound)?;
-        inliner.run(graph, |_| None)?;
-        // The same tensor again says nothing new.
-        let mut seen = BTreeSet::new();
-        graph.output.retain(|output| seen.insert(output.name.clone()));
-    }
-    let Some(graph) = &model.graph else { return Err(invalid("it holds no graph")) };
-    let opset = operator_set(&model)?;
+    let Some(graph) = &mut model.graph else { return Err(invalid("it holds no graph")) };
+    let files = external::read(graph, functions.nodes_mut(), beside)?;
+    bind(graph, bound)?;
+    let (mut names, mut inliner) = (Names::of(graph), Inliner::new(functions));
+    inliner.run(graph, &mut names, |_| None)?;
+    // The same tensor again says nothing new.
+    let mut seen = BTreeSet::new();
+    graph.output.retain(|output| seen.insert(output.name.clone()));
+    let opset = operator_set(&model.opset_import)?;
     check(graph)?;
     let (input, dims) = the_input(graph)?;
-    let mut source = Source { opset, input, dims, model, files, notes: Vec::new(), inliner };
+    let notes = Vec::new();
+    let mut source = Source { opset, written: opset, input, dims, model, files, notes, names, inliner };
     source.reword()?;
     Ok(source)
 }
@@ -110,26 +114,32 @@ impl Source {
         self.model.graph.as_mut().expect("invariant: read() accepts models with a graph only")
     }
 
+    /// The graph, and the names in it.
+    pub(super) fn parts_mut(&mut self) -> (&mut GraphProto, &mut Names) {
+        let graph = self.model.graph.as_mut();
+        (graph.expect("invariant: read() accepts models with a graph only"), &mut self.names)
+    }
+
     /// Says what the file says in words that later steps know.
     fn reword(&mut self) -> Result<(), FrontendError> {
         let input = self.input.clone();
-        if narrow(self.graph_mut(), &input)? {
+        let (graph, names) = self.parts_mut();
+        let narrowed = narrow(graph, &input, names)?;
+        mend(graph, names);
+        if narrowed && self.notes.iter().all(|note| note != NARROWED) {
             self.notes.push(NARROWED.to_owned());
         }
-        mend(self);
         modernise(self);
-        Ok(())
+        check_names(self.graph())
     }
 
     /// Puts the branches that run in the place of every If whose condition is now known; whether there was one.
     pub fn decide(&mut self, known: impl Fn(&str) -> Option<bool>) -> Result<bool, FrontendError> {
-        let mut inliner = std::mem::take(&mut self.inliner);
-        let written = inliner.run(self.graph_mut(), known);
-        self.inliner = inliner;
-        if !written? {
+        let Some(graph) = &mut self.model.graph else { return Ok(false) };
+        if !self.inliner.run(graph, &mut self.names, known)? {
             return Ok(false);
         }
-        check(self.graph())?;
+        check(graph)?;
         self.reword()?;
         Ok(true)
     }
@@ -199,8 +209,8 @@ pub(super) fn invalid(reason: impl Into<String>) -> FrontendError {
     FrontendError::NotOnnx { reason: reason.into() }
 }
 
-fn operator_set(model: &ModelProto) -> Result<i64, FrontendError> {
-    let Some(set) = model.opset_import.iter().find(|o| is_onnx_domain(&o.domain)) else {
+fn operator_set(imported: &[OperatorSetIdProto]) -> Result<i64, FrontendError> {
+    let Some(set) = imported.iter().find(|o| is_onnx_domain(&o.domain)) else {
         return Err(invalid("it names no operator set"));
     };
     if super::OPSETS.contains(&set.version) {
@@ -281,7 +291,10 @@ fn first_not_finite(t: &TensorProto, kind: DataType) -> Option<usize> {
 }
 
 fn check_names(graph: &GraphProto) -> Result<(), FrontendError> {
-    let mut known: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let mut known = BTreeSet::new();
+    if let Some(twice) = graph.initializer.iter().find(|t| !known.insert(t.name.as_str())) {
+        return Err(invalid(format!("tensor `{}` is defined twice", twice.name)));
+    }
     known.extend(graph.input.iter().map(|i| i.name.as_str()));
     for node in &graph.node {
         for input in node.input.iter().filter(|i| !i.is_empty()) {
@@ -379,27 +392,22 @@ fn the_input(graph: &GraphProto) -> Result<(String, Vec<Declared>), FrontendErro
 }
 
 /// Pad's constant value must be a scalar; exporters write a tensor of one element.
-fn mend(source: &mut Source) {
-    let graph = source.graph_mut();
-    let wanted: Vec<(usize, String)> = (graph.node.iter().enumerate())
-        .filter(|(_, n)| n.op_type == "Pad")
-        .filter_map(|(k, n)| n.input.get(2).filter(|v| !v.is_empty()).map(|v| (k, v.clone())))
-        .collect();
-    let mut scalars: BTreeMap<String, String> = BTreeMap::new();
-    for (k, value) in wanted {
-        if !scalars.contains_key(&value) {
-            let Some(tensor) = constant(graph, &value) else { continue };
-            if tensor.dims.is_empty() || tensor.dims.iter().any(|d| *d != 1) {
-                continue;
-            }
-            let name = format!("{value}/scalar");
+fn mend(graph: &mut GraphProto, names: &mut Names) {
+    for k in 0..graph.node.len() {
+        let node = &graph.node[k];
+        let Some(value) = node.input.get(2).filter(|v| node.op_type == "Pad" && !v.is_empty()) else {
+            continue;
+        };
+        let held = constant(graph, value);
+        let Some(tensor) = held.filter(|t| !t.dims.is_empty() && t.dims.iter().all(|d| *d == 1)) else {
+            continue;
+        };
+        let (name, new) = names.derived(&format!("{value}/scalar"));
+        if new {
             let scalar = TensorProto { name: name.clone(), dims: Vec::new(), ..tensor.clone() };
-            if graph.initializer.iter().all(|t| t.name != name) {
-                graph.initializer.push(scalar);
-            }
-            scalars.insert(value.clone(), name);
+            graph.initializer.push(scalar);
         }
-        graph.node[k].input[2] = scalars[&value].clone();
+        graph.node[k].input[2] = name;
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Of tract 0.23: Celu lacks its factor alpha, Swish its alpha. Only the clear result that ours is compared with needs this.
 
+use super::names::Names;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, tensor_proto};
 
 /// Writes them out.
 pub(super) fn restate(graph: &mut GraphProto) {
+    let mut names = Names::of(graph);
     let nodes = std::mem::take(&mut graph.node);
     for node in nodes {
         let alpha = node.attribute.iter().find(|a| a.name == "alpha").map_or(1.0, |a| a.f);
@@ -13,8 +15,7 @@ pub(super) fn restate(graph: &mut GraphProto) {
             graph.node.push(node);
             continue;
         };
-        let part = |number: usize| format!("{y} restated {number}");
-        let (factor, inner, outer) = (part(0), part(1), part(2));
+        let [factor, inner, outer] = [0, 1, 2].map(|k| names.fresh(&format!("{y} restated {k}")));
         let steps = match node.op_type.as_str() {
             "Celu" if alpha != 1.0 => [
                 step("Div", &[x, &factor], &inner),

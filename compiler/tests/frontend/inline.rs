@@ -5,12 +5,12 @@ use crate::{agrees, input};
 use cipherloom_compiler::frontend::{LoadOptions, Model, load_bytes};
 
 #[track_caller]
-fn loaded(file: &File, outputs: &str) -> Model {
+pub fn loaded(file: &File, outputs: &str) -> Model {
     load_bytes(&file.bytes(outputs), &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 #[track_caller]
-fn refused(file: &File, outputs: &str) -> String {
+pub fn refused(file: &File, outputs: &str) -> String {
     match load_bytes(&file.bytes(outputs), &LoadOptions::default()) {
         Ok(_) => panic!("the model was accepted"),
         Err(e) => e.to_string(),
@@ -19,7 +19,7 @@ fn refused(file: &File, outputs: &str) -> String {
 
 /// Both files mean the same, by tract and by us.
 #[track_caller]
-fn same(file: &File, plain: &File, outputs: &str) {
+pub fn same(file: &File, plain: &File, outputs: &str) {
     let (ours, theirs) = (loaded(file, outputs), loaded(plain, outputs));
     for seed in 0..2 {
         let x = input(&theirs, seed);
@@ -30,11 +30,16 @@ fn same(file: &File, plain: &File, outputs: &str) {
     assert_eq!(ours.graph.order().count(), theirs.graph.order().count());
 }
 
-fn function(name: &'static str, inputs: &'static str, outputs: &'static str, nodes: Vec<Node>) -> Function {
+pub fn function(
+    name: &'static str,
+    inputs: &'static str,
+    outputs: &'static str,
+    nodes: Vec<Node>,
+) -> Function {
     Function { name, inputs, outputs, opset: 17, nodes, attributes: "", defaults: vec![] }
 }
 
-fn call(name: &str, inputs: &str, outputs: &str) -> Node {
+pub fn call(name: &str, inputs: &str, outputs: &str) -> Node {
     Node::new(name, inputs, outputs).in_domain("own")
 }
 
