@@ -81,7 +81,7 @@ pub fn degrees(model: &Model, data: Option<&Dataset>) -> Result<Vec<AtDegree>, E
 /// The lowest degree from 4 with which 98 % of the first samples (300 at most) keep their class, else the one with which most do.
 ///
 /// Where the first output is no vector of scores (a map, one number): the lowest from 4 with which the outputs of every one of the first
-/// samples (32 at most) stay within [`NEAR`] of the model's, in the L2 norm and relatively to the sample's outputs or to what is usual where
+/// samples (32 at most) stay within 5 % of the model's, in the L2 norm and relatively to the sample's outputs or to what is usual where
 /// they are smaller, else the one with which they are nearest.
 ///
 /// `None` where nothing can be said: activations that are not approximated, fewer than 50 samples (8 where outputs are no scores).
