@@ -240,23 +240,24 @@ fn compose(first: Vec<Factor>, next: Vec<Factor>, steps_left: &mut u64) -> Optio
     Some((out, ways))
 }
 
-/// The composed pairs, each once, and how often there are any; `None` where these are too many.
+/// The composed pairs, each once, and how often there are any; `None` where these are too many. Those of `next`, which an operator lists,
+/// were charged before.
 fn join(
     first: &[(u32, u32)],
     mut next: Vec<(u32, u32)>,
     steps_left: &mut u64,
 ) -> Option<(Vec<(u32, u32)>, u64)> {
-    charge(steps_left, (first.len() + next.len()) as u64 * PAIR_STEPS)?;
+    charge(steps_left, first.len() as u64 * PAIR_STEPS)?;
     next.sort_unstable();
     let from = |middle: u32| {
         let start = next.partition_point(|p| p.0 < middle);
         &next[start..start + next[start..].partition_point(|p| p.0 == middle)]
     };
-    let joined = first.iter().map(|(_, middle)| from(*middle).len() as u64).sum();
+    let joined: u64 = first.iter().map(|(_, middle)| from(*middle).len() as u64).sum();
     if joined > JOINED_MAX {
         return None;
     }
-    charge(steps_left, joined * PAIR_STEPS)?;
+    charge(steps_left, joined.saturating_sub(next.len() as u64) * PAIR_STEPS)?;
     Some((
         distinct(first.iter().flat_map(|(i, middle)| from(*middle).iter().map(move |p| (*i, p.1)))),
         joined,
