@@ -114,8 +114,8 @@ pub(super) struct Choices {
     #[arg(long, value_enum, default_value = "saturated")]
     packing: PackingName,
     /// Degree of the polynomials that stand for ReLU and other activations. `auto`: the lowest from 4 with which 98 % of the
-    /// calibration data keep their class, or, where the first output is no vector of scores, outputs stay within 5 %; 4 without
-    /// at least 50 samples (8 for such outputs).
+    /// calibration data keep their class, or, where the first output is no vector of scores, outputs stay within 5 %; degree 4
+    /// with fewer than 50 samples (fewer than 8 for such outputs).
     #[arg(long, value_name = "DEGREE", default_value = "auto",
         value_parser = ["auto", "2", "3", "4", "7", "15", "31", "63"])]
     activation_degree: String,

@@ -5,6 +5,7 @@
 //! system cannot do that, it stands under a temporary name all the time; what commands that were killed have left under such names is
 //! removed by a later one.
 
+use super::target::folder_of;
 use super::{Access, Existing};
 use std::fs::File;
 use std::io;
@@ -62,10 +63,6 @@ impl Temporary {
         }
         .map_err(|e| e.error)
     }
-}
-
-fn folder_of(place: &Path) -> &Path {
-    place.parent().unwrap_or(place)
 }
 
 #[cfg(unix)]

@@ -2,6 +2,8 @@
 //!
 //! Promises of a [`Source`]: one operator set, names defined before use and once, tensors whose data fit their
 //! dimensions, one input, of float32 (float64 in the file is read as such). What is checked here cannot make tract panic.
+//!
+//! A little above the soft cap: what is mended is what is checked.
 
 use super::error::{BadTensor, FrontendError};
 use super::external::{self, Beside};
